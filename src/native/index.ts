@@ -1,0 +1,339 @@
+/**
+ * The typed door to the Rust addon (`crates/bridge`): the only module that loads it.
+ *
+ * Commands given to `Store.execute` in one turn of the event loop cross in one call
+ * and land in one log entry, which is what makes them cheap.
+ */
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { decodeReplies, encodeRequests } from './codec.ts';
+import type {
+  Command,
+  LogLine,
+  MediaEvent,
+  MediaOptions,
+  MediaStats,
+  Reply,
+  SipEvent,
+  SipOptions,
+  SipStatus,
+  SqlValue,
+  StoreEvent,
+  StoreOptions,
+  StoreStatus,
+  VipOptions,
+  VipStatus,
+} from './types.ts';
+
+export type * from './types.ts';
+
+interface NativeStore {
+  submit(requests: Buffer): Promise<Buffer>;
+  read(command: Buffer): Buffer;
+  readLinearizable(command: Buffer): Promise<Buffer>;
+  scan(prefix: string, after: string | null, limit: number): { key: string; value: string }[];
+  count(prefix: string): number;
+  query(sql: string, args: string): string;
+  watch(prefixes: string[], sink: (batch: string) => void): void;
+  status(): string;
+  transferLeadership(to: number | null): Promise<void>;
+  metrics(): string;
+  shutdown(): Promise<void>;
+}
+
+interface NativeSip {
+  addresses(): string[];
+  status(): string;
+  metrics(): string;
+  shutdown(): void;
+}
+
+interface NativeVip {
+  release(): void;
+  status(): string;
+  shutdown(): void;
+}
+
+interface NativeMedia {
+  ng(message: Buffer): Buffer;
+  ngAddress(): string | null;
+  stats(): string;
+  metrics(): string;
+  shutdown(): void;
+}
+
+interface Addon {
+  openStore(options: string): Promise<NativeStore>;
+  startSip(options: string, store: NativeStore | null, sink: (batch: string) => void): NativeSip;
+  startVip(options: string, store: NativeStore, sip: NativeSip | null): NativeVip;
+  startMedia(options: string, sink: (batch: string) => void): NativeMedia;
+  createAuthority(): { certificate: string; key: string };
+  issueCertificate(
+    authorityCertificate: string,
+    authorityKey: string,
+    name: string,
+    addresses: string[],
+    names: string[],
+  ): { certificate: string; key: string };
+  startLog(level: string, sink: (batch: string) => void): void;
+}
+
+const addonPath = fileURLToPath(new URL('./raftpbx.node', import.meta.url));
+
+let loaded: Addon | undefined;
+
+function addon(): Addon {
+  try {
+    loaded ??= createRequire(import.meta.url)(addonPath) as Addon;
+  } catch (cause) {
+    throw new Error(`PBX_ADDON_MISSING: cannot load ${addonPath}; run 'make build'`, { cause });
+  }
+  return loaded;
+}
+
+/** The replicated store of this node. */
+export class Store {
+  readonly #native: NativeStore;
+  #pending: { request: readonly Command[]; resolve: (r: Reply) => void; reject: (e: Error) => void }[] =
+    [];
+
+  private constructor(native: NativeStore) {
+    this.#native = native;
+  }
+
+  /** Recovers the log and joins the cluster; resolves before a leader is known. */
+  static async open(options: StoreOptions): Promise<Store> {
+    return new Store(await addon().openStore(JSON.stringify(options)));
+  }
+
+  /** For `SipEngine` and `Vip`, which are wired to the store inside the addon. */
+  static native(store: Store): NativeStore {
+    return store.#native;
+  }
+
+  /** Commits one command; rejects with the store's error text. */
+  execute(command: Command): Promise<Reply> {
+    return this.transaction([command]).then((replies) => (replies as Reply[])[0] as Reply);
+  }
+
+  /** Commits several commands as one atomic entry; resolves to their replies. */
+  transaction(commands: readonly Command[]): Promise<Reply[]> {
+    const single = commands.length === 1;
+    return new Promise<Reply>((resolve, reject) => {
+      this.#pending.push({ request: commands, resolve, reject });
+      if (this.#pending.length === 1) {
+        setImmediate(() => this.#flush());
+      }
+    }).then((reply) => (single ? [reply] : (reply as Reply[])));
+  }
+
+  #flush(): void {
+    const batch = this.#pending;
+    this.#pending = [];
+    this.#native.submit(encodeRequests(batch.map((entry) => entry.request))).then(
+      (bytes) => {
+        const replies = decodeReplies(bytes);
+        batch.forEach((entry, i) => {
+          const reply = replies[i];
+          if (reply instanceof Error) {
+            entry.reject(reply);
+          } else {
+            entry.resolve(reply ?? null);
+          }
+        });
+      },
+      (error: Error) => {
+        for (const entry of batch) {
+          entry.reject(error);
+        }
+      },
+    );
+  }
+
+  /** Reads this node's own copy: never waits, may be stale. */
+  read(command: Command): Reply {
+    return one(this.#native.read(encodeRequests([[command]])));
+  }
+
+  /** Reads what every acknowledged write has produced, through the leader's lease. */
+  async readLinearizable(command: Command): Promise<Reply> {
+    return one(await this.#native.readLinearizable(encodeRequests([[command]])));
+  }
+
+  /** String keys that begin with `prefix`, in order, from this node's own copy. */
+  scan(prefix: string, after: string | null = null, limit = 1000): { key: string; value: string }[] {
+    return this.#native.scan(prefix, after, limit);
+  }
+
+  /** How many keys begin with `prefix` in this node's own copy. */
+  count(prefix: string): number {
+    return this.#native.count(prefix);
+  }
+
+  /** Reads this node's own SQLite file. */
+  query<Row>(sql: string, args: readonly SqlValue[] = []): Row[] {
+    return JSON.parse(this.#native.query(sql, JSON.stringify(args))) as Row[];
+  }
+
+  /** Calls `listener` in log order, first with what is there already. */
+  watch(prefixes: readonly string[], listener: (events: StoreEvent[]) => void): void {
+    this.#native.watch([...prefixes], (batch) => listener(JSON.parse(batch) as StoreEvent[]));
+  }
+
+  status(): StoreStatus {
+    return JSON.parse(this.#native.status()) as StoreStatus;
+  }
+
+  /** Hands leadership to `to`, or to the voter that is furthest. */
+  transferLeadership(to: number | null = null): Promise<void> {
+    return this.#native.transferLeadership(to);
+  }
+
+  metrics(): string {
+    return this.#native.metrics();
+  }
+
+  close(): Promise<void> {
+    return this.#native.shutdown();
+  }
+}
+
+function one(bytes: Buffer): Reply {
+  const reply = decodeReplies(bytes)[0];
+  if (reply instanceof Error) {
+    throw reply;
+  }
+  return reply ?? null;
+}
+
+/** The SIP engine of this node. */
+export class SipEngine {
+  readonly #native: NativeSip;
+
+  private constructor(native: NativeSip) {
+    this.#native = native;
+  }
+
+  /** Binds its listeners at once; without a store it leads from the start and keeps nothing. */
+  static start(
+    options: SipOptions,
+    store: Store | null,
+    listener: (events: SipEvent[]) => void,
+  ): SipEngine {
+    const native = addon().startSip(
+      JSON.stringify(options),
+      store === null ? null : Store.native(store),
+      (batch) => listener(JSON.parse(batch) as SipEvent[]),
+    );
+    return new SipEngine(native);
+  }
+
+  /** For `Vip`, which tells the engine to lead before it takes the address. */
+  static native(engine: SipEngine): NativeSip {
+    return engine.#native;
+  }
+
+  /** The listeners with the ports they really have. */
+  addresses(): string[] {
+    return this.#native.addresses();
+  }
+
+  status(): SipStatus {
+    return JSON.parse(this.#native.status()) as SipStatus;
+  }
+
+  metrics(): string {
+    return this.#native.metrics();
+  }
+
+  close(): void {
+    this.#native.shutdown();
+  }
+}
+
+/** The holder of the virtual address on this node. */
+export class Vip {
+  readonly #native: NativeVip;
+
+  private constructor(native: NativeVip) {
+    this.#native = native;
+  }
+
+  /** Removes left-over addresses, then follows the store's leadership by itself. */
+  static start(options: VipOptions, store: Store, engine: SipEngine | null): Vip {
+    const sip = engine === null ? null : SipEngine.native(engine);
+    return new Vip(addon().startVip(JSON.stringify(options), Store.native(store), sip));
+  }
+
+  /** Drops the address now; returns when it is gone. */
+  release(): void {
+    this.#native.release();
+  }
+
+  status(): VipStatus {
+    return JSON.parse(this.#native.status()) as VipStatus;
+  }
+
+  close(): void {
+    this.#native.shutdown();
+  }
+}
+
+/** The media engine of this server. */
+export class MediaEngine {
+  readonly #native: NativeMedia;
+
+  private constructor(native: NativeMedia) {
+    this.#native = native;
+  }
+
+  static start(options: MediaOptions, listener: (events: MediaEvent[]) => void): MediaEngine {
+    const native = addon().startMedia(JSON.stringify(options), (batch) =>
+      listener(JSON.parse(batch) as MediaEvent[]),
+    );
+    return new MediaEngine(native);
+  }
+
+  /** One NG message, the same bytes as over UDP. */
+  ng(message: Buffer): Buffer {
+    return this.#native.ng(message);
+  }
+
+  ngAddress(): string | null {
+    return this.#native.ngAddress();
+  }
+
+  stats(): MediaStats {
+    return JSON.parse(this.#native.stats()) as MediaStats;
+  }
+
+  metrics(): string {
+    return this.#native.metrics();
+  }
+
+  close(): void {
+    this.#native.shutdown();
+  }
+}
+
+/** A new certificate authority, PEM. */
+export function createAuthority(): { certificate: string; key: string } {
+  return addon().createAuthority();
+}
+
+/** A certificate for a server or a node, PEM. */
+export function issueCertificate(
+  authority: { certificate: string; key: string },
+  name: string,
+  addresses: readonly string[],
+  names: readonly string[],
+): { certificate: string; key: string } {
+  return addon().issueCertificate(authority.certificate, authority.key, name, [...addresses], [
+    ...names,
+  ]);
+}
+
+/** Sends the Rust side's log lines to `listener`; once a process. */
+export function startNativeLog(level: string, listener: (lines: LogLine[]) => void): void {
+  addon().startLog(level, (batch) => listener(JSON.parse(batch) as LogLine[]));
+}

@@ -1,0 +1,144 @@
+/** Shapes that cross the door to the Rust addon. Times are Unix milliseconds unless named otherwise. */
+
+/** One Redis command: name and arguments. */
+export type Command = readonly (string | number | Buffer)[];
+
+/** A decoded reply of the store: what Redis would have answered. Errors are thrown instead. */
+export type Reply = string | number | null | Reply[];
+
+/** A bound SQL parameter. */
+export type SqlValue = string | number | boolean | null;
+
+export interface StoreOptions {
+  /** This node's number among the voters, 1 and up. */
+  id: number;
+  directory: string;
+  /** `host:port` of the Raft listener. */
+  raftListen: string;
+  /** Every voter, this one included. */
+  peers: { id: number; raft: string; resp: string | null }[];
+  /** Addresses of the Redis protocol listener; none closes it. */
+  respListen: string[];
+  accounts: { name: string; password: string }[];
+  /** Files in PEM; null runs without TLS, for the stand-alone store only. */
+  tls: { authority: string; certificate: string; key: string } | null;
+  heartbeatMs: number;
+  electionMinMs: number;
+  electionMaxMs: number;
+}
+
+export interface StoreStatus {
+  id: number;
+  role: 'leader' | 'follower' | 'candidate' | 'learner' | 'shutdown';
+  leader: number | null;
+  term: number;
+  lastLog: number;
+  committed: number;
+  applied: number;
+  snapshot: number;
+  peers: { id: number; matched: number; lastAckMs: number | null }[];
+}
+
+/** What the store tells a watcher, in the order of the log. */
+export type StoreEvent =
+  | { type: 'changed'; changes: { key: string; value: string | null }[] }
+  /** A snapshot was installed: forget everything, every matching key follows as `changed`. */
+  | { type: 'reset' }
+  /** This node leads and has applied its own first entry. */
+  | { type: 'leading'; term: number }
+  | { type: 'following'; term: number; leader: number | null };
+
+export interface SipOptions {
+  /** `udp/host:port` or `tcp/host:port`, IPv6 in brackets. Need not be up yet. */
+  listen: string[];
+  /** Where drachtio-srf connects. */
+  drachtio: { listen: string; secret: string };
+  /** null leaves REGISTER to the application. */
+  registrar: {
+    domains: string[];
+    realm: string;
+    minExpiresS: number;
+    maxExpiresS: number;
+    defaultExpiresS: number;
+    maxBindings: number;
+  } | null;
+  /** Challenge INVITEs that come from outside. */
+  authenticateCalls: boolean;
+  /** Cluster secret from which nonce and tag keys are derived; the same on every node. */
+  secret: string;
+}
+
+/** A confirmed dialog as the log has it: enough to build a `Srf.Dialog`. */
+export interface DialogView {
+  /** `Call-ID;from-tag=tag`, what drachtio-srf calls stackDialogId. */
+  id: string;
+  role: 'uas' | 'uac';
+  /** `callId/legNo` when call control named the leg. */
+  leg: string | null;
+  transactionId: string;
+  /** The INVITE as the application saw or sent it. */
+  request: string;
+  /** The 2xx. */
+  response: string;
+  protocol: string;
+  /** The peer. */
+  address: string;
+  port: number;
+  /** The peer's BYE is committed, nobody has finished it yet. */
+  endedRemotely: boolean;
+}
+
+export type SipEvent =
+  | { type: 'dialogConfirmed'; dialog: DialogView }
+  | { type: 'dialogRemoved'; id: string };
+
+export interface SipStatus {
+  leading: boolean;
+  transactions: number;
+  dialogs: number;
+  bindings: number;
+  connections: number;
+  applications: number;
+}
+
+export interface VipOptions {
+  interface: string;
+  /** IPv4 and IPv6, without prefix length. */
+  addresses: string[];
+}
+
+export interface VipStatus {
+  holding: boolean;
+  leaseRemainingMs: number;
+  acquired: number;
+  dropped: number;
+}
+
+export interface MediaOptions {
+  interfaces: { local: string; advertised: string | null }[];
+  portFrom: number;
+  portTo: number;
+  workers: number;
+  /** `host:port` of the NG listener; null means only calls through `ng()`. */
+  ngListen: string | null;
+  mediaTimeoutS: number;
+}
+
+export interface MediaStats {
+  sessions: number;
+  legs: number;
+  packets: number;
+  bytes: number;
+  dropped: number;
+  portsFree: number;
+}
+
+export type MediaEvent = { type: 'timeout'; callId: string } | { type: 'died'; reason: string };
+
+/** A line of the Rust side's log. */
+export interface LogLine {
+  level: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+  target: string;
+  message: string;
+  fields: Record<string, string>;
+}
