@@ -1,0 +1,93 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ConfigError, loadConfig, parseConfig } from '../../../src/config/load.ts';
+import { callManagerExample, mediaExample } from '../../support/config-examples.ts';
+
+function problemsOf(text: string) {
+  try {
+    parseConfig(text, 'node.yaml');
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      return error.problems;
+    }
+    throw error;
+  }
+  return [];
+}
+
+describe('a configuration file', () => {
+  const made: string[] = [];
+  afterEach(() => {
+    for (const directory of made.splice(0)) {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('is completed with defaults', () => {
+    const config = parseConfig(callManagerExample, 'node.yaml');
+    expect(config.store.raftPort).toBe(7001);
+    expect(config.metrics.listen).toBe('[::]:9464');
+    expect(config.log.level).toBe('info');
+    expect(parseConfig(mediaExample, 'node.yaml').media?.ports).toEqual({
+      from: 20_000,
+      to: 59_999,
+    });
+  });
+
+  it('has its file names resolved against its own directory', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'raftpbx-config-'));
+    made.push(directory);
+    const file = join(directory, 'node.yaml');
+    writeFileSync(file, callManagerExample);
+    const config = loadConfig(file);
+    expect(config.cluster.secretFile).toBe(join(directory, 'secrets/cluster'));
+    expect(config.api?.adminFile).toBe(join(directory, 'secrets/admin'));
+  });
+
+  it('with an unknown key is refused with the key that was meant, at its place', () => {
+    const text = callManagerExample.replace('passwordFile', 'paswordFile');
+    const line = text.split('\n').findIndex((one) => one.includes('pasword')) + 1;
+    const problems = problemsOf(text);
+    expect(problems).toContainEqual({
+      line,
+      column: 3,
+      message: "'store.paswordFile' is not a known key",
+      fix: "did you mean 'passwordFile'?",
+    });
+    expect(problems).toContainEqual(
+      expect.objectContaining({
+        message: "'store.passwordFile' is missing",
+        fix: "add 'passwordFile: secrets/store'",
+      }),
+    );
+  });
+
+  it('with several mistakes is told them all, in the order of the file', () => {
+    const text = mediaExample
+      .replace('name: media-1', 'name: Media 1')
+      .replace('roles: [media]', 'roles: [medea]')
+      .replace('20000-59999', '59999-20000');
+    const problems = problemsOf(text);
+    expect(problems.map((one) => one.message)).toEqual([
+      "'name' may have only lower-case letters, digits and hyphens, 31 at most",
+      "'roles.0' must be one of: call-manager, media",
+      "'media.ports' is not a range FROM-TO of at least four ports within 1024-65535",
+    ]);
+    expect(problems.map((one) => one.line)).toEqual([...problems.map((one) => one.line)].sort());
+    expect(problems.every((one) => one.fix.length > 0)).toBe(true);
+  });
+
+  it('of a Call Manager without SIP, without its own number or with a stranger is refused', () => {
+    expect(problemsOf(mediaExample.replace('[media]', '[media, call-manager]'))).toHaveLength(3);
+    const stranger = callManagerExample.replace('  id: 1\n', '  id: 7\n');
+    expect(problemsOf(stranger)[0]?.message).toBe("'cluster.id' is not the id of any peer");
+  });
+
+  it('that is not YAML, or is empty, or is not there says so', () => {
+    expect(problemsOf('name: [a\nroles: }')[0]?.message).toMatch(/is not YAML/);
+    expect(problemsOf('')[0]?.message).toBe("'name' is missing");
+    expect(() => loadConfig('does-not-exist.yaml')).toThrow(/does-not-exist.yaml:1:1: cannot be/);
+  });
+});
