@@ -1,1 +1,23 @@
+//! The SIP engine of raftpbx: transports, transactions, dialogs, registrar, and the
+//! drachtio wire protocol toward call control.
+//!
+//! Invariant: the message that stops a peer's retransmissions is never sent before the
+//! state it acknowledges is committed to the [`Journal`].
+//!
+//! # Layout
+//!
+//! - [`config`], [`journal`], [`view`], [`error`]: what a host hands in and gets back.
+//! - [`limits`]: every bound of this crate, each with its reason.
+//! - [`service`]: the [`Engine`] handle, its thread and its sockets.
+pub mod config;
+pub mod error;
+pub mod journal;
+pub mod limits;
+pub mod service;
+pub mod view;
 
+pub use config::{DrachtioConfig, EngineConfig, Listen, RegistrarConfig, Transport};
+pub use error::EngineError;
+pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
+pub use service::Engine;
+pub use view::{DialogView, EngineEvent, EngineStatus, Role};

@@ -1,0 +1,41 @@
+//! What can go wrong while the engine starts.
+use std::io;
+
+use crate::config::Listen;
+
+/// Why the engine cannot start or take a setting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A listen address that is not `udp/host:port` or `tcp/host:port`.
+    #[error("'{text}' is not a SIP listen address; write udp/10.0.0.1:5060 or tcp/[fd00::1]:5060")]
+    Listen {
+        /// What was given.
+        text: String,
+    },
+    /// No SIP listener was given.
+    #[error("the engine needs at least one SIP listen address")]
+    NoListener,
+    /// Calls cannot be challenged without knowing users.
+    #[error("authenticate_calls needs a registrar")]
+    NoRegistrar,
+    /// A SIP listener could not be bound.
+    #[error("cannot listen on {listen}: {source}")]
+    Bind {
+        /// The listener.
+        listen: Listen,
+        /// Why.
+        source: io::Error,
+    },
+    /// The drachtio listener could not be bound.
+    #[error("cannot listen for applications on {address}: {source}")]
+    BindDrachtio {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine thread or its runtime could not start.
+    #[error("cannot start the engine thread: {0}")]
+    Thread(io::Error),
+}

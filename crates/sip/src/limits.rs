@@ -1,0 +1,43 @@
+//! Every bound of the engine, with its reason. Reaching one is a counted refusal.
+
+/// Largest SIP message in bytes: what one UDP datagram can carry.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields in a message; a call through twenty proxies has fewer than 100.
+pub const HEADERS_MAX: usize = 256;
+/// Longest header line in bytes, folding included.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+/// Largest frame an application may send, in bytes.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Most digits in the length of a frame.
+pub const FRAME_DIGITS_MAX: usize = 7;
+/// Journal commits waiting at once; beyond it new work is refused with 503.
+pub const COMMITS_PENDING_MAX: usize = 65_536;
+/// Live transactions; 10,000 calls with two legs need a fifth of it.
+pub const TRANSACTIONS_MAX: usize = 200_000;
+/// Live dialogs.
+pub const DIALOGS_MAX: usize = 200_000;
+/// SIP connections over TCP.
+pub const CONNECTIONS_MAX: usize = 50_000;
+/// Application connections.
+pub const APPLICATIONS_MAX: usize = 64;
+/// Bytes waiting for one application before its connection is closed.
+pub const APPLICATION_BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes waiting for one SIP connection before it is closed.
+pub const CONNECTION_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+/// Requests of one dialog held back until the application is ready for them.
+pub const HELD_REQUESTS_MAX: usize = 32;
+/// How long in-dialog requests wait after an ACK or a 2xx went to the application, in ms:
+/// drachtio-srf attaches its listeners one event-loop turn later.
+pub const DIALOG_HOLD_MS: u64 = 10;
+/// How long an application may leave a request without any response, in ms.
+pub const SILENCE_MS: u64 = 64_000;
+/// How long a remotely ended dialog waits for somebody to delete its record, in ms.
+pub const ENDED_DIALOG_MS: u64 = 64_000;
+/// How long a nonce is accepted, in seconds.
+pub const NONCE_LIFETIME_S: u64 = 300;
+/// Commands from the host waiting for the engine thread; a full queue makes the host wait.
+pub const INBOX_MAX: usize = 65_536;
+/// Jump of the local CSeq at a takeover: numbers sent but not committed stay below it.
+pub const CSEQ_TAKEOVER_JUMP: u32 = 1_000;
+/// Seconds in the Retry-After of a refusal.
+pub const RETRY_AFTER_S: u32 = 2;
