@@ -1,0 +1,63 @@
+/** What the portal, the API and the CLI may ask of call control. Reads never leave this node. */
+import type { CdrView } from '../domain/cdr.ts';
+import type { Result } from '../domain/errors.ts';
+import type { ServerView } from '../domain/server.ts';
+
+export interface StatusView {
+  leader: string | null;
+  term: number;
+  vip: { address: string | null; holder: string | null };
+  servers: ServerView[];
+  registrations: number;
+  calls: number;
+  alerts: number;
+}
+
+export interface CallView {
+  id: string;
+  state: 'ringing' | 'answered';
+  from: string;
+  to: string;
+  /** ISO 8601 UTC, as all times below. */
+  startedAt: string;
+  answeredAt: string | null;
+  mediaServer: string | null;
+}
+
+export interface RegistrationView {
+  user: string;
+  contact: string;
+  /** `udp/host:port` the phone was seen at. */
+  received: string;
+  userAgent: string | null;
+  registeredAt: string;
+  expiresAt: string;
+}
+
+export interface UserView {
+  name: string;
+  displayName: string;
+  createdAt: string;
+  /** Devices registered now. */
+  devices: number;
+}
+
+export interface NewUser {
+  name: string;
+  password: string;
+  displayName?: string;
+}
+
+export interface CallManagerApi {
+  status(): StatusView;
+  servers(): ServerView[];
+  /** At most `limits.listedMax` rows, as all lists. */
+  calls(): CallView[];
+  registrations(): RegistrationView[];
+  users(): UserView[];
+  /** Newest first. */
+  cdrs(options?: { limit?: number; before?: string }): CdrView[];
+  /** All or none: a name that is taken or invalid adds nobody of its batch. */
+  addUsers(users: readonly NewUser[]): Promise<Result<{ added: number }>>;
+  deleteUser(name: string): Promise<Result<{ deleted: string }>>;
+}

@@ -1,0 +1,85 @@
+/**
+ * The sign of life of a server: `server:{name}` in the store, renewed four times before it
+ * expires. A server whose event loop hangs loses its lease, which is what a lease is for.
+ */
+import { limits } from '../domain/limits.ts';
+import type { Log } from '../domain/log.ts';
+import type { Lease } from '../domain/server.ts';
+
+export interface LeaseOptions {
+  /** What does not change while the server runs. */
+  server: Omit<Lease, 'load'>;
+  /** Sessions now; asked at each renewal. */
+  load(): number;
+  /** Runs one command of the store: `Store.execute` or ioredis. */
+  execute(command: readonly (string | number)[]): Promise<unknown>;
+  log: Log;
+}
+
+export class ServerLease {
+  readonly #options: LeaseOptions;
+  #timer: NodeJS.Timeout | null = null;
+  #renewing: Promise<void> | null = null;
+  #introduced = false;
+  #failures = 0;
+
+  constructor(options: LeaseOptions) {
+    this.#options = options;
+  }
+
+  /** Renewals that failed since the start, for metrics. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** Takes the lease now and keeps it; never throws, the store may come later. */
+  start(): void {
+    if (this.#timer === null) {
+      this.#timer = setInterval(() => this.#tick(), limits.leaseRenewMs);
+      this.#tick();
+    }
+  }
+
+  /** Gives the lease back, so nobody has to wait for its expiry. */
+  async stop(): Promise<void> {
+    if (this.#timer === null) {
+      return;
+    }
+    clearInterval(this.#timer);
+    this.#timer = null;
+    await this.#renewing;
+    try {
+      await this.#options.execute(['DEL', `server:${this.#options.server.name}`]);
+    } catch (error) {
+      this.#options.log.warn({ error: text(error) }, 'the lease was not given back, it expires');
+    }
+  }
+
+  #tick(): void {
+    // One renewal at a time: a slow store gets no queue of them.
+    this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = null;
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const { server, load, execute, log } = this.#options;
+    try {
+      if (!this.#introduced) {
+        const { name, roles, address } = server;
+        await execute(['HSET', 'servers', name, JSON.stringify({ name, roles, address })]);
+        this.#introduced = true;
+      }
+      const lease: Lease = { ...server, load: load() };
+      const value = JSON.stringify(lease);
+      await execute(['SET', `server:${server.name}`, value, 'PX', limits.leaseMs]);
+    } catch (error) {
+      this.#failures += 1;
+      log.warn({ error: text(error) }, 'the lease was not renewed');
+    }
+  }
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

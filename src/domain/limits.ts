@@ -1,0 +1,56 @@
+/** Every limit of the TypeScript side, with its reason. Full means a counted refusal. */
+export const limits = {
+  /** Calls at once: four megabytes of state per thousand, on every Call Manager. */
+  callsMax: 20_000,
+  /** Devices rung for one call; the registrar allows ten bindings a user. */
+  legsMax: 10,
+  /** Events one call may have waiting; a phone that sends more is refused, the call stays. */
+  callEventsMax: 256,
+  /** Session descriptions above this are no phone's. */
+  sdpBytesMax: 16_384,
+  /** Ring time before a call counts as not answered. */
+  answerTimeoutMs: 60_000,
+  /** How often deadlines of calls are looked at; a call may ring this much longer. */
+  deadlineTickMs: 500,
+  /** Orphans are looked for this often; two sightings make one, so nothing young is hit. */
+  sweepMs: 2_000,
+  /** Dialogs built in one turn of the event loop, about 2 ms of work. */
+  dialogsBuiltPerTurn: 50,
+  /** After a takeover the ends of calls are looked up before an INVITE starts a new one. */
+  redeliveryWindowMs: 64_000,
+  /** A CANCEL waits this long for its INVITE to have left before it is given up. */
+  cancelWaitMs: 2_000,
+  /** Attempts to commit the end of a call; afterwards the next leader's sweep ends it. */
+  endAttempts: 5,
+  /** First pause between those attempts, doubled each time. */
+  endRetryMs: 200,
+  /** Retry-After of a refused call, s. */
+  retryAfterS: 10,
+  /** Media servers answer within a millisecond on a LAN. */
+  ngTimeoutMs: 500,
+  /** NG is idempotent, so a lost datagram costs a repetition, not the call. */
+  ngRetries: 2,
+  /** Expiry of a server's lease. */
+  leaseMs: 1_000,
+  /** A quarter of the expiry: three renewals may be lost. */
+  leaseRenewMs: 250,
+  /** An election may take a second, then every server needs one renewal. */
+  leaseGraceMs: 2_000,
+  /** Servers listed. */
+  serversMax: 1_000,
+  storeConnectTimeoutMs: 1_000,
+  /** The store holds commands through an election for two seconds. */
+  storeCommandTimeoutMs: 2_500,
+  storeCommandRetries: 3,
+  storeReconnectMsMax: 500,
+  /** Rows of a list in the API and the CLI. */
+  listedMax: 1_000,
+  /** Rows of one SQL command when users are added; keeps an entry below a megabyte. */
+  usersPerBatch: 500,
+  /** Users one request may add. */
+  usersPerRequest: 50_000,
+  /** Longest pause between attempts to reach the SIP engine. */
+  engineReconnectMsMax: 500,
+  /** Sessions a media server takes unless its ports are fewer: four ports a session. */
+  mediaSessionsMax: 10_000,
+} as const;
