@@ -1,1 +1,43 @@
+//! The replicated store of raftpbx: one Raft log, two deterministic appliers, one Redis door.
+//!
+//! Every change of a cluster (registrations, calls, dialogs, settings, call records) is a command
+//! in one log that three servers agree on. This crate owns that log, the state it builds and the
+//! doors through which the rest of the process and other programs reach it.
+//!
+//! # Layout
+//!
+//! - [`config`], [`error`], [`event`], [`reply`], [`status`]: the words of the public interface.
+//! - [`limits`]: every bound of this crate, with its reason.
+//! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
+//! - `proposer`: sequences, batches, holds and retries requests until the log has them.
+//! - `keyspace`: the Redis-like state; `apply` is pure and deterministic.
+//! - `sql`: the SQLite applier fed by the same log.
+//! - `machine`: the state machine: keyspace, SQL and duplicate detection in log order.
+//! - `snapshot`: the state machine as one checksummed file.
+//! - `wal`: the write-ahead log: segments, checksums, group commit, recovery.
+//! - `raft`: consensus and its transport; the only place that knows the Raft library.
+//! - `resp`: the Redis protocol server.
+//! - [`certificates`]: the authority and certificates of a lab or a small site.
+//!
+//! # Invariants
+//!
+//! 1. Nothing is acknowledged before a majority has it on disk and this node has applied it.
+//! 2. `apply` reads no clock, no randomness and no environment: the same log gives the same bytes.
+//! 3. Every queue, map and buffer has a named bound in [`limits`].
+#![forbid(clippy::todo)]
 
+pub mod certificates;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod limits;
+pub mod reply;
+pub mod status;
+pub mod store;
+
+pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
+pub use error::StoreError;
+pub use event::{Change, StoreEvent};
+pub use reply::{Command, Reply, Request};
+pub use status::{PeerStatus, StoreStatus};
+pub use store::Store;
