@@ -10,14 +10,29 @@
 //! ```
 //!
 //! # Layout
+//! - `machine`: pure decisions: when to take, announce, check and drop.
+//! - `holder`: the thread that carries them out.
+//! - `netlink`: addresses of interfaces. `announce`: ARP and neighbour frames.
+//! - [`clock`]: `CLOCK_BOOTTIME` and wake-ups.
 //! - [`limits`](mod@limits): named bounds and intervals.
 
+mod announce;
+pub mod clock;
+mod holder;
 pub mod limits;
+mod machine;
+mod netlink;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+
+use crate::announce::Announcer;
+use crate::clock::Alarm;
+use crate::holder::{Hands, Shared};
+use crate::netlink::{Netlink, host_prefix, interface_index};
 
 /// Where the virtual addresses live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +94,8 @@ pub enum VipError {
 
 /// A virtual address holder. Dropping it releases the addresses.
 pub struct Vip {
-    lease: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Vip {
@@ -91,24 +107,58 @@ impl Vip {
     /// # Errors
     /// A bad configuration, a missing interface, or a missing capability.
     pub fn start(config: VipConfig, lease: Arc<AtomicU64>) -> Result<Vip, VipError> {
-        let _ = config;
-        Ok(Vip { lease })
+        let (netlink, _) = prepare(&config)?;
+        let announcer = Announcer::open()
+            .map_err(|source| refused("announce addresses", "CAP_NET_RAW", source))?;
+        let system = |action: &str| {
+            let action = action.to_owned();
+            move |source| VipError::System { action, source }
+        };
+        let alarm = Alarm::new().map_err(system("make the timer of the virtual address"))?;
+        let shared = Arc::new(Shared::new(alarm, lease));
+        let hands = Hands {
+            config,
+            netlink,
+            announcer,
+            added: false,
+        };
+        let seen = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("vip".into())
+            .spawn(move || holder::run(&seen, hands))
+            .map_err(system("start the thread of the virtual address"))?;
+        Ok(Vip {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Asks for the addresses: taken as soon as the lease is valid, announced anew when
     /// they are already held. Does not block.
-    pub fn claim(&self) {}
+    pub fn claim(&self) {
+        self.shared.claim();
+    }
 
     /// Gives the addresses up and blocks until they are gone from the interface.
     /// Returns false when the kernel did not confirm that.
     pub fn release(&self) -> bool {
-        true
+        self.shared.release(false)
     }
 
     /// What the holder is doing now.
     pub fn status(&self) -> VipStatus {
-        let _ = &self.lease;
-        VipStatus::default()
+        self.shared.status()
+    }
+}
+
+impl Drop for Vip {
+    fn drop(&mut self) {
+        self.shared.release(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the virtual address had failed");
+        }
     }
 }
 
@@ -118,6 +168,72 @@ impl Vip {
 /// # Errors
 /// As [`Vip::start`].
 pub fn clean(config: &VipConfig) -> Result<usize, VipError> {
-    let _ = config;
-    Ok(0)
+    prepare(config).map(|(_, removed)| removed)
+}
+
+/// Checks the configuration and the privileges and removes what is left over.
+fn prepare(config: &VipConfig) -> Result<(Netlink, usize), VipError> {
+    check(config)?;
+    let Some(index) = interface_index(&config.interface) else {
+        return Err(VipError::NoInterface(config.interface.clone()));
+    };
+    let list = |source| VipError::System {
+        action: "list addresses".into(),
+        source,
+    };
+    let mut netlink = Netlink::open().map_err(list)?;
+    let present = netlink.list().map_err(list)?;
+    let ours = |p: &&netlink::Present| config.addresses.contains(&p.address);
+    if let Some(p) = present
+        .iter()
+        .filter(ours)
+        .find(|p| p.interface != index || p.prefix != host_prefix(p.address))
+    {
+        return Err(VipError::Config(format!(
+            "{}/{} is already an ordinary address of this server; a virtual address must be \
+             nobody's own: choose another one or remove it with 'ip address del'",
+            p.address, p.prefix
+        )));
+    }
+    let mut removed = 0;
+    // Every address is tried, even an absent one: the refusal tells about a missing right.
+    for &address in &config.addresses {
+        let was_there = netlink
+            .remove(index, address)
+            .map_err(|source| refused("change addresses", "CAP_NET_ADMIN", source))?;
+        if was_there {
+            tracing::warn!(%address, "removed a virtual address left over from an earlier run");
+            removed += 1;
+        }
+    }
+    Ok((netlink, removed))
+}
+
+fn check(config: &VipConfig) -> Result<(), VipError> {
+    let bad = |text: String| Err(VipError::Config(text));
+    if config.addresses.is_empty() {
+        return bad("no address is given".into());
+    }
+    if config.addresses.len() > limits::ADDRESSES_MAX {
+        return bad(format!("more than {} addresses", limits::ADDRESSES_MAX));
+    }
+    for (i, address) in config.addresses.iter().enumerate() {
+        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+            return bad(format!("{address} cannot be a virtual address"));
+        }
+        if config.addresses[..i].contains(address) {
+            return bad(format!("{address} is given twice"));
+        }
+    }
+    Ok(())
+}
+
+fn refused(action: &'static str, capability: &'static str, source: io::Error) -> VipError {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => VipError::Permission { action, capability },
+        _ => VipError::System {
+            action: action.into(),
+            source,
+        },
+    }
 }

@@ -19,3 +19,15 @@ pub const LEASE_POLL_MS: u64 = 5;
 
 /// How long [`crate::Vip::release`] waits for the holder thread.
 pub const RELEASE_WAIT_MS: u64 = 2_000;
+
+/// How soon the kernel is asked again after it refused to add or remove an address.
+pub const RETRY_MS: u64 = 100;
+
+/// Receive buffer of one netlink answer, bytes (the kernel's own largest dump block).
+pub const NETLINK_BUFFER_BYTES: usize = 32 * 1024;
+
+/// Most netlink answers read for one request: far above thousands of addresses.
+pub const NETLINK_REPLIES_MAX: usize = 1_000;
+
+/// `SCHED_FIFO` priority of the holder thread: above ordinary work, below kernel threads.
+pub const REALTIME_PRIORITY: i32 = 10;
