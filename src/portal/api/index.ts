@@ -1,0 +1,144 @@
+/**
+ * The HTTPS API of a Call Manager.
+ *
+ * # Layout
+ * - `shapes.ts`: what is said and taken, as schemas
+ * - `source.ts`: what the API needs of its Call Manager
+ * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
+ * - one file a noun: `status`, `servers`, `calls`, `registrations`, `users`, `cdrs`
+ */
+import { readFileSync } from 'node:fs';
+import swagger from '@fastify/swagger';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import {
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+} from 'fastify-type-provider-zod';
+import { splitAddress } from '../../config/address.ts';
+import type { Health } from '../../observe/health.ts';
+import type { Logger } from '../../observe/log.ts';
+import { Authenticator, parseAdministrator } from './authentication.ts';
+import { addCalls } from './calls.ts';
+import { addCdrs } from './cdrs.ts';
+import { ApiError, toApiError } from './errors.ts';
+import { addRegistrations } from './registrations.ts';
+import { addServers } from './servers.ts';
+import type { PortalSource } from './source.ts';
+import { addStatus } from './status.ts';
+import { addUsers } from './users.ts';
+
+/** Bytes a request body may have: ten thousand users fit. */
+const bodyBytesMax = 4 * 1024 * 1024;
+
+export interface ApiOptions {
+  /** `ADDRESS:PORT`. */
+  listen: string;
+  /** Files in PEM; null serves plain HTTP, for tests only. */
+  tls: { certificate: string; key: string } | null;
+  /** The line of the administrator file. */
+  administrator: string;
+  source: PortalSource;
+  health: Health;
+  log: Logger;
+}
+
+/** A running API. */
+export interface ApiServer {
+  /** For tests: answers requests without a socket. */
+  inject: FastifyInstance['inject'];
+  close(): Promise<void>;
+}
+
+/** Builds the API and, given an address, listens. */
+export async function startApi(options: ApiOptions): Promise<ApiServer> {
+  const api = build(options);
+  await addOpenApi(api);
+  const authenticator = new Authenticator(parseAdministrator(options.administrator));
+  api.addHook('onRequest', (request, reply) => authenticate(authenticator, request, reply));
+  api.get('/healthz', { config: { open: true }, schema: { hide: true } }, (_request, reply) => {
+    const report = options.health.report();
+    reply.status(report.status === 'ok' ? 200 : 503).send(report);
+  });
+  for (const add of [addStatus, addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
+    add(api, options.source);
+  }
+  await api.ready();
+  const address = splitAddress(options.listen);
+  if (address !== null) {
+    await api.listen({ host: address.host, port: address.port });
+  }
+  return { inject: api.inject.bind(api) as FastifyInstance['inject'], close: () => api.close() };
+}
+
+function build(options: ApiOptions): FastifyInstance {
+  const shared = {
+    bodyLimit: bodyBytesMax,
+    requestTimeout: 30_000,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 128 },
+  };
+  const api = (
+    options.tls === null
+      ? fastify(shared)
+      : fastify({
+          ...shared,
+          https: {
+            cert: readFileSync(options.tls.certificate),
+            key: readFileSync(options.tls.key),
+            minVersion: 'TLSv1.2',
+          },
+        })
+  ) as FastifyInstance;
+  api.setValidatorCompiler(validatorCompiler);
+  api.setSerializerCompiler(serializerCompiler);
+  api.setNotFoundHandler((request, reply) => {
+    const message = `there is no ${request.method} ${request.url}`;
+    reply.status(404).send({ code: 'PBX_API_UNKNOWN', message, fix: 'see /api/v1/openapi.json' });
+  });
+  api.setErrorHandler((error, request, reply) => {
+    const refusal = toApiError(error);
+    if (refusal.status >= 500) {
+      options.log.error({ err: error, method: request.method, url: request.url }, 'api failed');
+    }
+    reply.status(refusal.status).send(refusal.view);
+  });
+  return api;
+}
+
+async function addOpenApi(api: FastifyInstance): Promise<void> {
+  await api.register(swagger, {
+    openapi: {
+      info: { title: 'raftpbx', version: '1' },
+      components: { securitySchemes: { administrator: { type: 'http', scheme: 'basic' } } },
+      security: [{ administrator: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  api.get('/api/v1/openapi.json', { config: { open: true }, schema: { hide: true } }, () =>
+    api.swagger(),
+  );
+}
+
+async function authenticate(
+  authenticator: Authenticator,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  if ((request.routeOptions.config as { open?: boolean }).open === true) {
+    return;
+  }
+  const verdict = await authenticator.check(request.headers.authorization, request.ip);
+  if (verdict.allowed) {
+    return;
+  }
+  if (verdict.retryAfterS !== null) {
+    reply.header('retry-after', verdict.retryAfterS);
+    const message = 'too many wrong passwords from this address';
+    const fix = `wait ${verdict.retryAfterS} seconds`;
+    throw new ApiError(429, 'PBX_API_LOCKED', message, fix);
+  }
+  reply.header('www-authenticate', 'Basic realm="raftpbx", charset="UTF-8"');
+  const message = 'the administrator name or password is missing or wrong';
+  throw new ApiError(401, 'PBX_API_UNAUTHORIZED', message, 'send HTTP basic authentication');
+}

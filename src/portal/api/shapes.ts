@@ -1,0 +1,111 @@
+/**
+ * What the API says and takes. These schemas check requests and answers, make the OpenAPI
+ * document, and are the types of the command line. Times are ISO 8601 in UTC.
+ */
+import { z } from 'zod';
+
+const time = z.iso.datetime();
+
+/** Entries of one page at most. */
+export const pageLimitMax = 1000;
+
+/** Users one request may add; more are sent in several. */
+export const usersPerRequestMax = 10_000;
+
+export const pageQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(pageLimitMax).default(100),
+  after: z.string().min(1).max(256).optional(),
+});
+/** Which page: at most `limit` entries after the key `after`. */
+export type PageQuery = z.output<typeof pageQuery>;
+
+/** A page of entries; `next` is the `after` of the following page. */
+export function pageOf<Entry extends z.ZodType>(entry: Entry) {
+  return z.object({ items: z.array(entry), next: z.string().nullable() });
+}
+export interface Page<Entry> {
+  items: Entry[];
+  next: string | null;
+}
+
+export const serverState = z.enum(['up', 'draining', 'disabled', 'down']);
+
+export const serverShape = z.object({
+  name: z.string(),
+  roles: z.array(z.string()),
+  address: z.string(),
+  state: serverState,
+  load: z.number().nullable(),
+  capacity: z.number().nullable(),
+  version: z.string().nullable(),
+});
+export type ServerView = z.output<typeof serverShape>;
+
+export const statusShape = z.object({
+  leader: z.string().nullable(),
+  term: z.number(),
+  vip: z.object({ address: z.string(), holder: z.string().nullable() }),
+  servers: z.array(z.object({ name: z.string(), roles: z.array(z.string()), state: serverState })),
+  registrations: z.number(),
+  calls: z.number(),
+  alerts: z.number().describe('servers that are not up'),
+});
+export type StatusView = z.output<typeof statusShape>;
+
+export const callShape = z.object({
+  id: z.string(),
+  from: z.string(),
+  to: z.string(),
+  state: z.string(),
+  startedAt: time,
+  answeredAt: time.nullable(),
+  media: z.string().nullable().describe('the server that carries the audio'),
+});
+export type CallView = z.output<typeof callShape>;
+
+export const registrationShape = z.object({
+  user: z.string(),
+  contact: z.string(),
+  received: z.string(),
+  userAgent: z.string().nullable(),
+  registeredAt: time,
+  expiresAt: time,
+});
+export type RegistrationView = z.output<typeof registrationShape>;
+
+export const userShape = z.object({
+  name: z.string(),
+  displayName: z.string().nullable(),
+  createdAt: time,
+});
+export type UserView = z.output<typeof userShape>;
+
+export const userName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, {
+  error: 'may have only letters, digits and . _ + -, 64 at most',
+});
+
+export const newUserShape = z.strictObject({
+  name: userName,
+  password: z.string().min(1).max(128),
+  displayName: z.string().min(1).max(128).optional(),
+});
+export type NewUser = z.output<typeof newUserShape>;
+
+export const newUsersShape = z.strictObject({
+  users: z.array(newUserShape).min(1).max(usersPerRequestMax),
+});
+
+export const cdrShape = z.object({
+  id: z.string(),
+  from: z.string(),
+  to: z.string(),
+  startedAt: time,
+  answeredAt: time.nullable(),
+  endedAt: time,
+  result: z.enum(['answered', 'busy', 'no-answer', 'cancelled', 'failed']),
+  endedBy: z.string().nullable(),
+});
+export type CdrView = z.output<typeof cdrShape>;
+
+export const errorShape = z.object({ code: z.string(), message: z.string(), fix: z.string() });
+export type ErrorView = z.output<typeof errorShape>;

@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Health } from '../../../src/observe/health.ts';
+import { createLog } from '../../../src/observe/log.ts';
+import {
+  Authenticator,
+  failuresMax,
+  failureWindowMs,
+  hashAdministrator,
+  parseAdministrator,
+} from '../../../src/portal/api/authentication.ts';
+import { type ApiServer, startApi } from '../../../src/portal/api/index.ts';
+import type { NewUser } from '../../../src/portal/api/shapes.ts';
+import type { PortalSource } from '../../../src/portal/api/source.ts';
+
+const empty = { items: [], next: null };
+
+function sourceWith(users: Map<string, NewUser>): PortalSource {
+  return {
+    status: () => ({
+      leader: 'cm-1',
+      term: 3,
+      vip: { address: '10.77.0.100', holder: 'cm-1' },
+      servers: [{ name: 'cm-1', roles: ['call-manager'], state: 'up' }],
+      registrations: 0,
+      calls: 0,
+      alerts: 0,
+    }),
+    servers: () =>
+      ['media-1', 'cm-1', 'cm-2'].map((name) => ({
+        name,
+        roles: [],
+        address: '10.77.0.11',
+        state: 'up' as const,
+        load: null,
+        capacity: null,
+        version: null,
+      })),
+    calls: () => empty,
+    registrations: () => empty,
+    users: () => ({
+      items: [...users.keys()].map((name) => ({
+        name,
+        displayName: null,
+        createdAt: '2026-11-01T00:00:00.000Z',
+      })),
+      next: null,
+    }),
+    cdrs: () => {
+      throw new Error('store: no leader');
+    },
+    addUsers: async (added) => {
+      const taken = added.filter((user) => users.has(user.name)).map((user) => user.name);
+      for (const user of taken.length === 0 ? added : []) {
+        users.set(user.name, user);
+      }
+      return taken;
+    },
+    deleteUser: async (name) => users.delete(name),
+  };
+}
+
+describe('the API', () => {
+  let api: ApiServer;
+  const users = new Map<string, NewUser>();
+  const authorization = `Basic ${Buffer.from('admin:right').toString('base64')}`;
+  const ask = (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) =>
+    api.inject({ method, url, headers: { authorization }, ...(payload ? { payload } : {}) });
+
+  beforeEach(async () => {
+    users.clear();
+    api = await startApi({
+      listen: '',
+      tls: null,
+      administrator: await hashAdministrator('admin', 'right'),
+      source: sourceWith(users),
+      health: new Health('cm-1', []),
+      log: createLog('cm-1', 'error', { write: () => undefined }),
+    });
+  });
+  afterEach(() => api.close());
+
+  it('asks for the administrator, and answers him', async () => {
+    const stranger = await api.inject({ method: 'GET', url: '/api/v1/status' });
+    expect(stranger.statusCode).toBe(401);
+    expect(stranger.json()).toMatchObject({ code: 'PBX_API_UNAUTHORIZED' });
+    const known = await ask('GET', '/api/v1/status');
+    expect(known.statusCode).toBe(200);
+    expect(known.json()).toMatchObject({ leader: 'cm-1', term: 3, alerts: 0 });
+  });
+
+  it('pages by key', async () => {
+    const first = (await ask('GET', '/api/v1/servers?limit=2')).json();
+    expect(first.items.map((one: { name: string }) => one.name)).toEqual(['cm-1', 'cm-2']);
+    expect(first.next).toBe('cm-2');
+    const second = (await ask('GET', '/api/v1/servers?limit=2&after=cm-2')).json();
+    expect(second.items.map((one: { name: string }) => one.name)).toEqual(['media-1']);
+    expect(second.next).toBeNull();
+  });
+
+  it('adds users, all or none, and removes them', async () => {
+    const two = { users: ['1001', '1002'].map((name) => ({ name, password: 'p' })) };
+    expect((await ask('POST', '/api/v1/users', two)).statusCode).toBe(201);
+    const again = await ask('POST', '/api/v1/users', {
+      users: ['1002', '1003'].map((name) => ({ name, password: 'p' })),
+    });
+    expect(again.statusCode).toBe(409);
+    expect(again.json().message).toContain('1002');
+    expect([...users.keys()]).toEqual(['1001', '1002']);
+    expect((await ask('DELETE', '/api/v1/users/1001')).statusCode).toBe(200);
+    expect((await ask('DELETE', '/api/v1/users/1001')).json().code).toBe('PBX_USER_UNKNOWN');
+  });
+
+  it('refuses what is wrong with code, message and fix', async () => {
+    const bad = [
+      await ask('POST', '/api/v1/users', { users: [{ name: 'a b', password: 'p' }] }),
+      await ask('GET', '/api/v1/users?limit=0'),
+      await ask('GET', '/api/v1/users?colour=red'),
+    ];
+    for (const answer of bad) {
+      expect(answer.statusCode).toBe(400);
+      expect(Object.keys(answer.json())).toEqual(['code', 'message', 'fix']);
+    }
+    expect((await ask('GET', '/api/v1/cdrs')).statusCode).toBe(503);
+    expect((await ask('GET', '/nothing')).json().code).toBe('PBX_API_UNKNOWN');
+  });
+
+  it('describes itself and its health without a password', async () => {
+    const document = (await api.inject({ method: 'GET', url: '/api/v1/openapi.json' })).json();
+    expect(Object.keys(document.paths)).toEqual(
+      expect.arrayContaining(['/api/v1/status', '/api/v1/users', '/api/v1/users/{name}']),
+    );
+    expect((await api.inject({ method: 'GET', url: '/healthz' })).statusCode).toBe(503);
+  });
+});
+
+describe('guessing passwords', () => {
+  const header = (password: string) =>
+    `Basic ${Buffer.from(`admin:${password}`).toString('base64')}`;
+
+  it('locks the address out for a while, and only that address', async () => {
+    let nowMs = 0;
+    const administrator = parseAdministrator(await hashAdministrator('admin', 'right'));
+    const authenticator = new Authenticator(administrator, () => nowMs);
+    const burst = Array.from({ length: failuresMax + 5 }, (_, i) =>
+      authenticator.check(header(`guess ${i}`), '10.77.0.9'),
+    );
+    const verdicts = await Promise.all(burst);
+    expect(verdicts.filter((one) => !one.allowed && one.retryAfterS !== null)).toHaveLength(5);
+    expect(await authenticator.check(header('right'), '10.77.0.9')).toMatchObject({
+      allowed: false,
+    });
+    expect(await authenticator.check(header('right'), '10.77.0.8')).toEqual({ allowed: true });
+    nowMs = failureWindowMs + 1;
+    expect(await authenticator.check(header('wrong'), '10.77.0.9')).toEqual({
+      allowed: false,
+      retryAfterS: null,
+    });
+  });
+});
