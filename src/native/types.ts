@@ -133,7 +133,11 @@ export interface MediaStats {
   portsFree: number;
 }
 
-export type MediaEvent = { type: 'timeout'; callId: string } | { type: 'died'; reason: string };
+export type MediaEvent =
+  /** No packet came on any stream of the call; reported once until packets flow again. */
+  | { type: 'timeout'; callId: string; silentS: number }
+  /** A stream learned where its peer really sends from. */
+  | { type: 'latched'; callId: string; tag: string; source: string };
 
 /** A line of the Rust side's log. */
 export interface LogLine {

@@ -1,0 +1,209 @@
+//! The SIP engine, wired to the store: the log feeds its replica and tells it when to lead.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use napi_derive::napi;
+use parking_lot::Mutex;
+use raftpbx_sip::{
+    DialogView, DrachtioConfig, Engine, EngineConfig, EngineEvent, Journal, Listen, MemoryJournal,
+    RegistrarConfig,
+};
+use raftpbx_store::StoreEvent;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::journal::StoreJournal;
+use crate::store::NativeStore;
+use crate::{Sink, deliver, failure, options};
+
+/// The keys that make up the engine's replica.
+const REPLICA_PREFIXES: [&str; 2] = ["sip:", "registration:"];
+/// The term of an engine that has no cluster.
+const STAND_ALONE_TERM: u64 = 1;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireSipOptions {
+    listen: Vec<String>,
+    drachtio: WireDrachtio,
+    registrar: Option<WireRegistrar>,
+    authenticate_calls: bool,
+    secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireDrachtio {
+    listen: std::net::SocketAddr,
+    secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireRegistrar {
+    domains: Vec<String>,
+    realm: String,
+    min_expires_s: u32,
+    max_expires_s: u32,
+    default_expires_s: u32,
+    max_bindings: usize,
+}
+
+/// A key of its own for each purpose, from the one secret of the cluster.
+fn derive(secret: &str, purpose: &str) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(secret.as_bytes())
+        .chain_update([0])
+        .chain_update(purpose.as_bytes())
+        .finalize()
+        .into()
+}
+
+impl WireSipOptions {
+    fn config(self) -> napi::Result<EngineConfig> {
+        let listen = self
+            .listen
+            .iter()
+            .map(|text| text.parse::<Listen>().map_err(failure))
+            .collect::<napi::Result<Vec<Listen>>>()?;
+        let registrar = self.registrar.map(|wire| RegistrarConfig {
+            domains: wire.domains,
+            realm: wire.realm,
+            nonce_key: derive(&self.secret, "nonce"),
+            min_expires_s: wire.min_expires_s,
+            max_expires_s: wire.max_expires_s,
+            default_expires_s: wire.default_expires_s,
+            max_bindings: wire.max_bindings,
+        });
+        Ok(EngineConfig {
+            listen,
+            drachtio: DrachtioConfig {
+                listen: self.drachtio.listen,
+                secret: self.drachtio.secret,
+            },
+            registrar,
+            authenticate_calls: self.authenticate_calls,
+            tag_key: derive(&self.secret, "tag"),
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum WireSipEvent {
+    DialogConfirmed { dialog: DialogView },
+    DialogRemoved { id: String },
+}
+
+impl From<EngineEvent> for WireSipEvent {
+    fn from(event: EngineEvent) -> Self {
+        match event {
+            EngineEvent::DialogConfirmed(dialog) => WireSipEvent::DialogConfirmed { dialog },
+            EngineEvent::DialogRemoved { id } => WireSipEvent::DialogRemoved { id },
+        }
+    }
+}
+
+/// The engine; empty once it was shut down.
+pub type SharedEngine = Arc<Mutex<Option<Engine>>>;
+
+/// The SIP engine of this node.
+#[napi]
+pub struct NativeSip {
+    engine: SharedEngine,
+}
+
+impl NativeSip {
+    /// The engine, for those who wire it further.
+    pub fn shared(&self) -> SharedEngine {
+        Arc::clone(&self.engine)
+    }
+}
+
+/// Binds the listeners and, with a store, follows its log.
+#[napi]
+pub fn start_sip(wire: String, store: Option<&NativeStore>, sink: Sink) -> napi::Result<NativeSip> {
+    let config = options::<WireSipOptions>(&wire)?.config()?;
+    let journal: Arc<dyn Journal> = match store {
+        Some(native) => Arc::new(StoreJournal::new(native.store().clone())),
+        None => Arc::new(MemoryJournal::default()),
+    };
+    let events = Box::new(move |events: Vec<EngineEvent>| {
+        let batch: Vec<WireSipEvent> = events.into_iter().map(Into::into).collect();
+        deliver(&sink, &batch);
+    });
+    let engine = Engine::start(config, journal, events).map_err(failure)?;
+    if store.is_none() {
+        engine.lead(STAND_ALONE_TERM);
+    }
+    let engine = Arc::new(Mutex::new(Some(engine)));
+    if let Some(native) = store {
+        let watched = Arc::clone(&engine);
+        native.store().watch(
+            REPLICA_PREFIXES.map(Bytes::from).to_vec(),
+            Box::new(move |events| {
+                if let Some(engine) = watched.lock().as_ref() {
+                    events.into_iter().for_each(|event| tell(engine, event));
+                }
+            }),
+        );
+    }
+    Ok(NativeSip { engine })
+}
+
+/// One event of the log, as the engine knows it.
+fn tell(engine: &Engine, event: StoreEvent) {
+    match event {
+        StoreEvent::Changed(changes) => engine.changed(
+            changes
+                .into_iter()
+                .map(|change| {
+                    let key = String::from_utf8_lossy(&change.key).into_owned();
+                    (key, change.value.map(|value| value.to_vec()))
+                })
+                .collect(),
+        ),
+        StoreEvent::Reset => engine.reset(),
+        StoreEvent::Leading { term } => engine.lead(term),
+        StoreEvent::Following { .. } => engine.follow(),
+    }
+}
+
+#[napi]
+impl NativeSip {
+    /// The listeners with the ports they really have.
+    #[napi]
+    pub fn addresses(&self) -> Vec<String> {
+        let engine = self.engine.lock();
+        engine
+            .as_ref()
+            .map(|engine| engine.addresses().iter().map(ToString::to_string).collect())
+            .unwrap_or_default()
+    }
+
+    /// Counts of what lives in the engine, JSON.
+    #[napi]
+    pub fn status(&self) -> napi::Result<String> {
+        let engine = self.engine.lock();
+        serde_json::to_string(&engine.as_ref().map(Engine::status)).map_err(failure)
+    }
+
+    /// Prometheus text.
+    #[napi]
+    pub fn metrics(&self) -> String {
+        self.engine
+            .lock()
+            .as_ref()
+            .map(Engine::metrics)
+            .unwrap_or_default()
+    }
+
+    /// Closes the listeners; a second call does nothing.
+    #[napi]
+    pub fn shutdown(&self) {
+        if let Some(engine) = self.engine.lock().take() {
+            engine.shutdown();
+        }
+    }
+}

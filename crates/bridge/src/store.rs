@@ -1,0 +1,301 @@
+//! The replicated store and its watchers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+use raftpbx_store::{
+    Account, Command, PeerAddress, RespConfig, Store, StoreConfig, StoreEvent, Timing, TlsFiles,
+};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::wire::{decode_requests, encode, encode_replies};
+use crate::{Sink, deliver, failure, options};
+
+/// Consensus, the Redis protocol and forwarding share these threads; never JavaScript's.
+const STORE_THREADS: usize = 2;
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// The runtime of the store; one a process, made at first use.
+fn runtime() -> napi::Result<Handle> {
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime.handle().clone());
+    }
+    let made = Builder::new_multi_thread()
+        .worker_threads(STORE_THREADS)
+        .thread_name("store")
+        .enable_all()
+        .build()
+        .map_err(failure)?;
+    Ok(RUNTIME.get_or_init(|| made).handle().clone())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireStoreOptions {
+    id: u64,
+    directory: PathBuf,
+    raft_listen: SocketAddr,
+    peers: Vec<WirePeer>,
+    resp_listen: Vec<SocketAddr>,
+    accounts: Vec<WireAccount>,
+    tls: Option<WireTls>,
+    heartbeat_ms: u64,
+    election_min_ms: u64,
+    election_max_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WirePeer {
+    id: u64,
+    raft: SocketAddr,
+    resp: Option<SocketAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireAccount {
+    name: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTls {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl From<WireStoreOptions> for StoreConfig {
+    fn from(wire: WireStoreOptions) -> Self {
+        let peers: BTreeMap<u64, PeerAddress> = wire
+            .peers
+            .into_iter()
+            .map(|peer| {
+                (
+                    peer.id,
+                    PeerAddress {
+                        raft: peer.raft,
+                        resp: peer.resp,
+                    },
+                )
+            })
+            .collect();
+        let accounts = wire
+            .accounts
+            .into_iter()
+            .map(|account| Account {
+                name: account.name,
+                password: account.password,
+            })
+            .collect();
+        let resp = (!wire.resp_listen.is_empty()).then_some(RespConfig {
+            listen: wire.resp_listen,
+            accounts,
+        });
+        StoreConfig {
+            id: wire.id,
+            directory: wire.directory,
+            raft_listen: wire.raft_listen,
+            peers,
+            resp,
+            tls: wire.tls.map(|files| TlsFiles {
+                authority: files.authority,
+                certificate: files.certificate,
+                key: files.key,
+            }),
+            timing: Timing {
+                heartbeat_ms: wire.heartbeat_ms,
+                election_min_ms: wire.election_min_ms,
+                election_max_ms: wire.election_max_ms,
+            },
+        }
+    }
+}
+
+/// What a watcher in JavaScript is told.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum WireStoreEvent {
+    Changed { changes: Vec<WireChange> },
+    Reset,
+    Leading { term: u64 },
+    Following { term: u64, leader: Option<u64> },
+}
+
+#[derive(Serialize)]
+struct WireChange {
+    key: String,
+    value: Option<String>,
+}
+
+impl From<StoreEvent> for WireStoreEvent {
+    fn from(event: StoreEvent) -> Self {
+        match event {
+            StoreEvent::Changed(changes) => WireStoreEvent::Changed {
+                changes: changes
+                    .into_iter()
+                    .map(|change| WireChange {
+                        key: text(&change.key),
+                        value: change.value.as_deref().map(text),
+                    })
+                    .collect(),
+            },
+            StoreEvent::Reset => WireStoreEvent::Reset,
+            StoreEvent::Leading { term } => WireStoreEvent::Leading { term },
+            StoreEvent::Following { term, leader } => WireStoreEvent::Following { term, leader },
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A string key and its value.
+#[napi(object)]
+pub struct WireEntry {
+    /// The key.
+    pub key: String,
+    /// Its value, read as UTF-8.
+    pub value: String,
+}
+
+/// The store of this node.
+#[napi]
+pub struct NativeStore {
+    store: Store,
+}
+
+/// Recovers the log, opens the listeners and joins the cluster.
+#[napi]
+pub async fn open_store(wire: String) -> napi::Result<NativeStore> {
+    let config: WireStoreOptions = options(&wire)?;
+    let handle = runtime()?;
+    let inner = handle.clone();
+    let store = handle
+        .spawn_blocking(move || Store::open(config.into(), inner))
+        .await
+        .map_err(failure)?
+        .map_err(failure)?;
+    Ok(NativeStore { store })
+}
+
+impl NativeStore {
+    /// The library's handle, for the engines that live beside it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+fn single(bytes: &[u8]) -> napi::Result<Command> {
+    decode_requests(bytes)
+        .map_err(failure)?
+        .pop()
+        .and_then(|mut request| request.pop())
+        .ok_or_else(|| failure("PBX_OPTIONS: a command is missing"))
+}
+
+#[napi]
+impl NativeStore {
+    /// Commits requests in order; the reply of each, error replies included.
+    #[napi]
+    pub async fn submit(&self, requests: Buffer) -> napi::Result<Buffer> {
+        let requests = decode_requests(&requests).map_err(failure)?;
+        let replies = self.store.execute(requests).await;
+        Ok(encode_replies(&replies).into())
+    }
+
+    /// Reads this node's own copy.
+    #[napi]
+    pub fn read(&self, command: Buffer) -> napi::Result<Buffer> {
+        let reply = self.store.read(&single(&command)?);
+        let mut out = Vec::new();
+        encode(&reply, &mut out);
+        Ok(out.into())
+    }
+
+    /// Reads through the leader's lease.
+    #[napi]
+    pub async fn read_linearizable(&self, command: Buffer) -> napi::Result<Buffer> {
+        let reply = self.store.read_linearizable(single(&command)?).await;
+        Ok(encode_replies(&[reply]).into())
+    }
+
+    /// String keys that begin with `prefix`, in order, after `after`.
+    #[napi]
+    pub fn scan(&self, prefix: String, after: Option<String>, limit: u32) -> Vec<WireEntry> {
+        self.store
+            .scan_prefix(
+                prefix.as_bytes(),
+                after.as_deref().map(str::as_bytes),
+                limit as usize,
+            )
+            .into_iter()
+            .map(|(key, value)| WireEntry {
+                key: text(&key),
+                value: text(&value),
+            })
+            .collect()
+    }
+
+    /// How many keys begin with `prefix`.
+    #[napi]
+    pub fn count(&self, prefix: String) -> u32 {
+        u32::try_from(self.store.count_prefix(prefix.as_bytes())).unwrap_or(u32::MAX)
+    }
+
+    /// Reads this node's SQLite file; rows as a JSON array of objects.
+    #[napi]
+    pub fn query(&self, sql: String, args: String) -> napi::Result<String> {
+        let args: Vec<serde_json::Value> = options(&args)?;
+        let rows = self.store.query(&sql, &args).map_err(failure)?;
+        serde_json::to_string(&rows).map_err(failure)
+    }
+
+    /// Calls `sink` in log order with the changes of keys that begin with a prefix.
+    #[napi]
+    pub fn watch(&self, prefixes: Vec<String>, sink: Sink) {
+        let prefixes = prefixes.into_iter().map(Bytes::from).collect();
+        self.store.watch(
+            prefixes,
+            Box::new(move |events| {
+                let batch: Vec<WireStoreEvent> = events.into_iter().map(Into::into).collect();
+                deliver(&sink, &batch);
+            }),
+        );
+    }
+
+    /// The state of consensus on this node, JSON.
+    #[napi]
+    pub fn status(&self) -> napi::Result<String> {
+        serde_json::to_string(&self.store.status()).map_err(failure)
+    }
+
+    /// Hands leadership over.
+    #[napi]
+    pub async fn transfer_leadership(&self, to: Option<i64>) -> napi::Result<()> {
+        let to = to.and_then(|id| u64::try_from(id).ok());
+        self.store.transfer_leadership(to).await.map_err(failure)
+    }
+
+    /// Prometheus text.
+    #[napi]
+    pub fn metrics(&self) -> String {
+        self.store.metrics()
+    }
+
+    /// Leaves the cluster's traffic and closes the files.
+    #[napi]
+    pub async fn shutdown(&self) {
+        self.store.shutdown().await;
+    }
+}
