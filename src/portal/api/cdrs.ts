@@ -1,9 +1,13 @@
-/** Records of calls that have ended. */
+/** Records of calls that have ended, the newest first. */
 import type { FastifyInstance } from 'fastify';
+import type { CallManagerApi } from '../../call-manager/api.ts';
 import { addListing } from './listing.ts';
 import { cdrShape } from './shapes.ts';
-import type { PortalSource } from './source.ts';
 
-export function addCdrs(api: FastifyInstance, source: PortalSource): void {
-  addListing(api, 'cdrs', cdrShape, (page) => source.cdrs(page));
+export function addCdrs(api: FastifyInstance, source: CallManagerApi): void {
+  addListing(api, 'cdrs', cdrShape, ({ limit, after }) => {
+    const before = after === undefined ? {} : { before: after };
+    const items = source.cdrs({ limit, ...before });
+    return { items, next: items.length < limit ? null : (items.at(-1)?.id ?? null) };
+  });
 }

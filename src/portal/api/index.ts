@@ -3,7 +3,6 @@
  *
  * # Layout
  * - `shapes.ts`: what is said and taken, as schemas
- * - `source.ts`: what the API needs of its Call Manager
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
  * - one file a noun: `status`, `servers`, `calls`, `registrations`, `users`, `cdrs`
  */
@@ -15,6 +14,7 @@ import {
   serializerCompiler,
   validatorCompiler,
 } from 'fastify-type-provider-zod';
+import type { CallManagerApi } from '../../call-manager/api.ts';
 import { splitAddress } from '../../config/address.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Logger } from '../../observe/log.ts';
@@ -24,12 +24,11 @@ import { addCdrs } from './cdrs.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { addRegistrations } from './registrations.ts';
 import { addServers } from './servers.ts';
-import type { PortalSource } from './source.ts';
 import { addStatus } from './status.ts';
 import { addUsers } from './users.ts';
 
-/** Bytes a request body may have: ten thousand users fit. */
-const bodyBytesMax = 4 * 1024 * 1024;
+/** Bytes a request body may have: the users one request may add fit. */
+const bodyBytesMax = 16 * 1024 * 1024;
 
 export interface ApiOptions {
   /** `ADDRESS:PORT`. */
@@ -38,7 +37,7 @@ export interface ApiOptions {
   tls: { certificate: string; key: string } | null;
   /** The line of the administrator file. */
   administrator: string;
-  source: PortalSource;
+  source: CallManagerApi;
   health: Health;
   log: Logger;
 }

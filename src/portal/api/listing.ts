@@ -24,3 +24,20 @@ export function addListing<Entry extends z.ZodType>(
     (request) => list(request.query as PageQuery) as never,
   );
 }
+
+/** Cuts a page out of entries; their keys decide the order. */
+export function cutPage<Entry>(
+  entries: readonly Entry[],
+  keyOf: (entry: Entry) => string,
+  { limit, after }: PageQuery,
+): Page<Entry> {
+  const rest = entries
+    .map((entry) => ({ entry, key: keyOf(entry) }))
+    .filter(({ key }) => after === undefined || key > after)
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+  const page = rest.slice(0, limit);
+  return {
+    items: page.map(({ entry }) => entry),
+    next: rest.length > limit ? (page.at(-1)?.key ?? null) : null,
+  };
+}

@@ -1,9 +1,11 @@
 /** Devices that are registered. */
 import type { FastifyInstance } from 'fastify';
-import { addListing } from './listing.ts';
+import type { CallManagerApi } from '../../call-manager/api.ts';
+import { addListing, cutPage } from './listing.ts';
 import { registrationShape } from './shapes.ts';
-import type { PortalSource } from './source.ts';
 
-export function addRegistrations(api: FastifyInstance, source: PortalSource): void {
-  addListing(api, 'registrations', registrationShape, (page) => source.registrations(page));
+export function addRegistrations(api: FastifyInstance, source: CallManagerApi): void {
+  addListing(api, 'registrations', registrationShape, (page) =>
+    cutPage(source.registrations(), (one) => `${one.user} ${one.contact}`, page),
+  );
 }

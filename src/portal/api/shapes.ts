@@ -3,17 +3,12 @@
  * document, and are the types of the command line. Times are ISO 8601 in UTC.
  */
 import { z } from 'zod';
+import { limits } from '../../domain/limits.ts';
 
 const time = z.iso.datetime();
 
-/** Entries of one page at most. */
-export const pageLimitMax = 1000;
-
-/** Users one request may add; more are sent in several. */
-export const usersPerRequestMax = 10_000;
-
 export const pageQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(pageLimitMax).default(100),
+  limit: z.coerce.number().int().min(1).max(limits.listedMax).default(100),
   after: z.string().min(1).max(256).optional(),
 });
 /** Which page: at most `limit` entries after the key `after`. */
@@ -35,33 +30,32 @@ export const serverShape = z.object({
   roles: z.array(z.string()),
   address: z.string(),
   state: serverState,
-  load: z.number().nullable(),
-  capacity: z.number().nullable(),
-  version: z.string().nullable(),
+  load: z.number().describe('sessions now'),
+  capacity: z.number().describe('sessions at most, 0 while it is down'),
 });
-export type ServerView = z.output<typeof serverShape>;
+export type ServerEntry = z.output<typeof serverShape>;
 
 export const statusShape = z.object({
   leader: z.string().nullable(),
   term: z.number(),
-  vip: z.object({ address: z.string(), holder: z.string().nullable() }),
+  vip: z.object({ address: z.string().nullable(), holder: z.string().nullable() }),
   servers: z.array(z.object({ name: z.string(), roles: z.array(z.string()), state: serverState })),
   registrations: z.number(),
   calls: z.number(),
   alerts: z.number().describe('servers that are not up'),
 });
-export type StatusView = z.output<typeof statusShape>;
+export type StatusEntry = z.output<typeof statusShape>;
 
 export const callShape = z.object({
   id: z.string(),
   from: z.string(),
   to: z.string(),
-  state: z.string(),
+  state: z.enum(['ringing', 'answered']),
   startedAt: time,
   answeredAt: time.nullable(),
-  media: z.string().nullable().describe('the server that carries the audio'),
+  mediaServer: z.string().nullable().describe('the server that carries the audio'),
 });
-export type CallView = z.output<typeof callShape>;
+export type CallEntry = z.output<typeof callShape>;
 
 export const registrationShape = z.object({
   user: z.string(),
@@ -71,14 +65,15 @@ export const registrationShape = z.object({
   registeredAt: time,
   expiresAt: time,
 });
-export type RegistrationView = z.output<typeof registrationShape>;
+export type RegistrationEntry = z.output<typeof registrationShape>;
 
 export const userShape = z.object({
   name: z.string(),
-  displayName: z.string().nullable(),
+  displayName: z.string(),
   createdAt: time,
+  devices: z.number().describe('devices registered now'),
 });
-export type UserView = z.output<typeof userShape>;
+export type UserEntry = z.output<typeof userShape>;
 
 export const userName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, {
   error: 'may have only letters, digits and . _ + -, 64 at most',
@@ -89,10 +84,9 @@ export const newUserShape = z.strictObject({
   password: z.string().min(1).max(128),
   displayName: z.string().min(1).max(128).optional(),
 });
-export type NewUser = z.output<typeof newUserShape>;
 
 export const newUsersShape = z.strictObject({
-  users: z.array(newUserShape).min(1).max(usersPerRequestMax),
+  users: z.array(newUserShape).min(1).max(limits.usersPerRequest),
 });
 
 export const cdrShape = z.object({
@@ -103,9 +97,9 @@ export const cdrShape = z.object({
   answeredAt: time.nullable(),
   endedAt: time,
   result: z.enum(['answered', 'busy', 'no-answer', 'cancelled', 'failed']),
-  endedBy: z.string().nullable(),
+  endedBy: z.enum(['caller', 'callee', 'system']),
 });
-export type CdrView = z.output<typeof cdrShape>;
+export type CdrEntry = z.output<typeof cdrShape>;
 
 export const errorShape = z.object({ code: z.string(), message: z.string(), fix: z.string() });
 export type ErrorView = z.output<typeof errorShape>;

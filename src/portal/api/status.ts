@@ -1,10 +1,10 @@
 /** The cluster on one screen. */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { CallManagerApi } from '../../call-manager/api.ts';
 import { errorShape, statusShape } from './shapes.ts';
-import type { PortalSource } from './source.ts';
 
-export function addStatus(api: FastifyInstance, source: PortalSource): void {
+export function addStatus(api: FastifyInstance, source: CallManagerApi): void {
   api.withTypeProvider<ZodTypeProvider>().get(
     '/api/v1/status',
     {

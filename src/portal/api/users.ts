@@ -2,16 +2,13 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { ApiError } from './errors.ts';
-import { addListing } from './listing.ts';
+import type { CallManagerApi, NewUser } from '../../call-manager/api.ts';
+import { orThrow } from './errors.ts';
+import { addListing, cutPage } from './listing.ts';
 import { errorShape, newUsersShape, userName, userShape } from './shapes.ts';
-import type { PortalSource } from './source.ts';
 
-/** Names listed in a refusal. */
-const takenNamesMax = 10;
-
-export function addUsers(api: FastifyInstance, source: PortalSource): void {
-  addListing(api, 'users', userShape, (page) => source.users(page));
+export function addUsers(api: FastifyInstance, source: CallManagerApi): void {
+  addListing(api, 'users', userShape, (page) => cutPage(source.users(), (one) => one.name, page));
   const typed = api.withTypeProvider<ZodTypeProvider>();
   typed.post(
     '/api/v1/users',
@@ -24,24 +21,9 @@ export function addUsers(api: FastifyInstance, source: PortalSource): void {
       },
     },
     async (request, reply) => {
-      const { users } = request.body;
-      const names = new Set(users.map((user) => user.name));
-      if (names.size < users.length) {
-        throw new ApiError(400, 'PBX_API_INVALID', 'a name is given twice', 'give each name once');
-      }
-      const taken = await source.addUsers(users);
-      if (taken.length > 0) {
-        const list = taken.slice(0, takenNamesMax).join(', ');
-        const message = `${taken.length} of these users exist already: ${list}`;
-        throw new ApiError(
-          409,
-          'PBX_USER_EXISTS',
-          message,
-          'choose other names; nothing was added',
-        );
-      }
+      const { added } = orThrow(await source.addUsers(request.body.users as NewUser[]));
       reply.status(201);
-      return { added: users.length };
+      return { added };
     },
   );
   typed.delete(
@@ -55,12 +37,8 @@ export function addUsers(api: FastifyInstance, source: PortalSource): void {
       },
     },
     async (request) => {
-      const { name } = request.params;
-      if (!(await source.deleteUser(name))) {
-        const fix = "see 'raftpbx get users' for those there are";
-        throw new ApiError(404, 'PBX_USER_UNKNOWN', `there is no user ${name}`, fix);
-      }
-      return { removed: name };
+      const { deleted } = orThrow(await source.deleteUser(request.params.name));
+      return { removed: deleted };
     },
   );
 }

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallManagerApi, NewUser } from '../../../src/call-manager/api.ts';
+import { fail, PbxError, succeed } from '../../../src/domain/errors.ts';
 import { Health } from '../../../src/observe/health.ts';
 import { createLog } from '../../../src/observe/log.ts';
 import {
@@ -9,18 +11,14 @@ import {
   parseAdministrator,
 } from '../../../src/portal/api/authentication.ts';
 import { type ApiServer, startApi } from '../../../src/portal/api/index.ts';
-import type { NewUser } from '../../../src/portal/api/shapes.ts';
-import type { PortalSource } from '../../../src/portal/api/source.ts';
 
-const empty = { items: [], next: null };
-
-function sourceWith(users: Map<string, NewUser>): PortalSource {
+function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   return {
     status: () => ({
       leader: 'cm-1',
       term: 3,
       vip: { address: '10.77.0.100', holder: 'cm-1' },
-      servers: [{ name: 'cm-1', roles: ['call-manager'], state: 'up' }],
+      servers: [],
       registrations: 0,
       calls: 0,
       alerts: 0,
@@ -31,31 +29,32 @@ function sourceWith(users: Map<string, NewUser>): PortalSource {
         roles: [],
         address: '10.77.0.11',
         state: 'up' as const,
-        load: null,
-        capacity: null,
-        version: null,
+        load: 0,
+        capacity: 0,
       })),
-    calls: () => empty,
-    registrations: () => empty,
-    users: () => ({
-      items: [...users.keys()].map((name) => ({
+    calls: () => [],
+    registrations: () => [],
+    users: () =>
+      [...users.keys()].map((name) => ({
         name,
-        displayName: null,
+        displayName: name,
         createdAt: '2026-11-01T00:00:00.000Z',
+        devices: 0,
       })),
-      next: null,
-    }),
     cdrs: () => {
-      throw new Error('store: no leader');
+      throw new PbxError('PBX_STORE_UNAVAILABLE');
     },
     addUsers: async (added) => {
       const taken = added.filter((user) => users.has(user.name)).map((user) => user.name);
       for (const user of taken.length === 0 ? added : []) {
         users.set(user.name, user);
       }
-      return taken;
+      return taken.length > 0
+        ? fail('PBX_USER_EXISTS', taken.join(', '))
+        : succeed({ added: added.length });
     },
-    deleteUser: async (name) => users.delete(name),
+    deleteUser: async (name) =>
+      users.delete(name) ? succeed({ deleted: name }) : fail('PBX_USER_UNKNOWN', name),
   };
 }
 
