@@ -243,9 +243,12 @@ fn carry_out(shared: &Shared, hands: &mut Hands, machine: &mut Machine, actions:
                 shared.garps.fetch_add(hands.announce(), Ordering::Relaxed);
             }
             Action::Check => {
-                if !hands.all_present() {
-                    tracing::warn!("the virtual address was removed by somebody else");
-                    if hands.add() {
+                let present = hands.all_present();
+                // Adding what is there renews its lifetime.
+                let added = hands.add();
+                if !present {
+                    tracing::warn!("the virtual address was gone without our doing");
+                    if added {
                         shared.garps.fetch_add(hands.announce(), Ordering::Relaxed);
                     }
                 }

@@ -11,8 +11,13 @@ pub const ANNOUNCE_AT_MS: [u64; 8] = [0, 50, 200, 500, 1_000, 2_000, 5_000, 10_0
 /// Interval of the announcements after the burst: keeps switch tables fresh.
 pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
 
-/// How often the holder looks whether the addresses are really there.
-pub const CHECK_EVERY_MS: u64 = 1_000;
+/// How often the holder looks whether the addresses are really there and renews their
+/// lifetime in the kernel.
+pub const CHECK_EVERY_MS: u64 = 500;
+
+/// Lifetime of an address in the kernel, seconds: a holder that was killed or stopped cannot
+/// remove it, so the kernel does. Four renewals may be missed; whole seconds are its unit.
+pub const LIFETIME_S: u32 = 2;
 
 /// How often a claimed but leaseless holder looks for a new lease.
 pub const LEASE_POLL_MS: u64 = 5;

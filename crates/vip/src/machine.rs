@@ -32,7 +32,7 @@ pub(crate) enum Action {
     Remove,
     /// Send the announcement frames.
     Announce,
-    /// Look whether the addresses are there and put missing ones back.
+    /// Look whether the addresses are there, put missing ones back, renew the others.
     Check,
 }
 

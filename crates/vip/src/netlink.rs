@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::limits::{NETLINK_BUFFER_BYTES, NETLINK_REPLIES_MAX};
+use crate::limits::{LIFETIME_S, NETLINK_BUFFER_BYTES, NETLINK_REPLIES_MAX};
 
 /// `IFA_F_NODAD`: an IPv6 address is usable at once, without duplicate detection.
 const IFA_F_NODAD: u32 = 0x02;
@@ -17,6 +17,8 @@ const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+/// `struct ifa_cacheinfo`: preferred and valid lifetime in seconds, then two time stamps.
+const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const HEADER_BYTES: usize = 16;
 const ADDRESS_HEADER_BYTES: usize = 8;
@@ -159,6 +161,11 @@ impl Netlink {
         attribute(&mut bytes, IFA_ADDRESS, &octets);
         if kind == libc::RTM_DELADDR {
             address_flags = 0;
+        } else {
+            let mut lifetime = [0; 16];
+            lifetime[..4].copy_from_slice(&LIFETIME_S.to_ne_bytes());
+            lifetime[4..8].copy_from_slice(&LIFETIME_S.to_ne_bytes());
+            attribute(&mut bytes, IFA_CACHEINFO, &lifetime);
         }
         attribute(&mut bytes, IFA_FLAGS, &address_flags.to_ne_bytes());
         finish(&mut bytes);

@@ -171,6 +171,29 @@ fn an_address_removed_by_somebody_else_is_put_back() {
 }
 
 #[test]
+fn the_kernel_is_told_to_remove_the_addresses_of_a_dead_holder() {
+    if !fresh_namespace() {
+        return;
+    }
+    let vip = Vip::start(config(), lease_for(60_000)).expect("starts");
+    vip.claim();
+    until("taken", || present() == (true, true));
+    let list = ip("-o address show dev eth0");
+    let mortal = list
+        .lines()
+        .filter(|line| line.contains("valid_lft 2sec"))
+        .count();
+    assert_eq!(mortal, 2, "{list}");
+    // Longer than the lifetime: renewals keep them.
+    let renewed = Instant::now() + Duration::from_millis(2_600);
+    until("renewed", || {
+        assert_eq!(present(), (true, true));
+        Instant::now() > renewed
+    });
+    assert_eq!(vip.status().acquired, 1);
+}
+
+#[test]
 fn mistakes_are_named() {
     if !fresh_namespace() {
         return;
