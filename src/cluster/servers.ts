@@ -80,7 +80,7 @@ export class ServerWatch {
   }
 
   /** The media server for the next call, and counts the call as given to it. */
-  takeMediaServer(): { name: string; ng: string } | null {
+  takeMediaServer(except: ReadonlySet<string> = new Set()): { name: string; ng: string } | null {
     const views = serverViews({
       known: [...this.#last.values()],
       leases: this.#leases,
@@ -89,7 +89,8 @@ export class ServerWatch {
       now: this.#now(),
       graceMs: limits.leaseGraceMs,
     });
-    const candidates = views.map((view) => ({
+    const eligible = views.filter((view) => !except.has(view.name));
+    const candidates = eligible.map((view) => ({
       ...view,
       load: view.load + (this.#given.get(view.name) ?? 0),
       capacity: this.#last.get(view.name)?.capacity ?? 1,

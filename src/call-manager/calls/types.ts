@@ -1,0 +1,111 @@
+/** The vocabulary of the call machine: its state, what can happen, what it wants done. */
+import type { CallId, CallRecord, Leg, MediaAnchor } from '../../domain/call.ts';
+import type { Cdr } from '../../domain/cdr.ts';
+
+/**
+ * Where the caller stands. `away`: taken over from the record, not seen yet. `waiting`: its
+ * INVITE can be answered. `connecting`: the 200 is on its way. `gone`: it gave up.
+ */
+export type CallerState = 'away' | 'waiting' | 'connecting' | 'connected' | 'gone';
+
+/** A re-INVITE that passes through the call, by the leg that sent it. */
+export interface Modification {
+  leg: number;
+  /** Whose answer is awaited: the media server's, the other party's, the media server's. */
+  phase: 'offering' | 'asking' | 'answering';
+}
+
+export interface Call {
+  id: CallId;
+  state: 'routing' | 'ringing' | 'answered' | 'ended';
+  from: string;
+  fromName: string;
+  to: string;
+  hops: number;
+  startedAt: number;
+  answeredAt: number | null;
+  deadlineAt: number;
+  callerDialogId: string;
+  caller: CallerState;
+  media: MediaAnchor | null;
+  /** The media server was asked for this call and has to be told the end. */
+  mediaOpen: boolean;
+  legs: Leg[];
+  winner: number | null;
+  /** The only leg whose early media the caller hears: the first that sent some. */
+  earlyLeg: number | null;
+  modification: Modification | null;
+}
+
+/** What the pure routing decided for a new call. */
+export type Route =
+  | { kind: 'devices'; uris: readonly string[] }
+  | { kind: 'refuse'; status: number };
+
+export interface NewCall {
+  id: CallId;
+  from: string;
+  fromName: string;
+  to: string;
+  hops: number;
+  at: number;
+  deadlineAt: number;
+  callerDialogId: string;
+  route: Route;
+}
+
+/** `at` is the time of the event in Unix milliseconds: machines read no clock. */
+export type CallEvent =
+  /** The caller's INVITE was delivered again, after a takeover. */
+  | { type: 'invite' }
+  | { type: 'mediaOffered'; media: MediaAnchor }
+  | { type: 'mediaRefused'; status: number; at: number }
+  | { type: 'legRinging'; leg: number; status: number }
+  | { type: 'legProgress'; leg: number; sdp: string }
+  /** The media server translated the early media of the leg. */
+  | { type: 'earlyMedia'; leg: number; sdp: string }
+  | { type: 'legAnswered'; leg: number; dialogId: string; sdp: string; at: number }
+  | { type: 'mediaAnswered'; sdp: string }
+  | { type: 'callerConnected' }
+  | { type: 'callerLost'; at: number }
+  | { type: 'legFailed'; leg: number; status: number; at: number }
+  | { type: 'cancelled'; at: number }
+  /** `bySystem`: the engine gave the dialog up, nobody hung up. */
+  | { type: 'bye'; leg: number; dialogId: string; bySystem: boolean; at: number }
+  | { type: 'modify'; leg: number; sdp: string }
+  | { type: 'modifyOffered'; sdp: string }
+  | { type: 'modifyAccepted'; sdp: string }
+  | { type: 'modifyAnswered'; sdp: string }
+  | { type: 'modifyRefused'; status: number }
+  | { type: 'deadline'; at: number }
+  /** A sweep found that nothing of the call is alive any more. */
+  | { type: 'orphaned'; at: number }
+  /** A commit failed: the call cannot go on here. */
+  | { type: 'failed'; status: number; at: number };
+
+export type CallEffect =
+  | { type: 'commit'; record: CallRecord }
+  /** The end: the record goes, the CDR comes, the dialogs named are finished; one entry. */
+  | { type: 'commitEnd'; cdr: Cdr; dialogIds: string[] }
+  /** The peer hung up a dialog of a call that had ended already. */
+  | { type: 'forgetDialog'; dialogId: string }
+  | { type: 'offerMedia' }
+  | { type: 'dialLeg'; leg: number; uri: string }
+  | { type: 'cancelLeg'; leg: number }
+  | { type: 'destroyLeg'; leg: number; dialogId: string }
+  | { type: 'ringCaller'; status: number; sdp: string | null }
+  | { type: 'answerEarly'; leg: number; sdp: string }
+  | { type: 'answerMedia'; leg: number; sdp: string }
+  | { type: 'answerCaller'; sdp: string }
+  | { type: 'rejectCaller'; status: number }
+  | { type: 'deleteMedia' }
+  | { type: 'modifyOffer'; leg: number; sdp: string }
+  | { type: 'modifyLeg'; leg: number; sdp: string }
+  | { type: 'modifyAnswer'; leg: number; sdp: string }
+  | { type: 'modifyAccept'; leg: number; sdp: string }
+  | { type: 'modifyReject'; leg: number; status: number };
+
+export interface Step {
+  call: Call;
+  effects: CallEffect[];
+}

@@ -1,0 +1,113 @@
+/**
+ * Media servers as call control uses them: NG offer, answer and delete with bounded repetition.
+ * NG commands are idempotent, so a lost datagram or a takeover in between only repeats one.
+ */
+import { Client, type NgReply } from 'rtpengine-client';
+import { parseHost } from '../cluster/index.ts';
+import type { CallId, MediaAnchor } from '../domain/call.ts';
+import { PbxError } from '../domain/errors.ts';
+import { limits } from '../domain/limits.ts';
+import type { Log } from '../domain/log.ts';
+
+/**
+ * The two sides of the anchor. All devices share one tag: only one of them is ever heard, and
+ * a later answer replaces an earlier one (early media of a device that lost).
+ */
+export type MediaSide = 'caller' | 'device';
+
+/** Chooses the server for a call; names in `except` did not answer a moment ago. */
+export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
+
+type NgCommand = 'offer' | 'answer' | 'delete';
+
+export class MediaControl {
+  readonly #client: Client;
+  readonly #choose: ChooseServer;
+  readonly #log: Log;
+  /** Commands without an answer, counted for metrics. */
+  timeouts = 0;
+
+  constructor(choose: ChooseServer, log: Log) {
+    this.#choose = choose;
+    this.#log = log;
+    this.#client = new Client({ timeout: limits.ngTimeoutMs });
+    // Answers that come after their timeout end here: the repetition was answered.
+    this.#client.on('error', (error: Error) => log.debug({ error: error.message }, 'late answer'));
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  /** Anchors a new call: offers the caller's description at the least loaded server. */
+  async anchor(callId: CallId, sdp: string): Promise<MediaAnchor> {
+    const silent = new Set<string>();
+    for (;;) {
+      const server = this.#choose(silent);
+      if (server === null) {
+        throw new PbxError(silent.size === 0 ? 'PBX_MEDIA_NONE' : 'PBX_MEDIA_SILENT');
+      }
+      try {
+        const offered = await this.offer(server.ng, callId, 'caller', sdp);
+        return { server: server.name, ng: server.ng, sdp: offered };
+      } catch (error) {
+        if (!(error instanceof PbxError) || error.code !== 'PBX_MEDIA_SILENT') {
+          throw error;
+        }
+        this.#log.warn({ call: callId, server: server.name }, 'media server is silent');
+        silent.add(server.name);
+      }
+    }
+  }
+
+  /** Translates an offer of one side for the other. */
+  offer(ng: string, callId: CallId, from: MediaSide, sdp: string): Promise<string> {
+    return this.#translate('offer', ng, { 'call-id': callId, 'from-tag': from, sdp });
+  }
+
+  /** Translates the answer that `answerer` gave to the other side's offer. */
+  answer(ng: string, callId: CallId, answerer: MediaSide, sdp: string): Promise<string> {
+    const offerer = answerer === 'device' ? 'caller' : 'device';
+    return this.#translate('answer', ng, {
+      'call-id': callId,
+      'from-tag': offerer,
+      'to-tag': answerer,
+      sdp,
+    });
+  }
+
+  /** Ends the session; a server that is gone has ended it anyway. */
+  async delete(ng: string, callId: CallId): Promise<void> {
+    await this.#command('delete', ng, { 'call-id': callId, 'from-tag': 'caller' });
+  }
+
+  async #translate(
+    command: 'offer' | 'answer',
+    ng: string,
+    fields: Record<string, string>,
+  ): Promise<string> {
+    const reply = await this.#command(command, ng, {
+      ...fields,
+      ICE: 'remove',
+      replace: ['origin', 'session-connection'],
+    });
+    if (reply.result !== 'ok' || typeof reply.sdp !== 'string') {
+      throw new PbxError('PBX_MEDIA_REFUSED', reply['error-reason'] ?? command);
+    }
+    return reply.sdp;
+  }
+
+  async #command(command: NgCommand, ng: string, fields: object): Promise<NgReply> {
+    const place = parseHost(ng);
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#client[command](place, { ...fields });
+      } catch (error) {
+        this.timeouts += 1;
+        if (attempt === limits.ngRetries) {
+          throw new PbxError('PBX_MEDIA_SILENT', `${command} at ${ng}`, { cause: error });
+        }
+      }
+    }
+  }
+}
