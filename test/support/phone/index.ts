@@ -5,6 +5,7 @@
 import { type Inside, openInside } from '../inside.ts';
 import type { BurstOptions, BurstReport } from './burst.ts';
 import type { Phone, PhoneOptions } from './phone.ts';
+import type { AudioReport } from './rtp.ts';
 
 export type { BurstReport } from './burst.ts';
 export type { Outcome } from './exchange.ts';
@@ -23,6 +24,11 @@ export type TestPhone = Remote<Phone>;
 export interface Phones {
   add(options: PhoneOptions): Promise<TestPhone>;
   burst(options: BurstOptions): Promise<BurstReport>;
+  /** An RTP end without a phone, for a sipp that names its port in SDP. */
+  record(
+    address: string,
+    expectHertz: number,
+  ): Promise<{ port: number; report(): Promise<AudioReport> }>;
   stop(): Promise<void>;
 }
 
@@ -31,6 +37,17 @@ export function openPhones(namespace: string | null): Phones {
   return {
     add: async (options) => remote(inside, await inside.call<number>('open', options)),
     burst: (options) => inside.call<BurstReport>('burst', options),
+    record: async (address, expectHertz) => {
+      const opened = await inside.call<{ index: number; port: number }>(
+        'record',
+        address,
+        expectHertz,
+      );
+      return {
+        port: opened.port,
+        report: () => inside.call<AudioReport>('recorded', opened.index),
+      };
+    },
     stop: () => inside.stop(),
   };
 }

@@ -8,8 +8,9 @@ const rate = 8000;
 export function toneFrame(hertz: number, index: number): Buffer {
   const frame = Buffer.allocUnsafe(frameSamples);
   for (let i = 0; i < frameSamples; i += 1) {
-    const t = (index * frameSamples + i) / rate;
-    frame[i] = encodeMuLaw(Math.round(12000 * Math.sin(2 * Math.PI * hertz * t)));
+    // Whole cycles are taken off first, or rounding would tell equal frames apart.
+    const cycles = (((index * frameSamples + i) * hertz) % rate) / rate;
+    frame[i] = encodeMuLaw(Math.round(12000 * Math.sin(2 * Math.PI * cycles)));
   }
   return frame;
 }
