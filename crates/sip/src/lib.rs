@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod journal;
 pub mod limits;
+pub mod message;
 pub mod service;
 pub mod view;
 
