@@ -1,0 +1,325 @@
+/**
+ * `raftpbx start`: one process, one server, one or more roles.
+ *
+ * Order of a Call Manager: store, SIP engine, call control, API, and the VIP last, so that the
+ * address is never taken by a server that could not answer. It leaves in the opposite order,
+ * after handing leadership over, so that a planned stop costs the phones nothing.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { startCallManager } from './call-manager/index.ts';
+import { joinAddress, splitAddress } from './config/address.ts';
+import { loadConfig } from './config/load.ts';
+import type { ServerConfig } from './config/schema.ts';
+import { readSecret } from './config/secrets.ts';
+import { migrations } from './domain/schema.ts';
+import type { RoleHandle } from './domain/server.ts';
+import { startMediaServer } from './media/index.ts';
+import { SipEngine, Store, Vip } from './native/index.ts';
+import { describeFatal } from './observe/fatal.ts';
+import { Health } from './observe/health.ts';
+import { createLog, joinNativeLog, type Logger } from './observe/log.ts';
+import { Metrics } from './observe/metrics.ts';
+import { startObserveServer } from './observe/server.ts';
+import { startApi } from './portal/api/index.ts';
+import { SipEventFeed } from './sip/event-feed.ts';
+
+/** Handing over and closing must be done by then; a supervisor kills soon after. */
+const stopDeadlineMs = 8000;
+/** A handover that takes longer is left to the election. */
+const handoverDeadlineMs = 2000;
+
+/** What every role is started with. */
+interface Surroundings {
+  config: ServerConfig;
+  version: string;
+  log: Logger;
+  metrics: Metrics;
+  health: Health;
+}
+
+/** Undoes one step of the start. */
+type Undo = () => void | Promise<void>;
+
+/** Runs a server until it is told to stop; resolves to the exit status. */
+export async function runServer(configFile: string): Promise<number> {
+  let log = createLog('raftpbx', 'info');
+  const undo: Undo[] = [];
+  try {
+    const config = loadConfig(configFile);
+    log = createLog(config.name, config.log.level);
+    joinNativeLog(log, config.log.level);
+    const fault = faultOf(log);
+    const signal = stopSignal();
+    const server = await startServer(config, log, undo);
+    log.info({ roles: config.roles, address: config.address }, 'server started');
+    const reason = await Promise.race([signal, fault]);
+    server.health.stopping();
+    log.info({ reason }, 'server stops');
+    const clean = await unwind(undo, log);
+    log.info({ clean }, 'server stopped');
+    return clean && reason !== 'fault' ? 0 : 1;
+  } catch (error) {
+    const { code, message, fix } = describeFatal(error);
+    log.fatal({ code, fix }, `${code}: ${message}`);
+    await unwind(undo, log);
+    return code === 'PBX_CONFIG_INVALID' || code === 'PBX_SECRET_UNSAFE' ? 2 : 1;
+  }
+}
+
+async function startServer(config: ServerConfig, log: Logger, undo: Undo[]): Promise<Surroundings> {
+  const metrics = new Metrics(config.name);
+  const health = new Health(config.name, config.roles);
+  const observe = await startObserveServer(config.metrics.listen, metrics, health);
+  undo.push(() => observe.close());
+  const here = { config, version: productVersion(), log, metrics, health };
+  mkdirSync(config.directory, { recursive: true, mode: 0o700 });
+  if (config.roles.includes('media')) {
+    await startMedia(here, undo);
+  }
+  if (config.roles.includes('call-manager')) {
+    await startCalls(here, undo);
+  }
+  health.started();
+  return here;
+}
+
+async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
+  const { config, version, log, metrics, health } = here;
+  const { media } = config;
+  if (media === undefined) {
+    return;
+  }
+  // The VIP first: what is written there is committed without a detour.
+  const hosts = [
+    ...(config.cluster.vip?.addresses ?? []),
+    ...config.cluster.peers.map((peer) => peer.address),
+  ];
+  const handle = await startMediaServer({
+    name: config.name,
+    log: log.child({ role: 'media' }),
+    address: config.address,
+    roles: config.roles,
+    version,
+    interfaces: media.interfaces.map(({ local, advertised }) => ({
+      local,
+      advertised: advertised ?? null,
+    })),
+    ngListen: media.ngListen,
+    ports: media.ports,
+    workers: media.workers,
+    timeoutS: media.timeoutS,
+    store: {
+      hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
+      username: config.store.user,
+      password: readSecret(config.store.passwordFile),
+    },
+  });
+  undo.push(() => handle.stop());
+  observeRole(handle, 'media', metrics, health);
+}
+
+async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
+  const { config, version, log, metrics, health } = here;
+  const { sip, api } = config;
+  const { id, peers, vip } = config.cluster;
+  if (sip === undefined || api === undefined || id === undefined || vip === undefined) {
+    return;
+  }
+  const store = await openStore(config, id);
+  undo.push(() => store.close());
+  metrics.add(() => store.metrics());
+  health.check('store', () => (store.status().leader === null ? 'there is no leader' : null));
+  migrateWhenLeading(store, log);
+
+  const feed = new SipEventFeed();
+  const secret = readSecret(sip.drachtioSecretFile);
+  const engine = SipEngine.start(sipOptions(config, sip, secret), store, feed.push);
+  undo.push(() => engine.close());
+  metrics.add(() => engine.metrics());
+  health.check('sip', () =>
+    engine.status().applications === 0 ? 'call control is not connected to the engine' : null,
+  );
+
+  const drachtio = splitAddress(sip.drachtioListen);
+  const calls = await startCallManager({
+    name: config.name,
+    log: log.child({ role: 'call-manager' }),
+    domain: sip.domain,
+    address: config.address,
+    roles: config.roles,
+    version,
+    peers: peers.map((peer) => ({ id: peer.id, name: peer.name })),
+    vip: vip.addresses,
+    store,
+    engine,
+    sipEvents: feed,
+    drachtio: { host: drachtio?.host ?? '', port: drachtio?.port ?? 0, secret },
+  });
+  undo.push(() => calls.stop());
+  observeRole(calls, 'calls', metrics, health);
+  health.check('lease', () =>
+    store.read(['EXISTS', `server:${config.name}`]) === 1 ? null : 'the lease is not renewed',
+  );
+
+  const portal = await startApi({
+    listen: api.listen,
+    tls: { certificate: api.certificate, key: api.key },
+    administrator: readSecret(api.adminFile),
+    source: calls.api,
+    health,
+    log: log.child({ role: 'portal' }),
+  });
+  undo.push(() => portal.close());
+
+  const address = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
+  undo.push(() => address.close());
+  undo.push(() => handOver(store, address, log));
+  metrics.add(() => vipMetrics(address));
+}
+
+function openStore(config: ServerConfig, id: number): Promise<Store> {
+  const { certificates, peers } = config.cluster;
+  const { raftPort, respPort, user, passwordFile } = config.store;
+  return Store.open({
+    id,
+    directory: config.directory,
+    raftListen: joinAddress(config.address, raftPort),
+    peers: peers.map((peer) => ({
+      id: peer.id,
+      raft: joinAddress(peer.address, raftPort),
+      resp: joinAddress(peer.address, respPort),
+    })),
+    respListen: [joinAddress('::', respPort)],
+    accounts: [{ name: user, password: readSecret(passwordFile) }],
+    tls: certificates,
+    heartbeatMs: config.store.heartbeatMs,
+    electionMinMs: config.store.electionMinMs,
+    electionMaxMs: config.store.electionMaxMs,
+  });
+}
+
+function sipOptions(
+  config: ServerConfig,
+  sip: NonNullable<ServerConfig['sip']>,
+  drachtioSecret: string,
+) {
+  return {
+    listen: sip.listen,
+    drachtio: { listen: sip.drachtioListen, secret: drachtioSecret },
+    registrar: {
+      domains: [sip.domain, ...(config.cluster.vip?.addresses ?? [])],
+      realm: sip.domain,
+      minExpiresS: sip.minExpiresS,
+      maxExpiresS: sip.maxExpiresS,
+      defaultExpiresS: sip.defaultExpiresS,
+      maxBindings: sip.maxBindings,
+    },
+    authenticateCalls: true,
+    secret: readSecret(config.cluster.secretFile),
+  };
+}
+
+function observeRole(handle: RoleHandle, name: string, metrics: Metrics, health: Health): void {
+  metrics.add(() => handle.metrics());
+  health.check(name, () => {
+    const status = handle.status() as { failing?: string | null } | null;
+    return status?.failing ?? null;
+  });
+}
+
+/** Followers need not do it: the leader's entries reach them. */
+function migrateWhenLeading(store: Store, log: Logger): void {
+  store.watch([], (events) => {
+    for (const event of events) {
+      if (event.type === 'leading') {
+        log.info({ term: event.term }, 'this server leads');
+        migrate(store).catch((error: Error) => {
+          log.error({ error: error.message, term: event.term }, 'the tables were not migrated');
+        });
+      } else if (event.type === 'following') {
+        log.info({ term: event.term, leader: event.leader }, 'this server follows');
+      }
+    }
+  });
+}
+
+/** Each migration is applied once, however often it is sent. */
+async function migrate(store: Store): Promise<void> {
+  for (const { version, sql } of migrations) {
+    await store.execute(['SQL.MIGRATE', version, sql]);
+  }
+}
+
+/** Gives address and leadership away while everything still runs. */
+async function handOver(store: Store, address: Vip, log: Logger): Promise<void> {
+  if (store.status().role !== 'leader') {
+    return;
+  }
+  address.release();
+  const given = store.transferLeadership().then(
+    () => 'handed over' as const,
+    (error: Error) => error.message,
+  );
+  const outcome = await Promise.race([given, delay(handoverDeadlineMs, 'timed out')]);
+  log.info({ outcome }, 'leadership was offered to another server');
+}
+
+function vipMetrics(address: Vip): string {
+  const { holding, acquired, dropped, leaseRemainingMs } = address.status();
+  return [
+    '# TYPE raftpbx_vip_holding gauge',
+    `raftpbx_vip_holding ${holding ? 1 : 0}`,
+    '# TYPE raftpbx_vip_acquired_total counter',
+    `raftpbx_vip_acquired_total ${acquired}`,
+    '# TYPE raftpbx_vip_dropped_total counter',
+    `raftpbx_vip_dropped_total ${dropped}`,
+    '# TYPE raftpbx_vip_lease_remaining_seconds gauge',
+    `raftpbx_vip_lease_remaining_seconds ${leaseRemainingMs / 1000}`,
+    '',
+  ].join('\n');
+}
+
+/** Takes the start back, the last step first. False when it did not end in time. */
+async function unwind(undo: Undo[], log: Logger): Promise<boolean> {
+  const all = async () => {
+    let clean = true;
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+      try {
+        await step();
+      } catch (error) {
+        clean = false;
+        log.warn({ error: (error as Error).message }, 'a part did not stop cleanly');
+      }
+    }
+    return clean;
+  };
+  return Promise.race([all(), delay(stopDeadlineMs, false, { ref: false })]);
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => resolve(signal));
+    }
+  });
+}
+
+/** A mistake in the program ends this server: the cluster carries on without it. */
+function faultOf(log: Logger): Promise<string> {
+  return new Promise((resolve) => {
+    const report = (error: unknown) => {
+      const { code, message, fix } = describeFatal(error);
+      log.fatal({ code, fix, err: error }, `${code}: ${message}`);
+      resolve('fault');
+    };
+    process.on('uncaughtException', report);
+    process.on('unhandledRejection', report);
+  });
+}
+
+/** The version in package.json. */
+export function productVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
