@@ -10,11 +10,15 @@
 //! - [`limits`]: every bound of this crate, each with its reason.
 //! - [`service`]: the [`Engine`] handle, its thread and its sockets.
 pub mod config;
+pub mod dialog;
+pub mod digest;
 pub mod error;
 pub mod journal;
 pub mod limits;
 pub mod message;
+pub mod registrar;
 pub mod service;
+pub mod transaction;
 pub mod view;
 
 pub use config::{DrachtioConfig, EngineConfig, Listen, RegistrarConfig, Transport};
