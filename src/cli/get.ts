@@ -1,0 +1,154 @@
+/** `raftpbx get NOUN`: lists things, once or as they change. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Argument, type Command, Option } from 'commander';
+import type {
+  CallEntry,
+  CdrEntry,
+  Page,
+  RegistrationEntry,
+  ServerEntry,
+  UserEntry,
+} from '../portal/api/shapes.ts';
+import { CliError } from './failure.ts';
+import { type Column, formatDuration, formatJson, formatTable, print } from './output.ts';
+import { addTargetOptions, ask, findTarget, type Target, type TargetOptions } from './target.ts';
+
+/** Entries asked for at once. */
+const pageEntries = 1000;
+/** How often a watched list is asked for. */
+const watchPeriodMs = 500;
+
+const since = (time: string | null) =>
+  time === null ? null : formatDuration(Date.now() - Date.parse(time));
+
+const servers: Column<ServerEntry>[] = [
+  { title: 'NAME', value: (one) => one.name },
+  { title: 'ROLES', value: (one) => one.roles.join(',') },
+  { title: 'STATE', value: (one) => one.state },
+  { title: 'ADDRESS', value: (one) => one.address },
+  { title: 'LOAD', value: (one) => one.load, wide: true },
+  { title: 'CAPACITY', value: (one) => one.capacity, wide: true },
+];
+
+const calls: Column<CallEntry>[] = [
+  { title: 'FROM', value: (one) => one.from },
+  { title: 'TO', value: (one) => one.to },
+  { title: 'STATE', value: (one) => one.state },
+  { title: 'AGE', value: (one) => since(one.startedAt) },
+  { title: 'MEDIA', value: (one) => one.mediaServer },
+  { title: 'ANSWERED', value: (one) => one.answeredAt, wide: true },
+  { title: 'ID', value: (one) => one.id, wide: true },
+];
+
+const registrations: Column<RegistrationEntry>[] = [
+  { title: 'USER', value: (one) => one.user },
+  { title: 'RECEIVED', value: (one) => one.received },
+  {
+    title: 'EXPIRES',
+    value: (one) => formatDuration(Date.parse(one.expiresAt) - Date.now()),
+  },
+  { title: 'PHONE', value: (one) => one.userAgent },
+  { title: 'CONTACT', value: (one) => one.contact, wide: true },
+];
+
+const users: Column<UserEntry>[] = [
+  { title: 'NAME', value: (one) => one.name },
+  { title: 'DEVICES', value: (one) => one.devices },
+  { title: 'DISPLAY NAME', value: (one) => one.displayName },
+  { title: 'CREATED', value: (one) => one.createdAt, wide: true },
+];
+
+const cdrs: Column<CdrEntry>[] = [
+  { title: 'STARTED', value: (one) => one.startedAt },
+  { title: 'FROM', value: (one) => one.from },
+  { title: 'TO', value: (one) => one.to },
+  { title: 'RESULT', value: (one) => one.result },
+  { title: 'TALKED', value: talked },
+  { title: 'ENDED BY', value: (one) => one.endedBy },
+  { title: 'ID', value: (one) => one.id, wide: true },
+];
+
+function talked(one: CdrEntry): string | null {
+  return one.answeredAt === null
+    ? null
+    : formatDuration(Date.parse(one.endedAt) - Date.parse(one.answeredAt));
+}
+
+const nouns: Record<string, Column<never>[]> = { servers, calls, registrations, users, cdrs };
+
+interface GetOptions extends TargetOptions {
+  output?: 'json' | 'wide';
+  watch?: true;
+  limit: string;
+}
+
+export function addGet(program: Command): void {
+  addTargetOptions(program.command('get'))
+    .description('list servers, calls, registrations, users or cdrs')
+    .addArgument(new Argument('<noun>', 'what to list').choices(Object.keys(nouns)))
+    .addOption(new Option('-o, --output <format>', 'format').choices(['json', 'wide']))
+    .option('-w, --watch', 'show it again whenever it changes')
+    .option('-n, --limit <count>', 'entries at most', '10000')
+    .action(async (noun: string, options: GetOptions) => {
+      const limit = Number(options.limit);
+      if (!Number.isInteger(limit) || limit < 1) {
+        const message = `'${options.limit}' is not a number of entries`;
+        throw new CliError('PBX_CLI_USE', message, 'give a whole number above 0');
+      }
+      if (options.watch === true && options.output === 'json') {
+        const message = '-w shows many documents, -o json prints one';
+        throw new CliError('PBX_CLI_USE', message, 'leave one of them away');
+      }
+      const target = findTarget(options);
+      if (options.watch === true) {
+        await watch(target, noun, limit, options);
+      } else {
+        print(await show(target, noun, limit, options));
+      }
+    });
+}
+
+async function show(
+  target: Target,
+  noun: string,
+  limit: number,
+  options: GetOptions,
+): Promise<string> {
+  const entries = await list(target, noun, limit);
+  return options.output === 'json'
+    ? formatJson(entries)
+    : formatTable(entries, nouns[noun] ?? [], options.output === 'wide');
+}
+
+async function watch(
+  target: Target,
+  noun: string,
+  limit: number,
+  options: GetOptions,
+): Promise<never> {
+  let last = '';
+  for (;;) {
+    const text = await show(target, noun, limit, options);
+    if (text !== last) {
+      print(process.stdout.isTTY ? `\u001b[2J\u001b[H${text}` : `${text}\n`);
+      last = text;
+    }
+    await delay(watchPeriodMs);
+  }
+}
+
+async function list(target: Target, noun: string, limit: number): Promise<never[]> {
+  const entries: never[] = [];
+  let after: string | null = null;
+  do {
+    const count = Math.min(pageEntries, limit - entries.length);
+    const query = new URLSearchParams({
+      limit: String(count),
+      ...(after === null ? {} : { after }),
+    });
+    const page: Page<never> = await ask(target, 'GET', `/api/v1/${noun}?${query}`);
+    entries.push(...page.items);
+    after = page.next;
+  } while (after !== null && entries.length < limit);
+  return entries;
+}

@@ -1,0 +1,59 @@
+/** `raftpbx media`: a media server alone, in place of an rtpengine. */
+import { availableParallelism } from 'node:os';
+import { type Command, Option } from 'commander';
+import { MediaEngine } from '../native/index.ts';
+import { CliError } from './failure.ts';
+import { requireAddress, runAlone, splitList } from './stand-alone.ts';
+
+interface MediaCommandOptions {
+  interface: string;
+  ng: string;
+  ports: string;
+  path: string;
+}
+
+/** Silence after which a session is given up, as rtpengine's default. */
+const timeoutS = 60;
+
+/** How packets are moved; `auto` takes the fastest of them that this build has. */
+const paths = ['auto', 'epoll'];
+
+export function addMedia(program: Command): void {
+  program
+    .command('media')
+    .description('run a media server alone, in place of an rtpengine')
+    .requiredOption('--interface <list>', 'ADDRESS[,ADDRESS6] for RTP')
+    .requiredOption('--ng <address>', 'ADDRESS:PORT of the NG protocol, UDP')
+    .requiredOption('--ports <range>', 'FROM-TO, UDP ports for RTP')
+    .addOption(new Option('--path <path>', 'how packets are moved').choices(paths).default('auto'))
+    .action((options: MediaCommandOptions) => {
+      const interfaces = splitList('--interface', options.interface);
+      const ng = requireAddress('--ng', options.ng);
+      const { from, to } = requireRange(options.ports);
+      return runAlone('media', async () => {
+        const engine = MediaEngine.start(
+          {
+            interfaces: interfaces.map((local) => ({ local, advertised: null })),
+            portFrom: from,
+            portTo: to,
+            workers: availableParallelism(),
+            ngListen: ng,
+            mediaTimeoutS: timeoutS,
+          },
+          () => undefined,
+        );
+        const ready = `media ng ${engine.ngAddress() ?? ng} rtp ${interfaces.join(',')} ${from}-${to}`;
+        return { ready, stop: () => engine.close() };
+      });
+    });
+}
+
+function requireRange(text: string): { from: number; to: number } {
+  const match = /^(\d{1,5})-(\d{1,5})$/.exec(text);
+  const range = { from: Number(match?.[1]), to: Number(match?.[2]) };
+  if (match === null || range.from < 1 || range.to > 65_535 || range.to - range.from < 3) {
+    const message = `--ports '${text}' is not FROM-TO with at least four ports`;
+    throw new CliError('PBX_CLI_USE', message, 'for example 20000-59999');
+  }
+  return range;
+}

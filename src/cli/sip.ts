@@ -1,0 +1,50 @@
+/** `raftpbx sip`: the SIP engine alone, in place of a drachtio-server. */
+import type { Command } from 'commander';
+import { SipEngine } from '../native/index.ts';
+import { CliError } from './failure.ts';
+import { requireAddress, runAlone, splitList } from './stand-alone.ts';
+
+interface SipCommandOptions {
+  listen: string;
+  drachtio: string;
+  secret: string;
+}
+
+export function addSip(program: Command): void {
+  program
+    .command('sip')
+    .description('run the SIP engine alone, in place of a drachtio-server')
+    .requiredOption('--listen <list>', 'udp/ADDRESS:PORT,tcp/ADDRESS:PORT,...')
+    .requiredOption('--drachtio <address>', 'ADDRESS:PORT where applications connect')
+    .requiredOption('--secret <secret>', 'what they authenticate with')
+    .action((options: SipCommandOptions) => {
+      const listen = splitList('--listen', options.listen).map(requireListener);
+      const drachtio = requireAddress('--drachtio', options.drachtio);
+      return runAlone('sip', async () => {
+        const engine = SipEngine.start(
+          {
+            listen,
+            drachtio: { listen: drachtio, secret: options.secret },
+            registrar: null,
+            authenticateCalls: false,
+            secret: options.secret,
+          },
+          null,
+          () => undefined,
+        );
+        const ready = `sip ${engine.addresses().join(',')} drachtio ${drachtio}`;
+        return { ready, stop: () => engine.close() };
+      });
+    });
+}
+
+function requireListener(text: string): string {
+  const slash = text.indexOf('/');
+  const transport = text.slice(0, slash);
+  if (transport !== 'udp' && transport !== 'tcp') {
+    const message = `--listen '${text}' has no transport`;
+    throw new CliError('PBX_CLI_USE', message, 'for example udp/127.0.0.1:5060');
+  }
+  requireAddress('--listen', text.slice(slash + 1));
+  return text;
+}

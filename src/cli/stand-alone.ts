@@ -1,0 +1,49 @@
+/**
+ * What the parts that run alone have in common: they say `ready` when they listen, log to
+ * standard error and leave cleanly on SIGTERM.
+ */
+import { destination } from 'pino';
+import { splitAddress } from '../config/address.ts';
+import { createLog, joinNativeLog, type LogLevel } from '../observe/log.ts';
+import { CliError } from './failure.ts';
+
+/** Starts a part, says so, and ends the process when it is told to stop. */
+export async function runAlone(
+  name: string,
+  start: () => Promise<{ ready: string; stop(): Promise<void> | void }>,
+): Promise<void> {
+  const { RAFTPBX_LOG: level = 'warn' } = process.env;
+  const log = createLog(name, level as LogLevel, destination({ dest: 2, sync: true }));
+  joinNativeLog(log, level as LogLevel);
+  // The addon's threads do not keep the process alive by themselves.
+  const alive = setInterval(() => undefined, 60_000);
+  const stopped = new Promise<void>((resolve) => {
+    process.once('SIGTERM', () => resolve());
+    process.once('SIGINT', () => resolve());
+  });
+  const part = await start();
+  process.stdout.write(`ready ${part.ready}\n`);
+  await stopped;
+  await part.stop();
+  clearInterval(alive);
+  process.exit(0);
+}
+
+/** Refuses what is not `ADDRESS:PORT`. */
+export function requireAddress(option: string, text: string): string {
+  if (splitAddress(text) === null) {
+    const message = `${option} '${text}' is not ADDRESS:PORT`;
+    throw new CliError('PBX_CLI_USE', message, 'for example 127.0.0.1:9022 or [::1]:9022');
+  }
+  return text;
+}
+
+/** Splits a list at its commas; empty entries are refused. */
+export function splitList(option: string, text: string): string[] {
+  const parts = text.split(',').map((part) => part.trim());
+  if (parts.some((part) => part === '')) {
+    const message = `${option} '${text}' has an empty entry`;
+    throw new CliError('PBX_CLI_USE', message, 'separate entries with one comma');
+  }
+  return parts;
+}

@@ -1,0 +1,85 @@
+/** `raftpbx store`: one node of the replicated store alone, in place of a Redis. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { Store } from '../native/index.ts';
+import { CliError } from './failure.ts';
+import { requireAddress, runAlone, splitList } from './stand-alone.ts';
+
+interface StoreCommandOptions {
+  id: string;
+  dir: string;
+  resp: string;
+  raft: string;
+  peers: string;
+  password?: string;
+  insecure?: true;
+}
+
+/** As the defaults of a Call Manager. */
+const timing = { heartbeatMs: 40, electionMinMs: 250, electionMaxMs: 400 };
+
+export function addStore(program: Command): void {
+  program
+    .command('store')
+    .description('run one node of the replicated store alone, in place of a Redis')
+    .requiredOption('--id <number>', 'number of this node among the peers')
+    .requiredOption('--dir <directory>', 'where its log and data are kept')
+    .requiredOption('--resp <address>', 'ADDRESS:PORT of the Redis protocol')
+    .requiredOption('--raft <address>', 'ADDRESS:PORT for the other nodes')
+    .requiredOption('--peers <list>', '1=ADDRESS:PORT,2=... Raft addresses of every node')
+    .option('--password <password>', 'what Redis clients authenticate with')
+    .option('--insecure', 'no TLS between nodes; otherwise DIR/tls has the certificates')
+    .action((options: StoreCommandOptions) => {
+      const peers = splitList('--peers', options.peers).map(requirePeer);
+      const id = Number(options.id);
+      if (!peers.some((peer) => peer.id === id)) {
+        const message = `--id ${options.id} is not among --peers`;
+        throw new CliError('PBX_CLI_USE', message, 'name every node in --peers, this one too');
+      }
+      const resp = requireAddress('--resp', options.resp);
+      const raftListen = requireAddress('--raft', options.raft);
+      const tls = options.insecure === true ? null : requireTls(options.dir);
+      const { password } = options;
+      return runAlone('store', async () => {
+        const store = await Store.open({
+          id,
+          directory: options.dir,
+          raftListen,
+          peers: peers.map((peer) => ({ ...peer, resp: null })),
+          respListen: [resp],
+          accounts: password === undefined ? [] : [{ name: 'default', password }],
+          tls,
+          ...timing,
+        });
+        return { ready: `store resp ${resp} raft ${raftListen}`, stop: () => store.close() };
+      });
+    });
+}
+
+function requirePeer(text: string): { id: number; raft: string } {
+  const match = /^(\d{1,9})=(.+)$/.exec(text);
+  if (match === null || Number(match[1]) < 1) {
+    const message = `--peers has '${text}'`;
+    throw new CliError('PBX_CLI_USE', message, 'write NUMBER=ADDRESS:PORT for each node');
+  }
+  return { id: Number(match[1]), raft: requireAddress('--peers', match[2] ?? '') };
+}
+
+function requireTls(directory: string) {
+  const file = (name: string) => join(directory, 'tls', `${name}.pem`);
+  const tls = {
+    authority: file('authority'),
+    certificate: file('certificate'),
+    key: file('key'),
+  };
+  const missing = Object.values(tls).filter((one) => !existsSync(one));
+  if (missing.length > 0) {
+    throw new CliError(
+      'PBX_STORE_TLS',
+      `nodes speak mutual TLS and ${missing.join(', ')} is missing`,
+      'put the three files there, or accept plain TCP between nodes with --insecure',
+    );
+  }
+  return tls;
+}

@@ -1,0 +1,138 @@
+/**
+ * Everything a lab needs before it starts: authority, certificates, secrets, configurations.
+ * What exists is kept, so that a lab started again is the same cluster.
+ */
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { joinAddress } from '../config/address.ts';
+import { createAuthority, issueCertificate } from '../native/index.ts';
+import { hashAdministrator } from '../portal/api/authentication.ts';
+import {
+  type LabPlan,
+  type LabServer,
+  labDomain,
+  labFiles,
+  labPorts,
+  labUsers,
+  serverFiles,
+} from './plan.ts';
+import { type Credentials, readCredentials, writeFile } from './records.ts';
+
+const secretMode = 0o600;
+const publicMode = 0o644;
+
+/** A secret of 192 bits that needs no quoting anywhere. */
+export function generateSecret(): string {
+  return randomBytes(24).toString('base64url');
+}
+
+/** Makes what is missing; returns the secrets. */
+export async function makeMaterials(plan: LabPlan): Promise<Credentials> {
+  mkdirSync(plan.directory, { recursive: true });
+  const files = labFiles(plan.directory);
+  const authority = makeAuthority(plan);
+  const credentials = makeCredentials(plan);
+  const clusterSecret = keep(join(plan.directory, 'cluster.secret'), generateSecret);
+  const administrator = await keepAsync(join(plan.directory, 'administrator'), () =>
+    hashAdministrator(credentials.admin.user, credentials.admin.password),
+  );
+  for (const server of plan.servers) {
+    const at = (name: string) => join(server.directory, name);
+    if (!existsSync(at('tls/key.pem'))) {
+      const addresses = [server.address, server.address6, ...plan.vip, '127.0.0.1'];
+      const issued = issueCertificate(authority, server.name, addresses, [server.name]);
+      writeFile(at('tls/certificate.pem'), issued.certificate, publicMode);
+      writeFile(at('tls/key.pem'), issued.key, secretMode);
+    }
+    writeFile(at('tls/authority.pem'), readFileSync(files.authority, 'utf8'), publicMode);
+    writeFile(at('secrets/cluster'), `${clusterSecret}\n`, secretMode);
+    writeFile(at('secrets/store'), `${credentials.store.password}\n`, secretMode);
+    if (server.id !== null) {
+      writeFile(at('secrets/drachtio'), `${credentials.drachtio.secret}\n`, secretMode);
+      writeFile(at('secrets/admin'), `${administrator}\n`, secretMode);
+    }
+    const text = stringify(configOf(plan, server, credentials));
+    writeFile(serverFiles(server.directory).config, text, publicMode);
+  }
+  return credentials;
+}
+
+function makeAuthority(plan: LabPlan): { certificate: string; key: string } {
+  const files = labFiles(plan.directory);
+  if (!existsSync(files.authorityKey)) {
+    const made = createAuthority();
+    writeFile(files.authority, made.certificate, publicMode);
+    writeFile(files.authorityKey, made.key, secretMode);
+  }
+  return {
+    certificate: readFileSync(files.authority, 'utf8'),
+    key: readFileSync(files.authorityKey, 'utf8'),
+  };
+}
+
+function makeCredentials(plan: LabPlan): Credentials {
+  const file = labFiles(plan.directory).credentials;
+  if (!existsSync(file)) {
+    const made: Credentials = {
+      admin: { user: 'admin', password: generateSecret() },
+      store: { user: 'default', password: generateSecret() },
+      drachtio: { secret: generateSecret() },
+      users: labUsers.map((name) => ({ name, password: generateSecret() })),
+    };
+    writeFile(file, `${JSON.stringify(made, null, 2)}\n`, secretMode);
+  }
+  return readCredentials(file);
+}
+
+function keep(file: string, make: () => string): string {
+  if (!existsSync(file)) {
+    writeFile(file, `${make()}\n`, secretMode);
+  }
+  return readFileSync(file, 'utf8').trim();
+}
+
+async function keepAsync(file: string, make: () => Promise<string>): Promise<string> {
+  const made = existsSync(file) ? '' : await make();
+  return keep(file, () => made);
+}
+
+/** The configuration of one server of a lab; file names are relative to its directory. */
+export function configOf(
+  plan: LabPlan,
+  server: LabServer,
+  credentials: Pick<Credentials, 'store'>,
+): Record<string, unknown> {
+  const tls = { certificate: 'tls/certificate.pem', key: 'tls/key.pem' };
+  const peers = plan.servers
+    .filter((one) => one.id !== null)
+    .map((one) => ({ id: one.id, name: one.name, address: one.address }));
+  const shared = {
+    name: server.name,
+    roles: server.roles,
+    address: server.address,
+    directory: 'state',
+    cluster: {
+      ...(server.id === null ? {} : { id: server.id }),
+      peers,
+      vip: { interface: 'eth0', addresses: plan.vip },
+      secretFile: 'secrets/cluster',
+      certificates: { authority: 'tls/authority.pem', ...tls },
+    },
+    store: { user: credentials.store.user, passwordFile: 'secrets/store' },
+  };
+  if (server.id === null) {
+    const interfaces = [{ local: server.address }, { local: server.address6 }];
+    const media = { interfaces, ngListen: joinAddress(server.address, labPorts.ng) };
+    return { ...shared, media: { ...media, ports: '20000-59999' } };
+  }
+  const listen = plan.vip.flatMap((address) =>
+    ['udp', 'tcp'].map((transport) => `${transport}/${joinAddress(address, labPorts.sip)}`),
+  );
+  return {
+    ...shared,
+    sip: { domain: labDomain, listen, drachtioSecretFile: 'secrets/drachtio' },
+    api: { ...tls, adminFile: 'secrets/admin' },
+  };
+}
