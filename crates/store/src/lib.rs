@@ -30,6 +30,7 @@ pub mod certificates;
 pub mod config;
 pub mod error;
 pub mod event;
+mod keyspace;
 pub mod limits;
 pub mod reply;
 pub mod status;

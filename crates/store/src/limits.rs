@@ -1,4 +1,153 @@
 //! Every bound of the store, each with its reason. Full means a counted refusal, never growth.
 
+use std::time::Duration;
+
 /// Voters in a cluster: more than seven only slows commits down.
 pub const PEERS_MAX: usize = 7;
+
+/// How long a request is held while there is no leader. Phones retransmit after 0.5 s and give
+/// up after 32 s; two seconds cover four elections.
+pub const HOLD_MS: u64 = 2_000;
+
+/// Requests of this process that were submitted and not yet answered.
+pub const PENDING_MAX: usize = 16_384;
+
+/// Bytes of those requests.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
+
+/// Requests in one log entry.
+pub const BATCH_REQUESTS_MAX: usize = 1_024;
+
+/// Bytes of requests in one log entry, unless a single request is larger.
+pub const BATCH_BYTES_MAX: usize = 512 << 10;
+
+/// Bytes of one request (several commands of at most [`BULK_MAX`] each).
+pub const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// Batches proposed and not yet answered: enough to cover one disk flush, few enough that
+/// batches grow under load.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// Bytes of one argument (a phone's SIP message is at most 64 KiB).
+pub const BULK_MAX: usize = 1 << 20;
+
+/// Arguments of one command.
+pub const ARGUMENTS_MAX: usize = 1_024;
+
+/// Commands in one `MULTI`.
+pub const TRANSACTION_COMMANDS_MAX: usize = 1_024;
+
+/// Origins (process lives) whose duplicates are recognised; each server uses one per start.
+pub const ORIGINS_MAX: usize = 64;
+
+/// A reply longer than this is not kept for a repeated request; the repeat answers an error.
+pub const KEPT_REPLY_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of one frame between nodes, snapshots excepted (they travel in pieces).
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of one piece of a snapshot on the wire.
+pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
+
+/// Append requests sent to a follower and not yet answered.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+
+/// Frames waiting to be written to one node.
+pub const LINK_QUEUE_MAX: usize = 4_096;
+
+/// Entries of one append request.
+pub const APPEND_ENTRIES_MAX: u64 = 512;
+
+/// Bytes of entries read for one append request, unless a single entry is larger.
+pub const APPEND_BYTES_MAX: usize = 4 << 20;
+
+/// Links accepted from other nodes: four of each peer, and as many again during reconnection.
+pub const LINKS_ACCEPTED_MAX: usize = PEERS_MAX * 8;
+
+/// Forwarded requests of one link that are being worked on.
+pub const FORWARDS_PER_LINK_MAX: usize = 256;
+
+/// Time to open a link, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Pause before a link is opened again.
+pub const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Longest pause before a link is opened again.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Time a forwarded request may take on the leader before its outcome counts as unknown.
+pub const FORWARD_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// Time for a whole snapshot to reach another node and to be installed there.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Size of a log segment; it is written with zeros first so that a flush changes no metadata.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Bytes of one record in the log.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes written to the log by one flush.
+pub const FLUSH_BYTES_MAX: usize = 4 << 20;
+
+/// A snapshot is taken when this many bytes of log were written since the last one: replaying
+/// them takes about a second.
+pub const SNAPSHOT_LOG_BYTES: u64 = 128 << 20;
+
+/// A snapshot is taken when this many entries were applied since the last one.
+pub const SNAPSHOT_LOG_ENTRIES: u64 = 200_000;
+
+/// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
+pub const ENTRIES_KEPT: u64 = 5_000;
+
+/// Entries applied before their replies are sent and their SQL is committed.
+pub const APPLY_CHUNK_ENTRIES: usize = 256;
+
+/// Event batches waiting for watchers; a full queue holds back `apply`, not memory.
+pub const EVENTS_QUEUE_MAX: usize = 4_096;
+
+/// Changes handed to a watcher at once when it starts or after a snapshot.
+pub const CHANGES_AT_ONCE: usize = 1_024;
+
+/// Watches of one node.
+pub const WATCHES_MAX: usize = 64;
+
+/// Interval at which the leader looks for keys whose time is over.
+pub const TICK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Remembered positions of `SCAN`.
+pub const CURSORS_MAX: usize = 1_024;
+
+/// Keys returned by `KEYS` and `SCAN COUNT`.
+pub const KEYS_MAX: usize = 1_000_000;
+
+/// SQL text and bound arguments of one statement.
+pub const SQL_TEXT_MAX: usize = 256 << 10;
+
+/// Rows of one SQL read.
+pub const SQL_ROWS_MAX: usize = 100_000;
+
+/// Entries whose SQL replies are kept for replay after a crash.
+pub const SQL_REPLIES_KEPT: u64 = 20_000;
+
+/// Idle read-only SQLite connections.
+pub const SQL_READERS_MAX: usize = 8;
+
+/// Redis connections of one node.
+pub const CLIENTS_MAX: usize = 4_096;
+
+/// Unread input of one Redis connection.
+pub const CLIENT_INPUT_MAX: usize = 8 << 20;
+
+/// Unsent output of one Redis connection; a subscriber that is slower is disconnected.
+pub const CLIENT_OUTPUT_MAX: usize = 16 << 20;
+
+/// Messages waiting for one subscriber.
+pub const CLIENT_MESSAGES_MAX: usize = 16_384;
+
+/// Channels and patterns of one Redis connection.
+pub const SUBSCRIPTIONS_MAX: usize = 1_024;
+
+/// Commands of one Redis connection that wait for the log.
+pub const CLIENT_PIPELINE_MAX: usize = 1_024;

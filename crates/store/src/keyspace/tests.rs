@@ -1,0 +1,364 @@
+//! The keyspace against Redis' documented behaviour, against a model, and against itself.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+fn words(line: &str) -> Vec<Bytes> {
+    line.split(' ')
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect()
+}
+
+/// A keyspace driven by lines of text; replies are shown as text.
+#[derive(Default)]
+struct Session {
+    space: Keyspace,
+    effects: Effects,
+}
+
+impl Session {
+    fn run(&mut self, line: &str) -> String {
+        show(&self.space.apply(&words(line), &mut self.effects))
+    }
+
+    fn at(&mut self, now_ms: u64) {
+        self.space.advance(now_ms, &mut self.effects);
+    }
+
+    fn expect(&mut self, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            assert_eq!(self.run(line), *expected, "{line}");
+        }
+    }
+}
+
+fn show(reply: &Reply) -> String {
+    match reply {
+        Reply::Nil => "nil".into(),
+        Reply::Ok => "OK".into(),
+        Reply::Int(number) => number.to_string(),
+        Reply::Double(number) => parse::score_text(*number),
+        Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
+        Reply::Simple(text) | Reply::Error(text) => text.clone(),
+        Reply::Array(items) => {
+            format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
+        }
+        Reply::Map(pairs) => {
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| format!("{}={}", show(key), show(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+#[test]
+fn strings_behave_as_in_redis() {
+    let mut session = Session::default();
+    session.at(1_000);
+    session.expect(&[
+        ("SET a 1", "OK"),
+        ("SET a 2 NX", "nil"),
+        ("SET a 2 XX GET", "1"),
+        ("SET b 1 XX", "nil"),
+        ("SET a 3 NX XX", "ERR syntax error"),
+        ("SET a 3 EX 0", "ERR invalid expire time in 'set' command"),
+        (
+            "SET a 3 EX x",
+            "ERR value is not an integer or out of range",
+        ),
+        ("SET a 3 EX 1 PX 1", "ERR syntax error"),
+        ("SET a 3 PX 500", "OK"),
+        ("PTTL a", "500"),
+        ("SET a 4 KEEPTTL", "OK"),
+        ("PTTL a", "500"),
+        ("GETEX a PERSIST", "4"),
+        ("TTL a", "-1"),
+        ("INCR a", "5"),
+        ("DECRBY a 10", "-5"),
+        ("APPEND a 0", "3"),
+        ("GET a", "-50"),
+        ("STRLEN a", "3"),
+        ("MSET x 1 y 2", "OK"),
+        ("MGET x nope y", "[1 nil 2]"),
+        ("GETDEL x", "1"),
+        ("EXISTS x y y", "2"),
+        ("SET n 9223372036854775807", "OK"),
+        ("INCR n", "ERR increment or decrement would overflow"),
+        ("SET t text", "OK"),
+        ("INCR t", "ERR value is not an integer or out of range"),
+        ("GET", "ERR wrong number of arguments for 'get' command"),
+        (
+            "NOPE 1 2",
+            "ERR unknown command 'NOPE', with args beginning with: '1' '2' ",
+        ),
+        ("TIME", "[1 0]"),
+    ]);
+}
+
+#[test]
+fn hashes_and_sets_behave_as_in_redis() {
+    let wrong = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    Session::default().expect(&[
+        ("HSET h a 1 b 2", "2"),
+        ("HSET h a 3", "0"),
+        ("HGETALL h", "{a=3 b=2}"),
+        ("HMGET h a c", "[3 nil]"),
+        ("HINCRBY h a 4", "7"),
+        ("HSETNX h a 9", "0"),
+        ("HKEYS h", "[a b]"),
+        ("HVALS h", "[7 2]"),
+        ("HLEN h", "2"),
+        ("HEXISTS h b", "1"),
+        ("HDEL h a b c", "2"),
+        ("EXISTS h", "0"),
+        ("SADD s b a b", "2"),
+        ("SMEMBERS s", "[a b]"),
+        ("SISMEMBER s a", "1"),
+        ("SCARD s", "2"),
+        ("GET s", wrong),
+        ("HGET s a", wrong),
+        ("TYPE s", "set"),
+        ("SREM s a b", "2"),
+        ("TYPE s", "none"),
+        (
+            "HSET h a",
+            "ERR wrong number of arguments for 'hset' command",
+        ),
+    ]);
+}
+
+#[test]
+fn sorted_sets_behave_as_in_redis() {
+    Session::default().expect(&[
+        ("ZADD z 2 b 1 a 3 c", "3"),
+        ("ZADD z XX CH 5 a 9 nope", "1"),
+        ("ZADD z GT 4 a", "0"),
+        ("ZSCORE z a", "5"),
+        ("ZRANGE z 0 -1", "[b c a]"),
+        ("ZRANGE z 0 0 REV WITHSCORES", "[a 5]"),
+        ("ZRANGEBYSCORE z (2 +inf", "[c a]"),
+        ("ZRANGEBYSCORE z -inf +inf LIMIT 1 1", "[c]"),
+        ("ZRANGE z 2 3 BYSCORE WITHSCORES", "[b 2 c 3]"),
+        ("ZCOUNT z 2 3", "2"),
+        ("ZRANK z a", "2"),
+        ("ZPOPMIN z", "[b 2]"),
+        ("ZADD z INCR -10.5 c", "-7.5"),
+        ("ZINCRBY z 0.5 c", "-7"),
+        ("ZRANGE z 0 -1", "[c a]"),
+        ("ZREMRANGEBYSCORE z -inf 0", "1"),
+        ("ZCARD z", "1"),
+        ("ZREM z a", "1"),
+        ("EXISTS z", "0"),
+        ("ZADD z x a", "ERR value is not a valid float"),
+        ("EXISTS z", "0"),
+    ]);
+}
+
+#[test]
+fn keys_end_when_the_logical_clock_reaches_their_deadline() {
+    let mut session = Session::default();
+    session.at(10_000);
+    session.expect(&[
+        ("SET a 1 PX 100", "OK"),
+        ("SET b 1", "OK"),
+        ("EXPIRE b 1", "1"),
+    ]);
+    session.expect(&[
+        ("EXPIRE b 2 LT", "0"),
+        ("TTL b", "1"),
+        ("PEXPIREAT b 10900", "1"),
+    ]);
+    session.at(10_099);
+    session.expect(&[("EXISTS a b", "2")]);
+    session.effects.changes.clear();
+    session.at(10_100);
+    session.expect(&[("EXISTS a b", "1")]);
+    let ended = Change {
+        key: Bytes::from_static(b"a"),
+        value: None,
+    };
+    assert_eq!(session.effects.changes, vec![ended]);
+    session.at(5_000);
+    assert_eq!(
+        session.space.clock_ms(),
+        10_100,
+        "the clock never goes back"
+    );
+    session.expect(&[("EXPIRE b -1", "1"), ("EXISTS b", "0"), ("EXPIRE b 1", "0")]);
+    assert_eq!(session.space.next_deadline_ms(), None);
+}
+
+#[test]
+fn scan_returns_every_key_once() {
+    let mut session = Session::default();
+    for number in 0..500 {
+        session.run(&format!("SET key:{number} 1"));
+    }
+    let (mut cursor, mut seen) = ("0".to_owned(), Vec::new());
+    loop {
+        let command = words(&format!("SCAN {cursor} COUNT 37"));
+        let Reply::Array(parts) = session.space.read(&command) else {
+            panic!("not an array")
+        };
+        cursor = show(&parts[0]);
+        let Reply::Array(keys) = &parts[1] else {
+            panic!("not an array")
+        };
+        seen.extend(keys.iter().map(show));
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 500);
+    seen.dedup();
+    assert_eq!(seen.len(), 500);
+    assert_eq!(session.run("SCAN 99999").split(' ').next(), Some("ERR"));
+    assert_eq!(
+        session
+            .space
+            .scan_prefix(b"key:1", Some(b"key:19"), 2)
+            .len(),
+        2
+    );
+    assert_eq!(session.space.count_prefix(b"key:1"), 111);
+}
+
+#[test]
+fn changes_name_string_keys_only() {
+    let mut session = Session::default();
+    session.expect(&[
+        ("HSET h a 1", "1"),
+        ("SET s 1", "OK"),
+        ("SET h 1", "OK"),
+        ("DEL h", "1"),
+    ]);
+    let shown: Vec<_> = session
+        .effects
+        .changes
+        .iter()
+        .map(|change| (change.key.clone(), change.value.is_some()))
+        .collect();
+    let key = Bytes::from_static;
+    assert_eq!(
+        shown,
+        vec![(key(b"s"), true), (key(b"h"), true), (key(b"h"), false)]
+    );
+}
+
+fn bytes_of(space: &Keyspace) -> Vec<u8> {
+    let dump = space.dump();
+    let records: Vec<_> = dump.records().collect();
+    postcard::to_stdvec(&(dump.clock_ms, records)).expect("records can be encoded")
+}
+
+fn any_command() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(vec!["a", "b", "c", "d"]);
+    let verb = prop::sample::select(vec![
+        "SET {} 1",
+        "SET {} 2 PX 30",
+        "SET {} 3 NX",
+        "GET {}",
+        "DEL {}",
+        "INCR {}",
+        "APPEND {} x",
+        "HSET {} f 1",
+        "HDEL {} f",
+        "SADD {} m",
+        "SREM {} m",
+        "ZADD {} 1 m",
+        "ZADD {} 2 n",
+        "ZPOPMIN {}",
+        "PEXPIRE {} 20",
+        "PERSIST {}",
+        "GETDEL {}",
+        "MSET {} 1 z 2",
+        "TTL {}",
+    ]);
+    (verb, key).prop_map(|(verb, key)| verb.replace("{}", key))
+}
+
+proptest! {
+    #[test]
+    fn the_same_log_gives_the_same_bytes_replies_and_changes(
+        log in prop::collection::vec((0u64..50, any_command()), 1..200)
+    ) {
+        let (mut one, mut two) = (Session::default(), Session::default());
+        let mut now = 1;
+        for (step, line) in &log {
+            now += step;
+            one.at(now);
+            two.at(now);
+            prop_assert_eq!(one.run(line), two.run(line));
+        }
+        prop_assert_eq!(bytes_of(&one.space), bytes_of(&two.space));
+        prop_assert_eq!(&one.effects.changes, &two.effects.changes);
+    }
+
+    #[test]
+    fn changes_alone_rebuild_the_string_keys(
+        log in prop::collection::vec((0u64..50, any_command()), 1..200)
+    ) {
+        let mut session = Session::default();
+        let mut now = 1;
+        for (step, line) in &log {
+            now += step;
+            session.at(now);
+            session.run(line);
+        }
+        let mut replica = BTreeMap::new();
+        for change in &session.effects.changes {
+            match &change.value {
+                Some(value) => replica.insert(change.key.clone(), value.clone()),
+                None => replica.remove(&change.key),
+            };
+        }
+        let actual: BTreeMap<_, _> =
+            session.space.scan_prefix(b"", None, usize::MAX).into_iter().collect();
+        prop_assert_eq!(replica, actual);
+    }
+
+    #[test]
+    fn a_dump_restores_to_the_same_state(
+        log in prop::collection::vec((0u64..50, any_command()), 1..200)
+    ) {
+        let mut session = Session::default();
+        let mut now = 1;
+        for (step, line) in &log {
+            now += step;
+            session.at(now);
+            session.run(line);
+        }
+        let dump = session.space.dump();
+        let mut restore = Restore::default();
+        for record in dump.records() {
+            restore.add(record);
+        }
+        let restored = restore.finish(dump.clock_ms, dump.expired);
+        prop_assert_eq!(bytes_of(&restored), bytes_of(&session.space));
+        prop_assert_eq!(restored.next_deadline_ms(), session.space.next_deadline_ms());
+    }
+
+    #[test]
+    fn no_input_makes_a_command_panic(
+        name in prop::sample::select(vec![
+            "SET", "GETEX", "ZADD", "ZRANGE", "ZRANGEBYSCORE", "SCAN", "EXPIRE", "MSET", "HSET",
+            "ZPOPMIN", "INCRBY", "DECRBY", "SETEX", "ZREMRANGEBYSCORE", "HINCRBY",
+        ]),
+        arguments in prop::collection::vec(prop::sample::select(vec![
+            "a", "1", "-1", "0", "9223372036854775807", "-9223372036854775808", "inf", "(", "NX",
+            "XX", "EX", "PX", "GET", "LIMIT", "BYSCORE", "REV", "COUNT", "MATCH", "", "INCR", "nan",
+        ]), 0..7)
+    ) {
+        let mut command = vec![Bytes::from(name)];
+        command.extend(arguments.into_iter().map(Bytes::from));
+        let mut space = Keyspace::default();
+        space.advance(1_700_000_000_000, &mut Effects::default());
+        space.apply(&command, &mut Effects::default());
+        space.apply(&command, &mut Effects::default());
+    }
+}
