@@ -1,9 +1,30 @@
-/** The Call Manager role. */
+/**
+ * The Call Manager role: call control on the leader, a warm copy of it on the others.
+ *
+ * # Layout
+ * - `calls/`: the calls; `routing/`: where they go
+ * - `directory.ts`: users and devices, `media-control.ts`: media servers
+ * - `api.ts`: what others may ask, `queries.ts`: the answers
+ * - `README.md`: what is kept when this server dies
+ *
+ * Order at a takeover: the engine leads first (in the addon), then this node's call control,
+ * as soon as it is connected to the engine; an INVITE that is faster pulls it along.
+ */
+import { ServerLease, ServerWatch } from '../cluster/index.ts';
+import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
 import type { RoleHandle } from '../domain/server.ts';
-import type { SipEngine, Store } from '../native/index.ts';
+import type { SipEngine, Store, StoreEvent } from '../native/index.ts';
+import { connectEngine, type SipConnection } from '../sip/connection.ts';
 import type { SipEventFeed } from '../sip/event-feed.ts';
+import { DialogReplica } from '../sip/rehydrate.ts';
 import type { CallManagerApi } from './api.ts';
+import { CallRegistry } from './calls/index.ts';
+import { Directory } from './directory.ts';
+import { MediaControl } from './media-control.ts';
+import { Queries } from './queries.ts';
+
+export type * from './api.ts';
 
 export interface CallManagerContext {
   name: string;
@@ -31,6 +52,164 @@ export interface CallManagerHandle extends RoleHandle {
   api: CallManagerApi;
 }
 
+/** Resolves when call control is connected to the engine. */
 export async function startCallManager(context: CallManagerContext): Promise<CallManagerHandle> {
-  throw new Error(`not yet: ${context.name}`);
+  const manager = new CallManager(context);
+  await manager.start();
+  return manager;
+}
+
+class CallManager implements CallManagerHandle {
+  readonly api: CallManagerApi;
+  readonly #context: CallManagerContext;
+  readonly #log: Log;
+  readonly #servers: ServerWatch;
+  readonly #media: MediaControl;
+  readonly #lease: ServerLease | null;
+  readonly #connection: SipConnection;
+  readonly #dialogs: DialogReplica;
+  readonly #registry: CallRegistry;
+  readonly #connected = Promise.withResolvers<void>();
+  #timers: NodeJS.Timeout[] = [];
+  /** The term this node leads in, whether or not call control has followed yet. */
+  #term: number | null = null;
+
+  constructor(context: CallManagerContext) {
+    const { store, log, domain } = context;
+    const now = Date.now;
+    this.#context = context;
+    this.#log = log;
+    this.#servers = new ServerWatch(store, now);
+    this.#media = new MediaControl((except) => this.#servers.takeMediaServer(except), log);
+    this.#connection = connectEngine({
+      ...context.drachtio,
+      log,
+      onInvite: (req, res) => this.#registry.onInvite(req, res),
+      onUp: () => this.#up(),
+      onDown: () => this.#dialogs.disconnected(),
+    });
+    const { srf } = this.#connection;
+    this.#dialogs = new DialogReplica(
+      srf,
+      {
+        onBye: (...args) => this.#registry.onBye(...args),
+        onModify: (...args) => this.#registry.onModify(...args),
+        onPass: (...args) => this.#registry.onPass(...args),
+      },
+      log,
+    );
+    this.#registry = new CallRegistry({
+      srf,
+      dialogs: this.#dialogs,
+      media: this.#media,
+      store,
+      domain,
+      log,
+      now,
+      directory: new Directory(store),
+      answerTimeoutMs: context.answerTimeoutMs ?? limits.answerTimeoutMs,
+      leads: () => (store.status().role === 'leader' ? store.status().term : null),
+    });
+    this.#lease = leaseOf(context, () => this.#registry.size);
+    const { peers, vip } = context;
+    this.api = new Queries({ store, servers: this.#servers, domain, peers, vip, now });
+  }
+
+  async start(): Promise<void> {
+    const { store, sipEvents } = this.#context;
+    sipEvents.attach((events) => this.#dialogs.apply(events));
+    store.watch(['server:'], (events) => this.#stored(events));
+    this.#lease?.start();
+    this.#timers = [
+      setInterval(() => this.#registry.tick(), limits.deadlineTickMs),
+      setInterval(() => this.#registry.sweep(), limits.sweepMs),
+    ];
+    await this.#connected.promise;
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) {
+      clearInterval(timer);
+    }
+    this.#timers = [];
+    await this.#lease?.stop();
+    this.#registry.follow(Number.MAX_SAFE_INTEGER);
+    this.#connection.close();
+    this.#media.close();
+  }
+
+  #stored(events: readonly StoreEvent[]): void {
+    this.#servers.apply(events);
+    for (const event of events) {
+      if (event.type === 'leading') {
+        this.#term = event.term;
+        this.#lead();
+      } else if (event.type === 'following') {
+        this.#term = null;
+        this.#registry.follow(event.term);
+      }
+    }
+  }
+
+  #lead(): void {
+    if (this.#term !== null && this.#connection.up) {
+      this.#registry.lead(this.#term);
+    }
+  }
+
+  #up(): void {
+    this.#log.info({}, 'connected to the SIP engine');
+    this.#dialogs.connected();
+    this.#registry.restart();
+    this.#lead();
+    this.#connected.resolve();
+  }
+
+  status() {
+    return {
+      failing: this.#connection.up ? null : 'call control is not connected to the SIP engine',
+      leading: this.#registry.leading,
+      calls: this.#registry.size,
+      dialogs: this.#dialogs.size,
+      dialogsUnbuilt: this.#dialogs.unbuilt,
+    };
+  }
+
+  metrics(): string {
+    const { counts, refused } = this.#registry;
+    const gauges = {
+      raftpbx_call_control_leading: this.#registry.leading ? 1 : 0,
+      raftpbx_calls: this.#registry.size,
+      raftpbx_dialogs: this.#dialogs.size,
+    };
+    const lines = Object.entries(gauges).flatMap(([name, value]) => [
+      `# TYPE ${name} gauge`,
+      `${name} ${value}`,
+    ]);
+    lines.push('# TYPE raftpbx_calls_total counter');
+    for (const [outcome, value] of Object.entries(counts)) {
+      lines.push(`raftpbx_calls_total{outcome="${outcome}"} ${value}`);
+    }
+    lines.push('# TYPE raftpbx_calls_refused_total counter');
+    for (const [code, value] of refused) {
+      lines.push(`raftpbx_calls_refused_total{code="${code}"} ${value}`);
+    }
+    lines.push('# TYPE raftpbx_ng_timeouts_total counter');
+    lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);
+    return `${lines.join('\n')}\n`;
+  }
+}
+
+/** A server has one lease; where a media server runs beside, that role keeps it. */
+function leaseOf(context: CallManagerContext, load: () => number): ServerLease | null {
+  const { name, roles, address, version, store, log } = context;
+  if (roles.includes('media')) {
+    return null;
+  }
+  return new ServerLease({
+    server: { name, roles: [...roles], address, capacity: limits.callsMax, version },
+    load,
+    execute: (command) => store.execute(command),
+    log,
+  });
 }

@@ -1,7 +1,18 @@
-/** The media server role. */
+/**
+ * The media server role: relays the audio of calls, told by call control with NG commands.
+ *
+ * # Layout
+ * - `machine.ts`: what it says of itself (pure)
+ * - `effects.ts`: engine and lease
+ * - `api.ts`: what may be asked inside the process
+ * - `README.md`: what is kept when this server dies
+ */
 import type { StoreClientOptions } from '../cluster/index.ts';
 import type { Log } from '../domain/log.ts';
 import type { RoleHandle } from '../domain/server.ts';
+import { MediaServer } from './effects.ts';
+
+export type { MediaServerApi } from './api.ts';
 
 export interface MediaServerContext {
   name: string;
@@ -23,6 +34,7 @@ export interface MediaServerContext {
   store: StoreClientOptions;
 }
 
+/** Resolves when NG is answered; the lease follows as soon as the store can be reached. */
 export async function startMediaServer(context: MediaServerContext): Promise<RoleHandle> {
-  throw new Error(`not yet: ${context.name}`);
+  return new MediaServer(context);
 }

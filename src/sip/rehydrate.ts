@@ -78,14 +78,10 @@ export class DialogReplica {
     return this.#srf.findDialogById(dialogId);
   }
 
-  /** Dialog of a leg of a call, by its key. */
-  idOfLeg(callId: CallId, leg: number): string | null {
-    for (const [dialogId, owner] of this.#owners) {
-      if (owner.callId === callId && owner.leg === leg) {
-        return dialogId;
-      }
-    }
-    return null;
+  /** Forgets a dialog that exists nowhere any more. */
+  disown(dialogId: string): void {
+    this.#owners.delete(dialogId);
+    this.#unbuilt.delete(dialogId);
   }
 
   /** Takes a live dialog that `createUAC` or `createUAS` has just made. */

@@ -1,0 +1,456 @@
+/**
+ * Carries out what the call machine wants, for one call, in its order. A commit is waited for
+ * before the effect behind it; everything else is started and reports back as an event.
+ * Owner of: the live objects of the call (its INVITEs), nothing that has to survive.
+ */
+import { type CallId, callKey, legKey } from '../../domain/call.ts';
+import { cdrArguments, insertCdr } from '../../domain/cdr.ts';
+import { PbxError } from '../../domain/errors.ts';
+import { limits } from '../../domain/limits.ts';
+import type { Log } from '../../domain/log.ts';
+import type { Command, Store } from '../../native/index.ts';
+import type { DialogReplica } from '../../sip/rehydrate.ts';
+import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
+import { sendableStatus } from '../../sip/status.ts';
+import type { MediaControl, MediaSide } from '../media-control.ts';
+import { CallerInvite, withSdp } from './caller.ts';
+import { DeviceLeg } from './device.ts';
+import { step } from './machine.ts';
+import { sendReinvite } from './reinvite.ts';
+import type { Call, CallEffect, CallEvent, Step } from './types.ts';
+
+export interface CallSurroundings {
+  srf: SrfInstance;
+  dialogs: DialogReplica;
+  media: MediaControl;
+  store: Store;
+  domain: string;
+  log: Log;
+  now(): number;
+  /** The call's end is committed. */
+  ended(id: CallId): void;
+  /** The call's end could not be committed; the next sweep or leader ends it. */
+  lost(id: CallId): void;
+}
+
+type EffectOf<Type extends CallEffect['type']> = Extract<CallEffect, { type: Type }>;
+
+export class LiveCall {
+  readonly #here: CallSurroundings;
+  readonly #log: Log;
+  readonly #legs = new Map<number, DeviceLeg>();
+  /** Taken over: legs may live in the engine although they were not dialled here. */
+  readonly #resumed: boolean;
+  #call: Call;
+  #invite: CallerInvite | null = null;
+  #reinvite: SipResponse | null = null;
+  #queue: CallEffect[][] = [];
+  #running = false;
+  #dropped = false;
+  #media: Promise<unknown> = Promise.resolve();
+
+  constructor(here: CallSurroundings, first: Step, resumed: boolean) {
+    this.#here = here;
+    this.#call = first.call;
+    this.#resumed = resumed;
+    this.#log = here.log.child({ call: first.call.id });
+    this.#enqueue(first.effects);
+  }
+
+  /** The machine's state, for the registry, the API and sweeps. */
+  get call(): Call {
+    return this.#call;
+  }
+
+  /** This node does not lead any more: whatever still happens belongs to the new leader. */
+  drop(): void {
+    this.#dropped = true;
+    this.#queue = [];
+  }
+
+  /** Gives the call the caller's INVITE: the first time, or again after a takeover. */
+  attachInvite(req: SipRequest, res: SipResponse): void {
+    const invite = new CallerInvite(this.#here.srf, req, res);
+    invite.onCancel(() => this.dispatch({ type: 'cancelled', at: this.#here.now() }));
+    this.#invite = invite;
+  }
+
+  /** Starts a fresh call, once its INVITE is attached. */
+  begin(effects: CallEffect[]): void {
+    this.#enqueue(effects);
+  }
+
+  dispatch(event: CallEvent): void {
+    if (this.#dropped) {
+      return;
+    }
+    if (this.#queue.length >= limits.callEventsMax && isOptional(event)) {
+      this.#log.warn({ event: event.type }, 'event of a call refused, too many wait');
+      return;
+    }
+    const before = this.#call.state;
+    const { call, effects } = step(this.#call, event);
+    this.#call = call;
+    this.#log.debug({ event: event.type, before, after: call.state }, 'call stepped');
+    this.#enqueue(effects);
+  }
+
+  /** A re-INVITE of either party; one at a time, the machine refuses another. */
+  modify(leg: number, req: SipRequest, res: SipResponse): void {
+    const sdp = req.body ?? '';
+    if (sdp === '' || sdp.length > limits.sdpBytesMax) {
+      // An offerless re-INVITE asks for ours: repeat it, the session stays as it is.
+      const dialog = this.#dialog(leg);
+      if (sdp === '' && dialog !== undefined) {
+        res.send(200, withSdp(dialog.local.sdp));
+      } else {
+        res.send(488);
+      }
+      return;
+    }
+    if (this.#call.modification !== null) {
+      res.send(491);
+      return;
+    }
+    this.#reinvite = res;
+    this.dispatch({ type: 'modify', leg, sdp });
+  }
+
+  /** INFO and MESSAGE go to the other party as they are, and its answer comes back. */
+  pass(leg: number, req: SipRequest, res: SipResponse): void {
+    const other = this.#dialog(leg === 0 ? (this.#call.winner ?? -1) : 0);
+    if (other === undefined) {
+      res.send(481);
+      return;
+    }
+    const type = req.get('Content-Type');
+    const options = {
+      method: req.method,
+      headers: type === undefined ? {} : { 'Content-Type': type },
+      ...(req.body ? { body: req.body } : {}),
+    };
+    other.request(options, (error, response) => {
+      res.send(error ? 500 : sendableStatus(response.status));
+    });
+  }
+
+  #enqueue(effects: CallEffect[]): void {
+    if (effects.length > 0) {
+      this.#queue.push(effects);
+      if (!this.#running) {
+        this.#running = true;
+        void this.#run();
+      }
+    }
+  }
+
+  async #run(): Promise<void> {
+    for (let effects = this.#queue.shift(); effects; effects = this.#queue.shift()) {
+      await this.#runAll(effects);
+    }
+    this.#running = false;
+  }
+
+  async #runAll(effects: readonly CallEffect[]): Promise<void> {
+    for (const effect of effects) {
+      if (this.#dropped) {
+        return;
+      }
+      try {
+        const waited = this.#act(effect);
+        if (waited !== undefined && !(await waited)) {
+          return;
+        }
+      } catch (error) {
+        // A bug, or a message nobody thought of: it may cost this call, never the others.
+        this.#log.error({ err: error, effect: effect.type }, 'effect of a call threw');
+        this.dispatch({ type: 'failed', status: 500, at: this.#here.now() });
+      }
+    }
+  }
+
+  /** Starts an effect; a promise says whether what follows may happen. */
+  #act(effect: CallEffect): Promise<boolean> | undefined {
+    switch (effect.type) {
+      case 'commit':
+        return this.#commit(effect);
+      case 'commitEnd':
+        return this.#commitEnd(effect);
+      case 'forgetDialog':
+        this.#forget(effect.dialogId);
+        return undefined;
+      case 'cancelLeg':
+        return this.#cancel(effect.leg);
+      case 'dialLeg':
+        this.#dial(effect.leg, effect.uri);
+        return undefined;
+      case 'destroyLeg':
+        this.#destroy(effect.leg, effect.dialogId);
+        return undefined;
+      case 'ringCaller':
+        this.#invite?.ring(effect.status, effect.sdp);
+        return undefined;
+      case 'answerCaller':
+        this.#answerCaller(effect.sdp);
+        return undefined;
+      case 'rejectCaller':
+        this.#invite?.reject(effect.status);
+        return undefined;
+      case 'offerMedia':
+      case 'answerEarly':
+      case 'answerMedia':
+      case 'deleteMedia':
+        this.#actMedia(effect);
+        return undefined;
+      case 'modifyOffer':
+      case 'modifyLeg':
+      case 'modifyAnswer':
+      case 'modifyAccept':
+      case 'modifyReject':
+        this.#actModify(effect);
+        return undefined;
+      default:
+        return effect satisfies never;
+    }
+  }
+
+  async #commit({ record }: EffectOf<'commit'>): Promise<boolean> {
+    try {
+      await this.#here.store.execute(['SET', callKey(record.id), JSON.stringify(record)]);
+      return true;
+    } catch (error) {
+      this.#log.error({ error }, 'the call was not committed');
+      const { sipStatus } = new PbxError('PBX_STORE_UNAVAILABLE');
+      this.dispatch({ type: 'failed', status: sipStatus, at: this.#here.now() });
+      return false;
+    }
+  }
+
+  async #commitEnd({ cdr, dialogIds }: EffectOf<'commitEnd'>): Promise<boolean> {
+    const { id } = this.#call;
+    const commands: Command[] = [
+      ['DEL', callKey(id), ...dialogIds.map((dialogId) => `sip:dialog:${dialogId}`)],
+      ['SQL.EXEC', insertCdr, JSON.stringify(cdrArguments(cdr))],
+    ];
+    for (let attempt = 0; attempt < limits.endAttempts && !this.#dropped; attempt += 1) {
+      try {
+        await this.#here.store.transaction(commands);
+        const { from, to, result, endedBy } = cdr;
+        this.#log.info({ from, to, result, endedBy }, 'call ended');
+        this.#here.ended(id);
+        return true;
+      } catch (error) {
+        this.#log.error({ error, attempt }, 'the end of the call was not committed');
+        await new Promise((resolve) => setTimeout(resolve, limits.endRetryMs * 2 ** attempt));
+      }
+    }
+    // What follows still has to happen: the phones and the media server wait for it.
+    this.#here.lost(id);
+    return true;
+  }
+
+  #forget(dialogId: string): void {
+    this.#here.store.execute(['DEL', `sip:dialog:${dialogId}`]).catch((error: unknown) => {
+      // The engine forgets it by itself after 64 s.
+      this.#log.debug({ error, dialog: dialogId }, 'an ended dialog was not deleted');
+    });
+  }
+
+  #dial(no: number, uri: string): void {
+    const { from, fromName, to, hops, id, media } = this.#call;
+    const { srf, domain, dialogs, now } = this.#here;
+    if (media === null) {
+      throw new Error(`call ${id} dials leg ${no} without media`);
+    }
+    const name = fromName === '' ? '' : `"${fromName}" `;
+    const device = {
+      uri,
+      key: legKey(id, no),
+      from: `${name}<sip:${from}@${domain}>`,
+      to: `<sip:${to}@${domain}>`,
+      hops,
+      sdp: media.sdp,
+    };
+    const leg = new DeviceLeg(srf, device, {
+      progress: (status, sdp) =>
+        this.dispatch(
+          sdp === null
+            ? { type: 'legRinging', leg: no, status }
+            : { type: 'legProgress', leg: no, sdp },
+        ),
+      answered: (dialog) => {
+        dialogs.adopt(dialog, { callId: id, leg: no });
+        const sdp = dialog.remote.sdp ?? '';
+        this.dispatch({ type: 'legAnswered', leg: no, dialogId: dialog.id, sdp, at: now() });
+      },
+      failed: (status) => this.dispatch({ type: 'legFailed', leg: no, status, at: now() }),
+    });
+    this.#legs.set(no, leg);
+  }
+
+  async #cancel(no: number): Promise<boolean> {
+    if (this.#resumed && !this.#legs.has(no)) {
+      // The INVITE lives in the engine: attach to it to be able to cancel it.
+      const leg = this.#call.legs.find((each) => each.no === no);
+      if (leg !== undefined && this.#call.media !== null) {
+        this.#dial(no, leg.uri);
+      }
+    }
+    await this.#legs.get(no)?.cancel();
+    return true;
+  }
+
+  #destroy(no: number, dialogId: string): void {
+    const dialog = this.#here.dialogs.find(dialogId);
+    if (dialog === undefined) {
+      this.#log.debug({ leg: no, dialog: dialogId }, 'no dialog to hang up');
+      return;
+    }
+    hangUp(dialog, this.#log);
+  }
+
+  #answerCaller(sdp: string): void {
+    const { dialogs, now } = this.#here;
+    const { id } = this.#call;
+    this.#invite?.answer(sdp, (dialog) => {
+      if (dialog === null) {
+        this.dispatch({ type: 'callerLost', at: now() });
+        return;
+      }
+      dialogs.adopt(dialog, { callId: id, leg: 0 });
+      this.dispatch({ type: 'callerConnected' });
+    });
+  }
+
+  /** NG commands of a call run one after the other: a delete never overtakes its offer. */
+  #inMediaOrder(work: () => Promise<void>): void {
+    this.#media = this.#media.then(work).catch((error: unknown) => {
+      this.#log.error({ error }, 'media command failed unexpectedly');
+    });
+  }
+
+  #actMedia(effect: EffectOf<'offerMedia' | 'answerEarly' | 'answerMedia' | 'deleteMedia'>): void {
+    const { media, now } = this.#here;
+    const { id } = this.#call;
+    this.#inMediaOrder(async () => {
+      const ng = this.#call.media?.ng ?? this.#offeredAt;
+      try {
+        switch (effect.type) {
+          case 'offerMedia': {
+            const anchor = await media.anchor(id, this.#invite?.sdp ?? '');
+            this.#offeredAt = anchor.ng;
+            this.dispatch({ type: 'mediaOffered', media: anchor });
+            break;
+          }
+          case 'answerEarly': {
+            const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
+            this.dispatch({ type: 'earlyMedia', leg: effect.leg, sdp });
+            break;
+          }
+          case 'answerMedia': {
+            const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
+            this.dispatch({ type: 'mediaAnswered', sdp });
+            break;
+          }
+          case 'deleteMedia':
+            if (ng !== null) {
+              await media.delete(ng, id);
+            }
+            break;
+          default:
+            effect satisfies never;
+        }
+      } catch (error) {
+        this.#log.warn({ error: String(error), effect: effect.type }, 'media command failed');
+        if (effect.type === 'offerMedia' || effect.type === 'answerMedia') {
+          this.dispatch({ type: 'mediaRefused', status: sipStatusOf(error), at: now() });
+        }
+      }
+    });
+  }
+
+  /** The server of an offer whose call ended before the answer came. */
+  #offeredAt: string | null = null;
+
+  #actModify(effect: EffectOf<`modify${'Offer' | 'Leg' | 'Answer' | 'Accept' | 'Reject'}`>): void {
+    const { media } = this.#here;
+    const { id } = this.#call;
+    const ng = this.#call.media?.ng ?? '';
+    const side: MediaSide = effect.leg === 0 ? 'caller' : 'device';
+    switch (effect.type) {
+      case 'modifyOffer':
+        this.#translate(media.offer(ng, id, side, effect.sdp), 'modifyOffered');
+        break;
+      case 'modifyAnswer':
+        this.#translate(media.answer(ng, id, side, effect.sdp), 'modifyAnswered');
+        break;
+      case 'modifyLeg':
+        sendReinvite(this.#dialog(effect.leg), effect.sdp, (outcome) => this.dispatch(outcome));
+        break;
+      case 'modifyAccept':
+        this.#finishModify(effect.leg, 200, effect.sdp);
+        break;
+      case 'modifyReject':
+        this.#finishModify(effect.leg, effect.status, null);
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  #translate(sdp: Promise<string>, type: 'modifyOffered' | 'modifyAnswered'): void {
+    sdp.then(
+      (translated) => this.dispatch({ type, sdp: translated }),
+      (error: unknown) => {
+        this.#log.warn({ error: String(error) }, 'media server refused a change');
+        this.dispatch({ type: 'modifyRefused', status: sipStatusOf(error) });
+      },
+    );
+  }
+
+  #finishModify(leg: number, status: number, sdp: string | null): void {
+    const dialog = this.#dialog(leg);
+    const contact = dialog?.local.contact;
+    if (sdp !== null && dialog !== undefined) {
+      dialog.local.sdp = sdp;
+    }
+    const options = sdp === null ? { headers: {} } : withSdp(sdp);
+    const headers = { ...options.headers, ...(contact === undefined ? {} : { Contact: contact }) };
+    this.#reinvite?.send(sendableStatus(status), { ...options, headers });
+    this.#reinvite = null;
+  }
+
+  #dialog(leg: number): Dialog | undefined {
+    const id =
+      leg === 0
+        ? this.#call.callerDialogId
+        : (this.#call.legs.find((each) => each.no === leg)?.dialogId ?? null);
+    return id === null ? undefined : this.#here.dialogs.find(id);
+  }
+}
+
+/** Sends a BYE and does not wait: the engine repeats it, also from another node. */
+export function hangUp(dialog: Dialog, log: Log): void {
+  if (!dialog.connected) {
+    return;
+  }
+  dialog.connected = false;
+  try {
+    dialog.destroy({}, (error) => {
+      if (error) {
+        log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
+      }
+    });
+  } catch (error) {
+    log.warn({ error, dialog: dialog.id }, 'BYE could not be sent');
+  }
+}
+
+/** Events a phone could flood with, and that may be missed. */
+function isOptional(event: CallEvent): boolean {
+  return event.type === 'legRinging' || event.type === 'legProgress' || event.type === 'modify';
+}
+
+function sipStatusOf(error: unknown): number {
+  return error instanceof PbxError ? error.sipStatus : 500;
+}

@@ -1,0 +1,274 @@
+/**
+ * The calls of the cluster, live on the leader.
+ *
+ * # Layout
+ * - `machine.ts`, `modify.ts`, `ending.ts`, `types.ts`: what a call does (pure)
+ * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`: its SIP sides
+ * - `intake.ts`: reads a new INVITE
+ * - `sweep.ts`: finds orphans
+ *
+ * Owner of: the map of live calls. It is a view of `call:*`: built when this node begins to
+ * lead, dropped when it ends to, and the same code runs for a fresh and for a repeated INVITE.
+ */
+import { parseCallRecord } from '../../domain/call.ts';
+import { statusOfResult } from '../../domain/cdr.ts';
+import { type ErrorCode, PbxError } from '../../domain/errors.ts';
+import { limits } from '../../domain/limits.ts';
+import type { DialogHandler, DialogOwner } from '../../sip/rehydrate.ts';
+import type { SipRequest, SipResponse } from '../../sip/srf.ts';
+import type { Directory } from '../directory.ts';
+import { decideRoute } from '../routing/route.ts';
+import { rejectInvite } from './caller.ts';
+import { type CallSurroundings, hangUp, LiveCall } from './effects.ts';
+import { type Intake, readInvite } from './intake.ts';
+import { resumeCall, startCall } from './machine.ts';
+import { Sweep } from './sweep.ts';
+
+export interface RegistryOptions extends Omit<CallSurroundings, 'ended' | 'lost'> {
+  directory: Directory;
+  answerTimeoutMs: number;
+  /** Whether the store says that this node leads: asked when the engine is ahead of it. */
+  leads(): number | null;
+}
+
+export class CallRegistry implements DialogHandler {
+  readonly #options: RegistryOptions;
+  readonly #here: CallSurroundings;
+  readonly #calls = new Map<string, LiveCall>();
+  readonly #sweep = new Sweep();
+  readonly counts = { started: 0, ended: 0, lost: 0, resumed: 0, orphaned: 0 };
+  readonly refused = new Map<ErrorCode, number>();
+  #term: number | null = null;
+  #leadingSince = 0;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#here = {
+      ...options,
+      ended: (id) => {
+        this.#calls.delete(id);
+        this.counts.ended += 1;
+      },
+      lost: (id) => {
+        this.#calls.delete(id);
+        this.counts.lost += 1;
+      },
+    };
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  get leading(): boolean {
+    return this.#term !== null;
+  }
+
+  /** Takes the calls over as their records tell them. */
+  lead(term: number): void {
+    if (this.#term === term) {
+      return;
+    }
+    this.#drop();
+    this.#term = term;
+    this.#leadingSince = this.#options.now();
+    this.#options.dialogs.lead();
+    let after: string | null = null;
+    for (;;) {
+      const page = this.#options.store.scan('call:', after, limits.listedMax);
+      for (const { key, value } of page) {
+        this.#resume(key, value);
+        after = key;
+      }
+      if (page.length < limits.listedMax) {
+        break;
+      }
+    }
+    this.#options.log.info({ term, calls: this.#calls.size }, 'calls taken over');
+  }
+
+  /** Another node leads: its replica is ours, our live state is nothing. */
+  follow(term: number): void {
+    if (this.#term !== null && term >= this.#term) {
+      this.#drop();
+      this.#options.dialogs.follow();
+      this.#options.log.info({ term }, 'calls handed to another node');
+    }
+  }
+
+  /** The engine's connection was replaced: what waited for it is rebuilt from the records. */
+  restart(): void {
+    const term = this.#term;
+    if (term !== null) {
+      this.#drop();
+      this.lead(term);
+    }
+  }
+
+  #drop(): void {
+    for (const live of this.#calls.values()) {
+      live.drop();
+    }
+    this.#calls.clear();
+    this.#sweep.reset();
+    this.#term = null;
+  }
+
+  #resume(key: string, value: string): void {
+    const record = parseCallRecord(value);
+    if (record === null) {
+      this.#options.log.error({ key }, 'call record of another version is left alone');
+      return;
+    }
+    const live = new LiveCall(this.#here, resumeCall(record), true);
+    this.#calls.set(record.id, live);
+    this.counts.resumed += 1;
+    this.#reconnect(live);
+  }
+
+  /** A taken over call talks when the caller's dialog is there. */
+  #reconnect(live: LiveCall): void {
+    const { state, caller, callerDialogId } = live.call;
+    if (state === 'answered' && caller === 'away' && this.#options.dialogs.has(callerDialogId)) {
+      live.dispatch({ type: 'callerConnected' });
+    }
+  }
+
+  /** The engine may deliver before the store's own event arrives here: the store knows. */
+  #catchUp(): void {
+    const term = this.#term === null ? this.#options.leads() : null;
+    if (term !== null) {
+      this.lead(term);
+    }
+  }
+
+  onInvite(req: SipRequest, res: SipResponse): void {
+    this.#catchUp();
+    const intake = readInvite(req);
+    if (!intake.ok) {
+      this.#refuse(res, intake.error);
+      return;
+    }
+    const live = this.#calls.get(intake.value.id);
+    if (live !== undefined) {
+      live.attachInvite(req, res);
+      live.dispatch({ type: 'invite' });
+      return;
+    }
+    if (this.#calls.size >= limits.callsMax || this.#term === null) {
+      const code = this.#term === null ? 'PBX_STORE_UNAVAILABLE' : 'PBX_CALL_LIMIT';
+      this.#refuse(res, new PbxError(code));
+      return;
+    }
+    const past = this.#pastResult(intake.value.id);
+    if (past !== null) {
+      rejectInvite(res, statusOfResult(past));
+      return;
+    }
+    this.#start(intake.value, req, res);
+  }
+
+  /** An INVITE delivered again may be of a call whose end was committed, but not told. */
+  #pastResult(id: string) {
+    const { now, directory } = this.#options;
+    const recent = now() - this.#leadingSince < limits.redeliveryWindowMs;
+    return recent ? directory.resultOf(id) : null;
+  }
+
+  #start(intake: Intake, req: SipRequest, res: SipResponse): void {
+    const { directory, now, answerTimeoutMs } = this.#options;
+    const at = now();
+    const { from, to } = intake;
+    const bindings = directory.devices(to, at);
+    const known = bindings.length > 0 || directory.displayName(to) !== null;
+    const route = decideRoute({ from, to, known, bindings });
+    const fromName = directory.displayName(from) ?? '';
+    const deadlineAt = at + answerTimeoutMs;
+    const first = startCall({ ...intake, fromName, at, deadlineAt, route });
+    // The INVITE first: the machine's effects may use it at once.
+    const live = new LiveCall(this.#here, { call: first.call, effects: [] }, false);
+    this.#calls.set(intake.id, live);
+    this.counts.started += 1;
+    live.attachInvite(req, res);
+    live.begin(first.effects);
+  }
+
+  #refuse(res: SipResponse, error: PbxError): void {
+    this.refused.set(error.code, (this.refused.get(error.code) ?? 0) + 1);
+    this.#options.log.info({ code: error.code, detail: error.message }, 'call refused');
+    rejectInvite(res, error.sipStatus);
+  }
+
+  onBye(owner: DialogOwner, dialogId: string, bySystem: boolean): void {
+    this.#catchUp();
+    const live = this.#calls.get(owner.callId);
+    if (live !== undefined) {
+      const { now } = this.#options;
+      live.dispatch({ type: 'bye', leg: owner.leg, dialogId, bySystem, at: now() });
+    } else if (this.#term !== null) {
+      const { store, log } = this.#options;
+      store.execute(['DEL', `sip:dialog:${dialogId}`]).catch((error: unknown) => {
+        log.debug({ error, dialog: dialogId }, 'an ended dialog was not deleted');
+      });
+    }
+  }
+
+  onModify(owner: DialogOwner, req: SipRequest, res: SipResponse): void {
+    this.#catchUp();
+    const live = this.#calls.get(owner.callId);
+    if (live === undefined) {
+      res.send(481);
+      return;
+    }
+    this.#reconnect(live);
+    live.modify(owner.leg, req, res);
+  }
+
+  onPass(owner: DialogOwner, req: SipRequest, res: SipResponse): void {
+    this.#catchUp();
+    const live = this.#calls.get(owner.callId);
+    if (live === undefined) {
+      res.send(481);
+    } else {
+      live.pass(owner.leg, req, res);
+    }
+  }
+
+  /** Fires deadlines; they are absolute and in the records, so a takeover moves none. */
+  tick(): void {
+    const at = this.#options.now();
+    for (const live of this.#calls.values()) {
+      const { state, deadlineAt } = live.call;
+      if ((state === 'routing' || state === 'ringing') && deadlineAt <= at) {
+        live.dispatch({ type: 'deadline', at });
+      }
+    }
+  }
+
+  /** Ends what has nobody left; see `sweep.ts`. */
+  sweep(): void {
+    if (this.#term === null) {
+      return;
+    }
+    const { dialogs, log, now } = this.#options;
+    dialogs.settle();
+    for (const live of this.#calls.values()) {
+      this.#reconnect(live);
+    }
+    const orphans = this.#sweep.run(this.#calls, dialogs);
+    for (const live of orphans.calls) {
+      log.warn({ call: live.call.id }, 'call has nobody left');
+      this.counts.orphaned += 1;
+      live.dispatch({ type: 'orphaned', at: now() });
+    }
+    for (const dialogId of orphans.dialogIds) {
+      const dialog = dialogs.find(dialogId);
+      if (dialog === undefined) {
+        dialogs.disown(dialogId);
+      } else {
+        log.warn({ dialog: dialogId }, 'dialog of no call is ended');
+        hangUp(dialog, log);
+      }
+    }
+  }
+}

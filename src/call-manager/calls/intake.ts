@@ -1,0 +1,70 @@
+/** Reads a new INVITE: who calls whom, and whether it can become a call at all. */
+import type { CallId } from '../../domain/call.ts';
+import { parseCallId } from '../../domain/call.ts';
+import { fail, type Result, succeed } from '../../domain/errors.ts';
+import { limits } from '../../domain/limits.ts';
+import { type SipMessage, type SipRequest, Srf } from '../../sip/srf.ts';
+
+export interface Intake {
+  id: CallId;
+  /** The user that authenticated: set by the engine, never believed from the network. */
+  from: string;
+  to: string;
+  /** Max-Forwards of the legs. */
+  hops: number;
+  callerDialogId: string;
+}
+
+/** RFC 3261 section 8.1.1.6: recommended when a phone sends none. */
+const defaultHops = 70;
+
+export function readInvite(req: SipRequest): Result<Intake> {
+  const from = req.get('X-Authenticated-User')?.trim();
+  if (!from) {
+    return fail('PBX_CALLER_UNKNOWN');
+  }
+  const id = parseCallId(req.stackTxnId);
+  const to = userOf(req.uri);
+  const tag = callerTag(req);
+  const sipCallId = req.get('Call-ID');
+  if (id === null || to === null || !tag || !sipCallId || !req.has('Contact')) {
+    return fail('PBX_CALL_MALFORMED', `request URI '${req.uri.slice(0, 80)}'`);
+  }
+  if (req.has('require')) {
+    return fail('PBX_EXTENSION_REQUIRED', req.get('require'));
+  }
+  const hops = hopsOf(req);
+  if (hops < 1) {
+    return fail('PBX_TOO_MANY_HOPS');
+  }
+  const sdp = req.body ?? '';
+  if (sdp === '' || sdp.length > limits.sdpBytesMax) {
+    return fail('PBX_OFFER_MISSING');
+  }
+  return succeed({ id, from, to, hops: hops - 1, callerDialogId: `${sipCallId};from-tag=${tag}` });
+}
+
+/** The user part of a SIP URI, unescaped; null when there is none. */
+export function userOf(uri: string): string | null {
+  const user = Srf.parseUri(uri)?.user;
+  if (!user) {
+    return null;
+  }
+  try {
+    return decodeURIComponent(user);
+  } catch (error) {
+    if (error instanceof URIError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+function callerTag(req: SipMessage): string | null {
+  return req.has('from') ? (req.getParsedHeader('from').params.tag ?? null) : null;
+}
+
+function hopsOf(req: SipMessage): number {
+  const text = req.get('Max-Forwards')?.trim();
+  return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : defaultHops;
+}

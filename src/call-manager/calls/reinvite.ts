@@ -1,0 +1,34 @@
+/**
+ * Our re-INVITE towards a party. Not `Dialog.modify`: that one never lets another through after
+ * a refusal (its counter of running re-INVITEs only goes down on a 200).
+ */
+import type { Dialog } from '../../sip/srf.ts';
+
+export type ReinviteOutcome =
+  | { type: 'modifyAccepted'; sdp: string }
+  | { type: 'modifyRefused'; status: number };
+
+/** Offers `sdp`; `done` gets the final answer, once. The ACK is drachtio-srf's business. */
+export function sendReinvite(
+  dialog: Dialog | undefined,
+  sdp: string,
+  done: (outcome: ReinviteOutcome) => void,
+): void {
+  if (dialog?.connected !== true) {
+    done({ type: 'modifyRefused', status: 481 });
+    return;
+  }
+  const contact = dialog.local.contact;
+  const headers: Record<string, string> = contact === undefined ? {} : { Contact: contact };
+  dialog.request({ method: 'INVITE', headers, body: sdp }, (error, response) => {
+    if (error) {
+      done({ type: 'modifyRefused', status: error.code === 'ENODIALOG' ? 481 : 500 });
+    } else if (response.status >= 300) {
+      done({ type: 'modifyRefused', status: response.status });
+    } else if (response.status >= 200) {
+      dialog.local.sdp = sdp;
+      dialog.remote.sdp = response.body ?? '';
+      done({ type: 'modifyAccepted', sdp: response.body ?? '' });
+    }
+  });
+}

@@ -1,0 +1,44 @@
+/** What call control looks up in this node's own copy of the store: users and their devices. */
+
+import type { CdrResult } from '../domain/cdr.ts';
+import {
+  type Binding,
+  parseRegistration,
+  reachable,
+  registrationKey,
+} from '../domain/registration.ts';
+import { cleanDisplayName } from '../domain/user.ts';
+import type { Store } from '../native/index.ts';
+
+export class Directory {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Name to show to the called party; null when there is no such user. */
+  displayName(user: string): string | null {
+    const rows = this.#store.query<{ display_name: string }>(
+      'SELECT display_name FROM users WHERE name = ?',
+      [user],
+    );
+    const row = rows[0];
+    return row === undefined ? null : cleanDisplayName(row.display_name);
+  }
+
+  /** Devices that can be rung now. */
+  devices(user: string, now: number): Binding[] {
+    const value = this.#store.read(['GET', registrationKey(user)]);
+    const registration = typeof value === 'string' ? parseRegistration(value) : null;
+    return registration === null ? [] : reachable(registration, now);
+  }
+
+  /** How a call ended whose end is committed. */
+  resultOf(callId: string): CdrResult | null {
+    const rows = this.#store.query<{ result: CdrResult }>('SELECT result FROM cdrs WHERE id = ?', [
+      callId,
+    ]);
+    return rows[0]?.result ?? null;
+  }
+}

@@ -1,0 +1,203 @@
+/** Answers of the API from this node's own copy of the store, and the writes of the directory. */
+import type { ServerWatch } from '../cluster/index.ts';
+import { parseCallRecord } from '../domain/call.ts';
+import { type CdrRow, type CdrView, viewCdr } from '../domain/cdr.ts';
+import { fail, PbxError, type Result, succeed } from '../domain/errors.ts';
+import { limits } from '../domain/limits.ts';
+import { parseRegistration, reachable, registrationKey } from '../domain/registration.ts';
+import { createUser, type User, type UserRow } from '../domain/user.ts';
+import type { Store } from '../native/index.ts';
+import type {
+  CallManagerApi,
+  CallView,
+  NewUser,
+  RegistrationView,
+  StatusView,
+  UserView,
+} from './api.ts';
+
+export interface QueryOptions {
+  store: Store;
+  servers: ServerWatch;
+  domain: string;
+  peers: readonly { id: number; name: string }[];
+  vip: readonly string[];
+  now(): number;
+}
+
+export class Queries implements CallManagerApi {
+  readonly #options: QueryOptions;
+  readonly #store: Store;
+
+  constructor(options: QueryOptions) {
+    this.#options = options;
+    this.#store = options.store;
+  }
+
+  status(): StatusView {
+    const { leader, term } = this.#store.status();
+    const name = this.#options.peers.find((peer) => peer.id === leader)?.name ?? null;
+    return {
+      leader: name,
+      term,
+      vip: { address: this.#options.vip[0] ?? null, holder: name },
+      servers: this.servers(),
+      registrations: this.#store.count('registration:'),
+      calls: this.#store.count('call:'),
+      alerts: 0,
+    };
+  }
+
+  servers() {
+    return this.#options.servers.views();
+  }
+
+  calls(): CallView[] {
+    return this.#store
+      .scan('call:', null, limits.listedMax)
+      .map(({ value }) => parseCallRecord(value))
+      .filter((record) => record !== null)
+      .map((record) => ({
+        id: record.id,
+        state: record.state,
+        from: record.from,
+        to: record.to,
+        startedAt: iso(record.startedAt),
+        answeredAt: record.answeredAt === null ? null : iso(record.answeredAt),
+        mediaServer: record.media.server,
+      }));
+  }
+
+  registrations(): RegistrationView[] {
+    const now = this.#options.now();
+    return this.#store
+      .scan('registration:', null, limits.listedMax)
+      .map(({ value }) => parseRegistration(value))
+      .filter((registration) => registration !== null)
+      .flatMap((registration) =>
+        reachable(registration, now).map((binding) => ({
+          user: registration.user,
+          contact: binding.contact,
+          received: binding.received,
+          userAgent: binding.userAgent,
+          registeredAt: iso(binding.registeredAt),
+          expiresAt: iso(binding.expiresAt),
+        })),
+      )
+      .slice(0, limits.listedMax);
+  }
+
+  users(): UserView[] {
+    const now = this.#options.now();
+    const rows = this.#store.query<UserRow>(
+      'SELECT name, display_name, created_at FROM users ORDER BY name LIMIT ?',
+      [limits.listedMax],
+    );
+    return rows.map((row) => {
+      const value = this.#store.read(['GET', registrationKey(row.name)]);
+      const registration = typeof value === 'string' ? parseRegistration(value) : null;
+      return {
+        name: row.name,
+        displayName: row.display_name,
+        createdAt: iso(row.created_at),
+        devices: registration === null ? 0 : reachable(registration, now).length,
+      };
+    });
+  }
+
+  cdrs(options: { limit?: number; before?: string } = {}): CdrView[] {
+    const limit = Math.max(1, Math.min(options.limit ?? 100, limits.listedMax));
+    const before = options.before === undefined ? Number.NaN : Date.parse(options.before);
+    const rows = this.#store.query<CdrRow>(
+      'SELECT * FROM cdrs WHERE ended_at < ? ORDER BY ended_at DESC, id LIMIT ?',
+      [Number.isNaN(before) ? Number.MAX_SAFE_INTEGER : before, limit],
+    );
+    return rows.map(viewCdr);
+  }
+
+  async addUsers(wanted: readonly NewUser[]): Promise<Result<{ added: number }>> {
+    if (wanted.length > limits.usersPerRequest) {
+      return fail('PBX_TOO_MANY_USERS', `${wanted.length} users`);
+    }
+    const checked = this.#check(wanted);
+    if (!checked.ok) {
+      return checked;
+    }
+    for (let from = 0; from < wanted.length; from += limits.usersPerBatch) {
+      const batch = checked.value.slice(from, from + limits.usersPerBatch);
+      const added = await this.#insert(batch);
+      if (!added.ok) {
+        return added;
+      }
+    }
+    return succeed({ added: wanted.length });
+  }
+
+  #check(wanted: readonly NewUser[]): Result<User[]> {
+    const createdAt = this.#options.now();
+    const names = new Set<string>();
+    const users: User[] = [];
+    for (const each of wanted) {
+      const user = createUser(each, this.#options.domain, createdAt);
+      if (!user.ok) {
+        return user;
+      }
+      if (names.has(each.name) || this.#exists(each.name)) {
+        return fail('PBX_USER_EXISTS', `'${each.name}'`);
+      }
+      names.add(each.name);
+      users.push(user.value);
+    }
+    return succeed(users);
+  }
+
+  #exists(name: string): boolean {
+    return this.#store.query('SELECT 1 FROM users WHERE name = ?', [name]).length > 0;
+  }
+
+  async #insert(users: readonly User[]): Promise<Result<null>> {
+    const rows = users.map(() => '(?, ?, ?, ?, ?)').join(', ');
+    const values = users.flatMap((user) => [
+      user.name,
+      user.displayName,
+      user.ha1Md5,
+      user.ha1Sha256,
+      user.createdAt,
+    ]);
+    const sql = `INSERT INTO users (name, display_name, ha1_md5, ha1_sha256, created_at) VALUES ${rows}`;
+    return this.#write(['SQL.EXEC', sql, JSON.stringify(values)]);
+  }
+
+  async #write(command: readonly string[]): Promise<Result<null>> {
+    try {
+      await this.#store.execute(command);
+      return succeed(null);
+    } catch (error) {
+      // The store's own copy was behind when the names were checked.
+      const text = String(error);
+      const taken = /unique/i.test(text);
+      return { ok: false, error: new PbxError(taken ? 'PBX_USER_EXISTS' : storeDown, text) };
+    }
+  }
+
+  async deleteUser(name: string): Promise<Result<{ deleted: string }>> {
+    if (!this.#exists(name)) {
+      return fail('PBX_USER_UNKNOWN', `'${name}'`);
+    }
+    try {
+      await this.#store.transaction([
+        ['SQL.EXEC', 'DELETE FROM users WHERE name = ?', JSON.stringify([name])],
+        ['DEL', registrationKey(name)],
+      ]);
+      return succeed({ deleted: name });
+    } catch (error) {
+      return { ok: false, error: new PbxError(storeDown, String(error)) };
+    }
+  }
+}
+
+const storeDown = 'PBX_STORE_UNAVAILABLE';
+
+function iso(time: number): string {
+  return new Date(time).toISOString();
+}

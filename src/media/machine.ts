@@ -1,0 +1,55 @@
+/** What a media server says about itself. Pure. */
+import { limits } from '../domain/limits.ts';
+import type { MediaEvent, MediaStats } from '../native/index.ts';
+
+export interface MediaState {
+  /** Sessions given up because nobody sent anything. */
+  timeouts: number;
+  /** Audio sources learned from packets: phones behind NAT. */
+  latched: number;
+}
+
+export type MediaEffect = { type: 'report'; callId: string };
+
+export const startedState: MediaState = { timeouts: 0, latched: 0 };
+
+export function stepMedia(
+  state: MediaState,
+  event: MediaEvent,
+): { state: MediaState; effects: MediaEffect[] } {
+  switch (event.type) {
+    case 'timeout':
+      return {
+        state: { ...state, timeouts: state.timeouts + 1 },
+        effects: [{ type: 'report', callId: event.callId }],
+      };
+    case 'latched':
+      return { state: { ...state, latched: state.latched + 1 }, effects: [] };
+    default:
+      return event satisfies never;
+  }
+}
+
+/** A relayed call with RTCP takes two ports on each side. */
+const portsPerSession = 4;
+
+/** Sessions this server may carry: bounded by its ports. */
+export function capacityOf(ports: { from: number; to: number }): number {
+  const fit = Math.floor((ports.to - ports.from + 1) / portsPerSession);
+  return Math.max(1, Math.min(fit, limits.mediaSessionsMax));
+}
+
+/** Prometheus text beside the engine's own. */
+export function mediaMetrics(state: MediaState, stats: MediaStats, leaseFailures: number): string {
+  return [
+    '# TYPE raftpbx_media_sessions gauge',
+    `raftpbx_media_sessions ${stats.sessions}`,
+    '# TYPE raftpbx_media_session_timeouts_total counter',
+    `raftpbx_media_session_timeouts_total ${state.timeouts}`,
+    '# TYPE raftpbx_media_sources_learned_total counter',
+    `raftpbx_media_sources_learned_total ${state.latched}`,
+    '# TYPE raftpbx_media_lease_failures_total counter',
+    `raftpbx_media_lease_failures_total ${leaseFailures}`,
+    '',
+  ].join('\n');
+}
