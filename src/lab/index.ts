@@ -19,6 +19,7 @@ export {
   status,
 } from './cluster.ts';
 export { Insider } from './insider.ts';
+export { Listener, Phone, type PhoneOptions, startPhone } from './phone.ts';
 export { type LabPlan, type LabServer, labDomain, labFiles, labPorts } from './plan.ts';
 export { LabApi } from './readiness.ts';
 export { type Credentials, type LabRecord, readCredentials, readLab } from './records.ts';
