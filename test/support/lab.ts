@@ -19,6 +19,7 @@ import {
   planOf,
   readCredentials,
   readLab,
+  startServer,
 } from '../../src/lab/index.ts';
 import type {
   CallEntry,
@@ -46,6 +47,9 @@ const plan = planOf(testLab);
 export const phonesNamespace = plan.phonesNamespace;
 export const vip = plan.vip[0] as string;
 export const domain = labDomain;
+
+/** Bringing the lab up takes seconds; on a loaded machine more. */
+export const testTimeoutMs = 120_000;
 
 /** Tones of the phones that `phones` makes, in order: caller 440 Hz, callee 600 Hz. */
 export const callerHertz = 440;
@@ -83,6 +87,7 @@ export class TestLab {
   readonly #authority = readFileSync(labFiles(testLab.directory).authority, 'utf8');
   readonly credentials = readCredentials(labFiles(testLab.directory).credentials);
   #nextPort = 5070;
+  #closed = false;
 
   // --- the API, through the VIP or one server
 
@@ -214,8 +219,9 @@ export class TestLab {
     });
   }
 
-  record(expectHertz: number) {
-    return this.#phones.record(plan.phones[3] as string, expectHertz);
+  /** A recorder on `address`, for a sipp whose SDP names its port. */
+  record(address: string, expectHertz: number) {
+    return this.#phones.record(address, expectHertz);
   }
 
   // --- servers
@@ -262,8 +268,44 @@ export class TestLab {
     });
   }
 
+  /** kill -9 of any server. */
+  kill(name: string): Promise<void> {
+    return killServer(name, 'SIGKILL', testLab);
+  }
+
+  /** The cluster counts a server as `state`. */
+  async untilState(name: string, state: ServerEntry['state']): Promise<void> {
+    await eventually(`${name} to be ${state}`, 15_000, async () => {
+      const status = await this.status();
+      return status.servers.some((server) => server.name === name && server.state === state);
+    });
+  }
+
+  /** Stops a server as an administrator would. */
+  stop(name: string): Promise<void> {
+    return killServer(name, 'SIGTERM', testLab);
+  }
+
+  /** Starts a server that was stopped or killed; resolves when it works. */
+  startAgain(name: string): Promise<void> {
+    return startServer(name, testLab);
+  }
+
+  /** Every Call Manager, asked by itself, knows `registrations`. */
+  async untilSameOnEveryNode(registrations: number): Promise<void> {
+    const nodes = plan.servers.filter((server) => server.roles.includes('call-manager'));
+    await eventually(`${registrations} registrations on every node`, 15_000, async () => {
+      const seen = await Promise.all(nodes.map(({ address }) => this.status(address)));
+      return seen.every((status) => status.registrations === registrations);
+    });
+  }
+
   /** Takes the phones' bindings away and ends what runs for this file. */
   async close(): Promise<void> {
+    if (this.#closed) {
+      return;
+    }
+    this.#closed = true;
     const registered = this.#opened.filter((one) => one.registered);
     await Promise.all(registered.map(({ phone }) => phone.register(0)));
     await this.#phones.stop();

@@ -1,0 +1,81 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type Phone, startPhone } from '../../src/lab/phone.ts';
+import { eventually } from '../support/eventually.ts';
+import {
+  openLab,
+  phonesNamespace,
+  type TestLab,
+  testLab,
+  testTimeoutMs,
+  vip,
+} from '../support/lab.ts';
+import { dominantHertz, longestSilenceMs } from '../support/phone/tone.ts';
+import { readWav } from '../support/wav.ts';
+
+/** baresip plays out of a jitter buffer; what it fills in may be silent for a moment. */
+const silenceMaxMs = 300;
+const talkSeconds = 3;
+
+let lab: TestLab;
+let phones: Phone[] = [];
+beforeAll(async () => {
+  lab = await openLab();
+}, testTimeoutMs);
+afterEach(async () => {
+  await Promise.all(phones.map((phone) => phone.stop()));
+  phones = [];
+});
+afterAll(() => lab?.close());
+
+async function baresip(index: number, toneHz: number, transport: 'udp' | 'tcp'): Promise<Phone> {
+  const user = lab.credentials.users[index];
+  if (user === undefined) {
+    throw new Error(`the lab has no user ${index}`);
+  }
+  const phone = await startPhone({
+    name: user.name,
+    user: user.name,
+    password: user.password,
+    namespace: phonesNamespace,
+    address: `10.77.0.${220 + index}`,
+    port: 5060,
+    directory: `${testLab.directory}/phones/${user.name}-${transport}`,
+    server: vip,
+    transport,
+    toneHz,
+  });
+  phones.push(phone);
+  await phone.registered();
+  return phone;
+}
+
+/** Waits until the phone has recorded a whole call, then looks at the sound in its middle. */
+async function expectHeard(phone: Phone, hertz: number): Promise<void> {
+  const { samples, sampleRate } = await eventually('the recording', 15_000, () => {
+    const path = phone.recordedAudioPath;
+    const wav = path === null ? null : readWav(path);
+    return wav !== null && wav.samples.length > wav.sampleRate * talkSeconds && wav;
+  });
+  const middle = samples.subarray(sampleRate, sampleRate * (talkSeconds - 1));
+  expect(dominantHertz(middle, sampleRate)).toBe(hertz);
+  expect(longestSilenceMs(middle, sampleRate)).toBeLessThan(silenceMaxMs);
+}
+
+test.each(['udp', 'tcp'] as const)(
+  'a baresip calls a baresip over %s and each hears the other',
+  async (transport) => {
+    const a = await baresip(0, 500, transport);
+    const b = await baresip(1, 800, transport);
+
+    await a.dial('1002');
+    await Promise.all([expectHeard(a, 800), expectHeard(b, 500)]);
+    const ended = b.wait((event) => event.type === 'CALL_CLOSED', 5000);
+    await a.hangup();
+    await ended;
+
+    await eventually('the record', 5000, async () => {
+      const [cdr] = await lab.cdrs('1001');
+      return cdr?.result === 'answered' && cdr.endedBy === 'caller' && cdr.to === '1002';
+    });
+  },
+);
