@@ -26,15 +26,19 @@
 //! 3. Every queue, map and buffer has a named bound in [`limits`].
 #![forbid(clippy::todo)]
 
+mod batch;
 pub mod certificates;
 pub mod config;
 pub mod error;
 pub mod event;
 mod keyspace;
 pub mod limits;
+mod origins;
 pub mod reply;
+mod sql;
 pub mod status;
 pub mod store;
+mod wal;
 
 pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
 pub use error::StoreError;

@@ -101,8 +101,8 @@ pub const SNAPSHOT_LOG_ENTRIES: u64 = 200_000;
 /// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
 pub const ENTRIES_KEPT: u64 = 5_000;
 
-/// Entries applied before their replies are sent and their SQL is committed.
-pub const APPLY_CHUNK_ENTRIES: usize = 256;
+/// Entries applied under one lock and one SQL transaction: a reader waits that long at most.
+pub const APPLY_CHUNK_ENTRIES: usize = 32;
 
 /// Event batches waiting for watchers; a full queue holds back `apply`, not memory.
 pub const EVENTS_QUEUE_MAX: usize = 4_096;

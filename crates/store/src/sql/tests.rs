@@ -1,0 +1,199 @@
+//! The SQL applier against replays, failures and statements that would make servers differ.
+
+use super::*;
+use serde_json::json;
+
+fn command(words: &[&str]) -> Vec<Bytes> {
+    words
+        .iter()
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect()
+}
+
+struct Bench {
+    directory: tempfile::TempDir,
+    database: Database,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(&directory.path().join("a.db")).expect("opens");
+        let bench = Self {
+            directory,
+            database,
+        };
+        let schema = "CREATE TABLE users (name TEXT PRIMARY KEY, age INTEGER)";
+        assert_eq!(
+            bench.run(1, Sql::Migrate, &["SQL.MIGRATE", "1", schema]),
+            Reply::Int(1)
+        );
+        bench.database.commit().expect("committed");
+        bench
+    }
+
+    fn run(&self, index: u64, kind: Sql, words: &[&str]) -> Reply {
+        self.database.run(index, 0, kind, &command(words))
+    }
+
+    fn exec(&self, index: u64, sql: &str, args: &str) -> Reply {
+        self.run(index, Sql::Exec, &["SQL.EXEC", sql, args])
+    }
+
+    fn count(&self) -> Value {
+        let rows = self
+            .database
+            .query("SELECT count(*) AS n FROM users", &[])
+            .expect("readable");
+        rows[0]["n"].clone()
+    }
+}
+
+const INSERT: &str = "INSERT INTO users VALUES (?1, ?2)";
+
+#[test]
+fn a_replay_skips_what_the_file_has_and_repeats_its_replies() {
+    let bench = Bench::new();
+    assert_eq!(bench.exec(2, INSERT, r#"["ann", 7]"#), Reply::Int(1));
+    let duplicate = bench.exec(3, INSERT, r#"["ann", 8]"#);
+    assert!(duplicate.is_error());
+    bench.database.commit().expect("committed");
+    assert_eq!(bench.database.applied(), 3);
+
+    let path = bench.directory.path().join("a.db");
+    let again = Database::open(&path).expect("opens");
+    assert_eq!(again.applied(), 3);
+    let words = command(&["SQL.EXEC", INSERT, r#"["ann", 7]"#]);
+    assert_eq!(again.run(2, 0, Sql::Exec, &words), Reply::Int(1));
+    assert_eq!(again.run(3, 0, Sql::Exec, &words), duplicate);
+    assert_eq!(
+        again.run(
+            4,
+            0,
+            Sql::Exec,
+            &command(&["SQL.EXEC", INSERT, r#"["bob", 1]"#])
+        ),
+        Reply::Int(1)
+    );
+    again.commit().expect("committed");
+    assert_eq!(bench.count(), json!(2));
+}
+
+#[test]
+fn what_was_not_committed_is_applied_again_after_a_crash() {
+    let bench = Bench::new();
+    assert_eq!(bench.exec(2, INSERT, r#"["ann", 7]"#), Reply::Int(1));
+    let path = bench.directory.path().join("a.db");
+    drop(bench.database);
+    let again = Database::open(&path).expect("opens");
+    assert_eq!(again.applied(), 1);
+    let words = command(&["SQL.EXEC", INSERT, r#"["ann", 7]"#]);
+    assert_eq!(again.run(2, 0, Sql::Exec, &words), Reply::Int(1));
+}
+
+#[test]
+fn a_failing_statement_changes_nothing_of_itself() {
+    let bench = Bench::new();
+    assert_eq!(bench.exec(2, INSERT, r#"["ann", 7]"#), Reply::Int(1));
+    let both = "INSERT INTO users VALUES ('bob', 1), ('ann', 2)";
+    assert!(bench.exec(3, both, "[]").is_error());
+    let half = "CREATE TABLE a (x); CREATE TABLE a (x)";
+    assert!(
+        bench
+            .run(4, Sql::Migrate, &["SQL.MIGRATE", "2", half])
+            .is_error()
+    );
+    assert_eq!(bench.exec(5, INSERT, r#"["cid", null]"#), Reply::Int(1));
+    bench.database.commit().expect("committed");
+    assert_eq!(bench.count(), json!(2));
+    assert!(bench.database.query("SELECT * FROM a", &[]).is_err());
+}
+
+#[test]
+fn migrations_are_applied_once_and_in_order() {
+    let bench = Bench::new();
+    let add = "ALTER TABLE users ADD COLUMN mail TEXT";
+    assert_eq!(
+        bench.run(2, Sql::Migrate, &["SQL.MIGRATE", "1", add]),
+        Reply::Int(0)
+    );
+    assert!(
+        bench
+            .run(3, Sql::Migrate, &["SQL.MIGRATE", "3", add])
+            .is_error()
+    );
+    assert_eq!(
+        bench.run(4, Sql::Migrate, &["SQL.MIGRATE", "2", add]),
+        Reply::Int(1)
+    );
+    assert_eq!(
+        bench.run(5, Sql::Migrate, &["SQL.MIGRATE", "2", add]),
+        Reply::Int(0)
+    );
+}
+
+#[test]
+fn statements_that_would_make_servers_differ_are_refused() {
+    let bench = Bench::new();
+    for sql in [
+        "INSERT INTO users VALUES ('x', random())",
+        "INSERT INTO users VALUES (datetime('now'), 1)",
+        "INSERT INTO users VALUES (CURRENT_TIMESTAMP, 1)",
+        "INSERT INTO users VALUES ('x', \"random\"())",
+        "PRAGMA user_version = 3",
+        "ATTACH ':memory:' AS other",
+        "COMMIT",
+        "BEGIN",
+        "DELETE FROM _raftpbx_state",
+        "SELECT 1",
+        "not sql",
+    ] {
+        let reply = bench.exec(2, sql, "[]");
+        assert!(reply.is_error(), "{sql}: {reply:?}");
+    }
+    assert!(bench.exec(2, INSERT, r#"{"not": "an array"}"#).is_error());
+    assert!(bench.exec(2, INSERT, r#"[["nested"], 1]"#).is_error());
+    assert!(bench.exec(2, INSERT, r#"["too few"]"#).is_error());
+    assert_eq!(bench.exec(3, INSERT, r#"["ann", 1.5]"#), Reply::Int(1));
+    bench
+        .database
+        .commit()
+        .expect("the transaction is still ours");
+    assert_eq!(bench.count(), json!(1));
+}
+
+#[test]
+fn readers_cannot_write_and_see_committed_rows() {
+    let bench = Bench::new();
+    bench.exec(2, INSERT, r#"["ann", 7]"#);
+    assert_eq!(bench.count(), json!(0));
+    bench.database.commit().expect("committed");
+    let rows = bench
+        .database
+        .query("SELECT * FROM users WHERE name = ?1", &[json!("ann")]);
+    assert_eq!(
+        rows.expect("readable"),
+        vec![
+            json!({"name": "ann", "age": 7})
+                .as_object()
+                .expect("an object")
+                .clone()
+        ]
+    );
+    assert!(bench.database.query("DELETE FROM users", &[]).is_err());
+    let reply = bench.run(3, Sql::Query, &["SQL.QUERY", "SELECT age FROM users"]);
+    assert_eq!(reply, Reply::text(r#"[{"age":7}]"#));
+}
+
+#[test]
+fn a_copy_replaces_another_file() {
+    let (one, two) = (Bench::new(), Bench::new());
+    one.exec(9, INSERT, r#"["ann", 7]"#);
+    one.database.commit().expect("committed");
+    let copy = one.directory.path().join("copy.db");
+    one.database.copy_to(&copy).expect("copied");
+    assert_eq!(applied_in(&copy).expect("readable"), 9);
+    two.database.replace(&copy).expect("replaced");
+    assert_eq!(two.database.applied(), 9);
+    assert_eq!(two.count(), json!(1));
+}
