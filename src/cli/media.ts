@@ -42,7 +42,8 @@ export function addMedia(program: Command): void {
           },
           () => undefined,
         );
-        const ready = `media ng ${engine.ngAddress() ?? ng} rtp ${interfaces.join(',')} ${from}-${to}`;
+        const rtp = `${interfaces.join(',')} ${from}-${to}`;
+        const ready = `media ng ${engine.ngAddress() ?? ng} rtp ${rtp}`;
         return { ready, stop: () => engine.close() };
       });
     });

@@ -1,0 +1,91 @@
+/**
+ * Runs every test: Rust first, then unit and wire tests, then the cluster tests one by one.
+ * The last line reads `N passed, N failed`; the exit status is 0 only when nothing failed.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+interface Tally {
+  passed: number;
+  failed: number;
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const reports = `${root}report/test`;
+
+/** Streams a program's output and keeps it; resolves to its end. */
+function run(program: string, args: string[]): Promise<{ status: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+    const parts: Buffer[] = [];
+    child.stdout.on('data', (part: Buffer) => {
+      process.stdout.write(part);
+      parts.push(part);
+    });
+    child.on('error', (error) => resolve({ status: 127, output: error.message }));
+    child.on('close', (status) =>
+      resolve({ status: status ?? 1, output: Buffer.concat(parts).toString() }),
+    );
+  });
+}
+
+/** Sums cargo's `test result` lines; a build that fails counts as one failure. */
+async function runRust(): Promise<Tally> {
+  const { status, output } = await run('cargo', ['test', '--workspace', '--no-fail-fast']);
+  const tally = { passed: 0, failed: 0 };
+  for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
+    tally.passed += Number(match[1]);
+    tally.failed += Number(match[2]);
+  }
+  return atLeastOneFailure(tally, status);
+}
+
+/** Runs some projects of vitest and reads its report. */
+async function runVitest(projects: string[]): Promise<Tally> {
+  const report = `${reports}/${projects.join('-')}.json`;
+  const { status } = await run('vitest', [
+    'run',
+    ...projects.map((project) => `--project=${project}`),
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    '--passWithNoTests',
+  ]);
+  return atLeastOneFailure(readReport(report), status);
+}
+
+function readReport(file: string): Tally {
+  try {
+    const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, 'utf8'));
+    return { passed: numPassedTests, failed: numFailedTests };
+  } catch (error) {
+    process.stderr.write(`no report of vitest: ${(error as Error).message}\n`);
+    return { passed: 0, failed: 1 };
+  }
+}
+
+function atLeastOneFailure(tally: Tally, status: number): Tally {
+  return status === 0 ? tally : { ...tally, failed: Math.max(1, tally.failed) };
+}
+
+async function main(): Promise<number> {
+  if (process.getuid?.() !== 0) {
+    process.stderr.write('the cluster tests make network namespaces, which needs root\n');
+    process.stderr.write('fix: run it again with sudo\n');
+    return 2;
+  }
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports, { recursive: true });
+  const tallies = [
+    await runRust(),
+    await runVitest(['tidy', 'unit', 'wire']),
+    await runVitest(['cluster']),
+  ];
+  const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
+  const failed = tallies.reduce((sum, tally) => sum + tally.failed, 0);
+  process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();
