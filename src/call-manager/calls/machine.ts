@@ -213,7 +213,8 @@ function legRings(
 /** The first answer wins; any other, however it got past its CANCEL, is hung up. */
 function legAnswered(call: Call, event: Extract<CallEvent, { type: 'legAnswered' }>): Step {
   const leg = findLeg(call, event.leg);
-  const wins = call.winner === null && leg !== undefined && isOpen(leg);
+  const dialled = leg !== undefined && call.state !== 'routing';
+  const wins = call.winner === null && dialled && isOpen(leg);
   const again = leg !== undefined && call.winner === leg.no && call.caller === 'waiting';
   if (!wins && !again) {
     const next = leg === undefined ? call : changeLeg(call, leg.no, 'ended', null);
@@ -270,10 +271,7 @@ function hangUp(call: Call, event: Extract<CallEvent, { type: 'bye' }>): Step {
   const { leg, dialogId, at } = event;
   if (leg !== 0 && leg !== call.winner) {
     // A device that lost the race hung up before our BYE reached it.
-    return {
-      call: changeLeg(call, leg, 'ended', null),
-      effects: [{ type: 'forgetDialog', dialogId }],
-    };
+    return { call, effects: [{ type: 'forgetDialog', dialogId }] };
   }
   const hungUp = { leg, dialogId };
   const person = leg === 0 ? 'caller' : 'callee';
