@@ -1,0 +1,45 @@
+/**
+ * The benchmarks.
+ *
+ * # Layout
+ * - one file a part: `registrations`, `relay`, `store`, `failover`
+ * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
+ * - `machine.ts`, `report.ts`: processor time, tables, `docs/benchmarks.md`
+ * - `probe.ts`: asks the VIP; `etcdput/`: writes to etcd; `register.xml`, `kamailio.cfg`
+ *
+ * Every part cleans up after itself, also when it fails. Load stays inside namespaces that
+ * are made for it.
+ */
+import { measureFailover } from './failover.ts';
+import { measureRegistrations } from './registrations.ts';
+import { measureRelay } from './relay.ts';
+import { type PartResult, record, say } from './report.ts';
+import { measureStore } from './store.ts';
+
+const parts: Record<string, () => Promise<PartResult>> = {
+  registrations: measureRegistrations,
+  relay: measureRelay,
+  store: measureStore,
+  failover: measureFailover,
+};
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+const unknown = wanted.filter((name) => !Object.hasOwn(parts, name));
+if (unknown.length > 0) {
+  say(`there is no part ${unknown.join(', ')}; parts: ${Object.keys(parts).join(', ')}`);
+  process.exit(2);
+}
+if (process.getuid?.() !== 0) {
+  say('benchmarks make network namespaces, which needs root: run it with sudo');
+  process.exit(2);
+}
+let failed = 0;
+for (const name of wanted) {
+  try {
+    record(await (parts[name] as () => Promise<PartResult>)());
+  } catch (error) {
+    failed += 1;
+    say(`${name} failed: ${(error as Error).message}`);
+  }
+}
+process.exitCode = failed === 0 ? 0 : 1;
