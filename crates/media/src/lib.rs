@@ -4,14 +4,52 @@
 //! socket belongs to exactly one worker thread. Invariant: a packet leaves only towards an
 //! address that the SDP named or that was learned from a packet the SDP allowed.
 //!
+//! ```text
+//!   NG datagram -> ng -> control (calls, ports) --name peers--> flows
+//!   RTP, RTCP   -> worker (epoll, own thread) --judge--> flow --> the other party
+//! ```
+//!
 //! # Layout
+//! - `ng`: the protocol: bencode, requests, cached answers, the UDP thread.
+//! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
+//! - `sdp`: reading and rewriting session descriptions.
+//! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
+//! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
+//! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
 //! - [`limits`](mod@limits): named bounds.
 
+mod address;
+mod call;
+mod control;
+mod epoll;
+mod flow;
 pub mod limits;
+mod metrics;
+mod ng;
+mod packet;
+mod ports;
+mod query;
+mod sdp;
+mod stream;
+mod sweep;
+mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::call::Call;
+use crate::control::Control;
+use crate::limits::WORKERS_MAX;
+use crate::metrics::Counts;
+use crate::ng::cookies::Cookies;
+use crate::worker::{Report, Worker};
 
 /// A local address media is relayed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +127,14 @@ pub struct MediaStats {
     pub ng_errors: u64,
     /// NG requests answered from the cache of retransmissions.
     pub ng_repeats: u64,
+    /// Datagrams on the NG socket without a cookie.
+    pub ng_nonsense: u64,
     /// Refusals because a limit was reached (ports, sessions, legs, sizes).
     pub refused: u64,
     /// Calls reported silent.
     pub timeouts: u64,
+    /// Calls removed because neither packet nor command came for an hour.
+    pub abandoned: u64,
 }
 
 /// Why the engine cannot start.
@@ -115,9 +157,57 @@ pub enum MediaError {
 /// Takes what happened, in batches, on an engine thread; must not block.
 pub type EventSink = Box<dyn Fn(Vec<MediaEvent>) + Send + Sync>;
 
+/// What the threads of an engine share.
+pub(crate) struct Core {
+    control: Mutex<Control>,
+    cookies: Mutex<Cookies>,
+    workers: Arc<[Worker]>,
+    report: Report,
+    counts: Counts,
+    media_timeout_s: u64,
+    started: Instant,
+    stopping: AtomicBool,
+}
+
+impl Core {
+    fn stats(&self) -> MediaStats {
+        let counts = &self.counts;
+        let mut stats = MediaStats {
+            ng_requests: counts.ng_requests.get(),
+            ng_errors: counts.ng_errors.get(),
+            ng_repeats: counts.ng_repeats.get(),
+            ng_nonsense: counts.ng_nonsense.get(),
+            refused: counts.refused.get(),
+            timeouts: counts.timeouts.get(),
+            abandoned: counts.abandoned.get(),
+            ..MediaStats::default()
+        };
+        {
+            let control = self.control.lock();
+            let (used, free) = control.ports();
+            stats.ports_used = used as u64;
+            stats.ports_free = free as u64;
+            stats.sessions = control.calls.len() as u64;
+            stats.legs = control.calls.values().map(Call::legs).sum::<usize>() as u64;
+            stats.sessions_total = control.created;
+        }
+        for worker in self.workers.iter() {
+            let totals = worker.table().totals;
+            stats.packets += totals.packets;
+            stats.bytes += totals.bytes;
+            stats.wrong_source += totals.wrong_source;
+            stats.not_rtp += totals.not_rtp;
+            stats.unsent += totals.unsent;
+        }
+        stats
+    }
+}
+
 /// The running engine: worker threads, NG socket and the tables between them.
 pub struct MediaEngine {
-    events: EventSink,
+    core: Arc<Core>,
+    ng_address: Option<SocketAddr>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl MediaEngine {
@@ -126,32 +216,148 @@ impl MediaEngine {
     /// # Errors
     /// A configuration that cannot work, or an address that cannot be bound.
     pub fn start(config: MediaConfig, events: EventSink) -> Result<MediaEngine, MediaError> {
-        let _ = config;
-        Ok(MediaEngine { events })
+        check(&config)?;
+        raise_descriptor_limit();
+        let failed = |action: String| move |source| MediaError::System { action, source };
+        let socket = match config.ng_listen {
+            Some(address) => {
+                Some(UdpSocket::bind(address).map_err(failed(format!("bind NG to {address}")))?)
+            }
+            None => None,
+        };
+        let ng_address = socket.as_ref().and_then(|socket| socket.local_addr().ok());
+        let report: Report = Arc::from(events);
+        let count = match config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let workers: Arc<[Worker]> = (0..count.min(WORKERS_MAX))
+            .map(|number| Worker::start(number, Arc::clone(&report)))
+            .collect::<io::Result<_>>()
+            .map_err(failed("start a media worker".into()))?;
+        let core = Arc::new(Core {
+            control: Mutex::new(Control::new(&config, Arc::clone(&workers))),
+            cookies: Mutex::default(),
+            workers,
+            report,
+            counts: Counts::default(),
+            media_timeout_s: config.media_timeout_s,
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+        });
+        let thread = ng::server::start(Arc::clone(&core), socket)
+            .map_err(failed("start the NG thread".into()))?;
+        Ok(MediaEngine {
+            core,
+            ng_address,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Answers one NG datagram (`cookie SP bencode-or-JSON`), as it would be over UDP.
     /// Empty when the datagram deserves no answer (no cookie).
     pub fn ng(&self, datagram: &[u8], from: SocketAddr) -> Vec<u8> {
-        let _ = (datagram, from, &self.events);
-        Vec::new()
+        ng::handle(&self.core, datagram, from)
     }
 
     /// Address the NG socket is bound to.
     pub fn ng_address(&self) -> Option<SocketAddr> {
-        None
+        self.ng_address
     }
 
     /// Figures since the start.
     pub fn stats(&self) -> MediaStats {
-        MediaStats::default()
+        self.core.stats()
     }
 
     /// Figures as Prometheus text.
     pub fn metrics(&self) -> String {
-        String::new()
+        metrics::render(&self.core.stats())
     }
 
     /// Stops all threads and closes all sockets. A second call does nothing.
-    pub fn shutdown(&self) {}
+    pub fn shutdown(&self) {
+        let Some(thread) = self.thread.lock().take() else {
+            return;
+        };
+        self.core.stopping.store(true, Ordering::Release);
+        thread.thread().unpark();
+        // The thread looks at the flag after every datagram and at least each second.
+        if let Some(address) = self.ng_address {
+            wake(address);
+        }
+        if thread.join().is_err() {
+            tracing::error!("the NG thread had failed");
+        }
+        self.core.workers.iter().for_each(Worker::stop);
+        self.core.control.lock().calls.clear();
+    }
+}
+
+impl Drop for MediaEngine {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// Sends an empty datagram to our own NG socket, so that its thread need not time out.
+fn wake(mut address: SocketAddr) {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    if let Err(error) = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], address)) {
+        tracing::debug!(%error, "cannot wake the NG thread; it wakes within a second");
+    }
+}
+
+fn check(config: &MediaConfig) -> Result<(), MediaError> {
+    let bad = |text: &str| Err(MediaError::Config(text.into()));
+    if config.interfaces.is_empty() {
+        return bad("no interface address is given");
+    }
+    for (n, interface) in config.interfaces.iter().enumerate() {
+        if interface.local.is_unspecified() || interface.local.is_multicast() {
+            return bad("an interface address must be a single one of this server");
+        }
+        if config.interfaces[..n]
+            .iter()
+            .any(|other| other.local == interface.local)
+        {
+            return bad("an interface address is given twice");
+        }
+        // Better now than at the first call.
+        UdpSocket::bind((interface.local, 0)).map_err(|source| MediaError::System {
+            action: format!("use the interface address {}", interface.local),
+            source,
+        })?;
+    }
+    let pairs = config
+        .ports
+        .clone()
+        .filter(|port| port % 2 == 0 && port < config.ports.end());
+    if *config.ports.start() < 1_024 || pairs.count() < 2 {
+        return bad("the port range must begin at 1024 or above and hold two pairs");
+    }
+    Ok(())
+}
+
+/// Four sockets per media line soon exceed the usual soft limit of 1,024 descriptors.
+fn raise_descriptor_limit() {
+    // SAFETY: all-zero is a valid `rlimit` and the pointers are valid for the calls.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
+            && limit.rlim_cur < limit.rlim_max
+        {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
 }

@@ -6,8 +6,50 @@ pub const SESSIONS_MAX: usize = 20_000;
 /// Most legs (tags) of one call: both parties plus the branches of a forked call.
 pub const LEGS_MAX: usize = 16;
 
-/// Most `m=` lines of one SDP.
+/// Most `m=` lines of one SDP, and most port pairs of one leg.
 pub const MEDIA_LINES_MAX: usize = 8;
 
 /// Largest SDP body, bytes.
 pub const SDP_BYTES_MAX: usize = 16 * 1024;
+
+/// Most lines of one SDP body.
+pub const SDP_LINES_MAX: usize = 500;
+
+/// Longest call-id, tag or branch, bytes: they are kept for the whole call.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// Largest NG datagram, the most that UDP carries.
+pub const NG_BYTES_MAX: usize = 65_535;
+
+/// Deepest nesting of an NG dictionary: real ones have three levels.
+pub const NG_DEPTH_MAX: usize = 12;
+
+/// Longest NG cookie, bytes: it is kept in the cache of answers.
+pub const COOKIE_BYTES_MAX: usize = 128;
+
+/// Most NG answers kept for retransmitted requests.
+pub const COOKIES_MAX: usize = 4_096;
+
+/// How long an NG answer is kept: longer than any client retransmits.
+pub const COOKIE_KEPT_MS: u64 = 30_000;
+
+/// Most calls named by one `list` answer: it must fit one datagram.
+pub const LIST_MAX: usize = 1_000;
+
+/// Largest relayed datagram, bytes: above the jumbo frame's 9,000 minus nothing sent today.
+pub const DATAGRAM_BYTES_MAX: usize = 9_216;
+
+/// Packets a worker handles before it lets an NG command in.
+pub const BATCH_MAX: usize = 64;
+
+/// Most worker threads.
+pub const WORKERS_MAX: usize = 64;
+
+/// How often silent and abandoned calls are looked for.
+pub const SWEEP_EVERY_MS: u64 = 1_000;
+
+/// A call without packet and command for this long is removed: its owner must have died.
+pub const ABANDONED_AFTER_S: u64 = 3_600;
+
+/// Most events handed over at once; more in one sweep follow in the next batch.
+pub const EVENTS_MAX: usize = 1_024;

@@ -1,0 +1,53 @@
+//! The media engine as a program of its own, for comparisons and experiments.
+//!
+//! `relay --interface ADDR[,ADDR] --ng ADDR:PORT --ports A-B [--workers N] [--timeout S]`;
+//! runs until its standard input ends or it is killed, then prints its metrics.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::{Read, Write};
+
+use raftpbx_media::{Interface, MediaConfig, MediaEngine};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut options = HashMap::new();
+    for pair in words.chunks(2) {
+        match pair {
+            [name, value] if name.starts_with("--") => {
+                options.insert(name.trim_start_matches("--"), value.as_str());
+            }
+            _ => return Err(format!("not an option with a value: {pair:?}").into()),
+        }
+    }
+    let option = |name: &str, default: &'static str| *options.get(name).unwrap_or(&default);
+    let (first, last) = option("ports", "30000-39999")
+        .split_once('-')
+        .ok_or("--ports A-B")?;
+    let interfaces = option("interface", "127.0.0.1")
+        .split(',')
+        .map(|ip| {
+            Ok(Interface {
+                local: ip.parse()?,
+                advertised: None,
+            })
+        })
+        .collect::<Result<_, std::net::AddrParseError>>()?;
+    let config = MediaConfig {
+        interfaces,
+        ports: first.parse()?..=last.parse()?,
+        workers: option("workers", "0").parse()?,
+        ng_listen: Some(option("ng", "127.0.0.1:2223").parse()?),
+        media_timeout_s: option("timeout", "60").parse()?,
+    };
+    let report = |events| {
+        // A closed standard error is no reason to stop relaying.
+        let _ = writeln!(std::io::stderr(), "{events:?}");
+    };
+    let engine = MediaEngine::start(config, Box::new(report))?;
+    let mut ignored = Vec::new();
+    std::io::stdin().read_to_end(&mut ignored)?;
+    std::io::stdout().write_all(engine.metrics().as_bytes())?;
+    engine.shutdown();
+    Ok(())
+}

@@ -1,0 +1,477 @@
+//! Offers, answers and deletions: what signalling changes.
+//!
+//! Owner of the calls and the free ports. Invariant: a command that fails has changed
+//! nothing; every port taken belongs to exactly one line of one call.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::MediaConfig;
+use crate::call::{Call, Dialogue, Line, MuxGrant};
+use crate::epoll::monotonic_ns;
+use crate::flow::{Flow, Side};
+use crate::limits::{LEGS_MAX, SESSIONS_MAX};
+use crate::ng::Refusal;
+use crate::ng::request::Request;
+use crate::ports::{PortError, PortPair, PortPool};
+use crate::sdp::{Media, MediaOut, Rewrite, Sdp, rewrite};
+use crate::stream::Named;
+use crate::worker::Worker;
+
+/// One local address with its ports.
+struct Site {
+    advertised: IpAddr,
+    pool: PortPool,
+}
+
+/// Calls, ports and workers.
+pub struct Control {
+    /// All calls by `call-id`.
+    pub calls: HashMap<Arc<str>, Call>,
+    /// The threads that relay.
+    pub workers: Arc<[Worker]>,
+    sites: Vec<Site>,
+    next_worker: usize,
+    /// Calls ever made.
+    pub created: u64,
+}
+
+/// Microseconds since 1970.
+pub fn unix_us() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_micros() as u64
+}
+
+impl Control {
+    /// No calls yet.
+    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>) -> Control {
+        let site = |interface: &crate::Interface| Site {
+            advertised: interface.advertised.unwrap_or(interface.local),
+            pool: PortPool::new(interface.local, &config.ports),
+        };
+        let sites = config.interfaces.iter().map(site).collect();
+        Control {
+            calls: HashMap::new(),
+            workers,
+            sites,
+            next_worker: 0,
+            created: 0,
+        }
+    }
+
+    /// Port pairs in use and free.
+    pub fn ports(&self) -> (usize, usize) {
+        let used = self.sites.iter().map(|site| site.pool.used()).sum();
+        (used, self.sites.iter().map(|site| site.pool.free()).sum())
+    }
+
+    /// Takes an offer; returns the SDP for the other party.
+    pub fn offer(&mut self, request: &Request) -> Result<String, Refusal> {
+        let (text, from_tag) = required(request)?;
+        let sdp = Sdp::parse(text)?;
+        check_transport(&sdp, request)?;
+        let to_tag = request.to_tag.as_deref();
+        let known = self.calls.get(&request.call_id[..]);
+        let place =
+            known.and_then(|call| call.find(from_tag, to_tag, request.via_branch.as_deref()));
+        if place.is_none() && known.is_some_and(|call| call.legs() + 2 > LEGS_MAX) {
+            return Err(Refusal::full("Too many legs in call"));
+        }
+        if known.is_none() && self.calls.len() >= SESSIONS_MAX {
+            return Err(Refusal::overload("Parallel session limit reached"));
+        }
+        let side = place.map_or(0, |(_, side)| side);
+        let fresh = self.fresh_lines(&sdp, request, place, side)?;
+        let mut call = self.take_call(&request.call_id);
+        let n = place.map_or_else(
+            || {
+                let via_branch = request.via_branch.clone();
+                call.dialogues.push(Dialogue {
+                    via_branch,
+                    ..Dialogue::default()
+                });
+                call.dialogues.len() - 1
+            },
+            |(n, _)| n,
+        );
+        let dialogue = &mut call.dialogues[n];
+        for (index, line) in fresh {
+            match dialogue.lines.get_mut(index) {
+                Some(place) => self.free(&std::mem::replace(place, line)),
+                None => dialogue.lines.push(line),
+            }
+        }
+        set_party(dialogue, side, from_tag, request);
+        for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
+            note_offer(line, media, request, side);
+            self.name(line, media, side, from_tag, request);
+        }
+        let out: Vec<_> = sdp
+            .media
+            .iter()
+            .zip(&dialogue.lines)
+            .map(|(media, line)| MediaOut {
+                protocol: (line.protocol_out != media.protocol).then_some(&line.protocol_out[..]),
+                port: if media.port == 0 {
+                    0
+                } else {
+                    line.local[1 - side].port()
+                },
+                rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
+                mux: line.mux_out,
+            })
+            .collect();
+        let text = self.write(&sdp, request, &out, dialogue, 1 - side);
+        self.calls.insert(Arc::clone(&call.id), call);
+        Ok(text)
+    }
+
+    /// Takes an answer; returns the SDP for the offerer.
+    pub fn answer(&mut self, request: &Request) -> Result<String, Refusal> {
+        let (text, from_tag) = required(request)?;
+        let Some(to_tag) = &request.to_tag else {
+            return Err(Refusal::error("No to-tag in message"));
+        };
+        let sdp = Sdp::parse(text)?;
+        let Some(call) = self.calls.get(&request.call_id[..]) else {
+            return Err(Refusal::error("Unknown call-id"));
+        };
+        let Some((n, offerer)) = call.find(from_tag, Some(to_tag), request.via_branch.as_deref())
+        else {
+            return Err(Refusal::error("Invalid dialogue association"));
+        };
+        let mut call = self.take_call(&request.call_id);
+        let side = 1 - offerer;
+        let dialogue = &mut call.dialogues[n];
+        dialogue.answered = true;
+        set_party(dialogue, side, to_tag, request);
+        for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
+            line.direction[side] = media.direction;
+        }
+        let mut out = Vec::with_capacity(sdp.media.len());
+        for (index, media) in sdp.media.iter().enumerate() {
+            // More lines than were offered are a mistake of the answerer: rejected.
+            let Some(line) = dialogue.lines.get(index) else {
+                out.push(MediaOut {
+                    protocol: None,
+                    port: 0,
+                    rtcp: None,
+                    mux: false,
+                });
+                continue;
+            };
+            self.name(line, media, side, to_tag, request);
+            let mux = self.settle_mux(line, media, side);
+            let port = line.local[offerer].port();
+            out.push(MediaOut {
+                protocol: (line.protocol != media.protocol).then_some(&line.protocol[..]),
+                port: if media.port == 0 { 0 } else { port },
+                rtcp: has_rtcp(media).then_some(if mux { port } else { port + 1 }),
+                mux,
+            });
+        }
+        let text = self.write(&sdp, request, &out, dialogue, offerer);
+        self.calls.insert(Arc::clone(&call.id), call);
+        Ok(text)
+    }
+
+    /// Removes a call, or the dialogues of it that the tags and branch name; true when
+    /// something was removed.
+    pub fn delete(&mut self, request: &Request) -> bool {
+        let Some(mut call) = self.calls.remove(&request.call_id[..]) else {
+            return false;
+        };
+        let named = |dialogue: &Dialogue| {
+            let has = |tag: &Option<String>| {
+                tag.as_ref()
+                    .is_none_or(|tag| dialogue.side_of(tag).is_some())
+            };
+            let branch = request.via_branch.is_none()
+                || dialogue.via_branch.is_none()
+                || dialogue.via_branch == request.via_branch;
+            // The other party may never have answered, or under another tag.
+            let pair = has(&request.to_tag) || call.dialogues.len() == 1;
+            has(&request.from_tag) && pair && branch
+        };
+        let doomed: Vec<bool> = call.dialogues.iter().map(named).collect();
+        let mut doomed = doomed.into_iter();
+        let (gone, kept) = std::mem::take(&mut call.dialogues)
+            .into_iter()
+            .partition::<Vec<_>, _>(|_| doomed.next().unwrap_or(false));
+        gone.iter()
+            .flat_map(|dialogue| &dialogue.lines)
+            .for_each(|line| self.free(line));
+        if !kept.is_empty() {
+            call.dialogues = kept;
+            self.calls.insert(Arc::clone(&call.id), call);
+        }
+        !gone.is_empty()
+    }
+
+    /// Removes a whole call.
+    pub fn remove(&mut self, call_id: &str) {
+        if let Some(call) = self.calls.remove(call_id) {
+            call.lines().for_each(|line| self.free(line));
+        }
+    }
+
+    /// Takes the call out of the table, or makes it.
+    fn take_call(&mut self, id: &str) -> Call {
+        let (now_us, now_ns) = (unix_us(), monotonic_ns());
+        let mut call = self.calls.remove(id).unwrap_or_else(|| {
+            self.created += 1;
+            Call {
+                id: id.into(),
+                created_us: now_us,
+                signalled_us: now_us,
+                signalled_ns: now_ns,
+                dialogues: Vec::new(),
+                silent: false,
+            }
+        });
+        (call.signalled_us, call.signalled_ns) = (now_us, now_ns);
+        call
+    }
+
+    /// Makes the lines that the offer needs and the dialogue lacks.
+    fn fresh_lines(
+        &mut self,
+        sdp: &Sdp<'_>,
+        request: &Request,
+        place: Option<(usize, usize)>,
+        side: usize,
+    ) -> Result<Vec<(usize, Line)>, Refusal> {
+        let id: Arc<str> = request.call_id[..].into();
+        let mut fresh = Vec::new();
+        for (index, media) in sdp.media.iter().enumerate() {
+            let present =
+                place.and_then(|(n, _)| self.calls.get(&id)?.dialogues.get(n)?.lines.get(index));
+            // A party that moved to the other address family needs another socket.
+            let family = media.rtp_address().map(|address| address.is_ipv6());
+            let fits = present.is_some_and(|line| {
+                let same_kind = media.is_rtp() == line.protocol.starts_with("RTP/");
+                same_kind && family.is_none_or(|v6| v6 == line.local[side].is_ipv6())
+            });
+            if fits {
+                continue;
+            }
+            let own = family.unwrap_or(false);
+            let mut families = [own; 2];
+            families[1 - side] = request.ipv6.unwrap_or(own);
+            match self.new_line(&id, media, families) {
+                Ok(line) => fresh.push((index, line)),
+                Err(refusal) => {
+                    fresh.iter().for_each(|(_, line)| self.free(line));
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn new_line(
+        &mut self,
+        id: &Arc<str>,
+        media: &Media<'_>,
+        families: [bool; 2],
+    ) -> Result<Line, Refusal> {
+        let first = self.take_ports(families[0])?;
+        let second = match self.take_ports(families[1]) {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.give_back(first);
+                return Err(error.into());
+            }
+        };
+        let local = [first.local, second.local];
+        let flow = Flow {
+            call_id: Arc::clone(id),
+            clock_hz: media.clock_hz,
+            opaque: !media.is_rtp(),
+            sides: [Side::new(first), Side::new(second)],
+        };
+        // Neighbouring calls go to different workers.
+        let worker = self.next_worker % self.workers.len();
+        self.next_worker = self.next_worker.wrapping_add(1);
+        let key = match self.workers[worker].add(flow) {
+            Ok(key) => key,
+            Err((error, pairs)) => {
+                pairs.into_iter().for_each(|pair| self.give_back(pair));
+                return Err(PortError::from(error).into());
+            }
+        };
+        Ok(Line {
+            kind: media.kind.to_owned(),
+            protocol: media.protocol.to_owned(),
+            protocol_out: media.protocol.to_owned(),
+            worker,
+            key,
+            local,
+            direction: [media.direction; 2],
+            mux_offered: false,
+            mux_out: false,
+            mux_grant: MuxGrant::LikePeer,
+        })
+    }
+
+    /// From the first site of the family; as rtpengine, from any other when there is none.
+    fn take_ports(&mut self, ipv6: bool) -> Result<PortPair, PortError> {
+        let found = self
+            .sites
+            .iter()
+            .position(|site| site.pool.address().is_ipv6() == ipv6);
+        self.sites[found.unwrap_or(0)].pool.take()
+    }
+
+    fn give_back(&mut self, pair: PortPair) {
+        let address = pair.local.ip();
+        if let Some(site) = self
+            .sites
+            .iter_mut()
+            .find(|site| site.pool.address() == address)
+        {
+            site.pool.give_back(pair);
+        }
+    }
+
+    fn free(&mut self, line: &Line) {
+        if let Some(pairs) = self.workers[line.worker].remove(line.key) {
+            pairs.into_iter().for_each(|pair| self.give_back(pair));
+        }
+    }
+
+    /// Tells the flow of a line where a party is.
+    fn name(&self, line: &Line, media: &Media<'_>, side: usize, tag: &str, request: &Request) {
+        let place = |address: Option<SocketAddr>| Named {
+            address: address.map(|sdp| match request.received_from {
+                Some(ip) if request.sip_source_address => SocketAddr::new(ip, sdp.port()),
+                _ => sdp,
+            }),
+            signalling: request.received_from,
+            asymmetric: request.asymmetric,
+        };
+        let mut table = self.workers[line.worker].table();
+        if let Some(flow) = table.get_mut(line.key) {
+            flow.clock_hz = media.clock_hz;
+            let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
+            flow.sides[side].name(tag, rtp, rtcp);
+        }
+    }
+
+    /// Decides from the answer who shares the RTP port; returns it for the offerer.
+    fn settle_mux(&self, line: &Line, media: &Media<'_>, answerer: usize) -> bool {
+        let peer = media.mux && line.mux_out;
+        let offerer = line.mux_offered
+            && match line.mux_grant {
+                MuxGrant::LikePeer => peer,
+                MuxGrant::Always => true,
+                MuxGrant::Never => false,
+            };
+        let mut table = self.workers[line.worker].table();
+        if let Some(flow) = table.get_mut(line.key) {
+            flow.sides[answerer].mux = peer;
+            flow.sides[1 - answerer].mux = offerer;
+        }
+        offerer
+    }
+
+    fn write(
+        &self,
+        sdp: &Sdp<'_>,
+        request: &Request,
+        media: &[MediaOut<'_>],
+        dialogue: &Dialogue,
+        facing: usize,
+    ) -> String {
+        let local = dialogue.lines.first().map(|line| line.local[facing].ip());
+        let site = self
+            .sites
+            .iter()
+            .find(|site| Some(site.pool.address()) == local);
+        let own = site.unwrap_or(&self.sites[0]).advertised;
+        let address = request.media_address.unwrap_or(own);
+        rewrite(
+            sdp,
+            &Rewrite {
+                address,
+                origin: request.replace_origin,
+                media,
+            },
+        )
+    }
+}
+
+/// What offers and answers cannot do without: the SDP and the tag.
+fn required(request: &Request) -> Result<(&str, &str), Refusal> {
+    if request.call_id.is_empty() {
+        return Err(Refusal::error("No call-id in message"));
+    }
+    let Some(sdp) = &request.sdp else {
+        return Err(Refusal::error("No SDP body in message"));
+    };
+    let Some(tag) = &request.from_tag else {
+        return Err(Refusal::error("No from-tag in message"));
+    };
+    Ok((sdp, tag))
+}
+
+fn set_party(dialogue: &mut Dialogue, side: usize, tag: &str, request: &Request) {
+    let party = &mut dialogue.parties[side];
+    if party.tag.as_deref() != Some(tag) {
+        party.tag = Some(tag.into());
+        party.created_s = unix_us() / 1_000_000;
+    }
+    if request.label.is_some() {
+        party.label.clone_from(&request.label);
+    }
+}
+
+fn has_rtcp(media: &Media<'_>) -> bool {
+    media.port != 0 && media.protocol.contains("RTP/")
+}
+
+fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, side: usize) {
+    line.direction[side] = media.direction;
+    media.protocol.clone_into(&mut line.protocol);
+    let protocol = match &request.protocol {
+        Some(protocol) if media.is_rtp() => &protocol[..],
+        _ => media.protocol,
+    };
+    protocol.clone_into(&mut line.protocol_out);
+    let flags = request.mux;
+    line.mux_offered = media.mux;
+    line.mux_out = media.port != 0 && (flags.offer || (media.mux && !flags.demux));
+    line.mux_grant = match (flags.reject, flags.demux || flags.accept) {
+        (true, _) => MuxGrant::Never,
+        (false, true) => MuxGrant::Always,
+        (false, false) => MuxGrant::LikePeer,
+    };
+}
+
+/// Feedback profiles may be exchanged; a change of encryption needs what is not built in.
+fn check_transport(sdp: &Sdp<'_>, request: &Request) -> Result<(), Refusal> {
+    if sdp
+        .media
+        .iter()
+        .any(|media| media.port != 0 && media.is_stream())
+    {
+        return Err(Refusal::error("Unsupported transport in SDP"));
+    }
+    let Some(wanted) = &request.protocol else {
+        return Ok(());
+    };
+    let plain = |protocol: &str| protocol.trim_end_matches('F').to_owned();
+    let differs = |media: &Media<'_>| {
+        media.port != 0 && media.is_rtp() && plain(media.protocol) != plain(wanted)
+    };
+    if sdp.media.iter().any(differs) {
+        return Err(Refusal::error(
+            "Unsupported transport-protocol: SRTP is not available",
+        ));
+    }
+    Ok(())
+}

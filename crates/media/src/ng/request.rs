@@ -1,0 +1,217 @@
+//! An NG dictionary as a typed request. Pure.
+//!
+//! Flags this engine does not know are ignored, as the protocol wants it; flags it knows
+//! but cannot serve (encryption) are refused rather than answered with silence on the line.
+
+use std::net::IpAddr;
+
+use super::bencode::{Dict, Value};
+use crate::limits::NAME_BYTES_MAX;
+
+/// What the client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Is anybody there?
+    Ping,
+    /// An SDP offer on its way.
+    Offer,
+    /// An SDP answer on its way.
+    Answer,
+    /// End of a call or of one of its branches.
+    Delete,
+    /// Figures of a call.
+    Query,
+    /// Names of all calls.
+    List,
+    /// Figures of the engine.
+    Statistics,
+}
+
+/// What to do about RTCP multiplexing (`rtcp-mux` list).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MuxFlags {
+    /// Offer it although the offerer did not.
+    pub offer: bool,
+    /// Do not offer it on, but accept it from the offerer.
+    pub demux: bool,
+    /// Accept it from the offerer even when the answerer refuses.
+    pub accept: bool,
+    /// Refuse it to the offerer.
+    pub reject: bool,
+}
+
+/// A request as the engine understands it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `call-id`.
+    pub call_id: String,
+    /// `from-tag`, none when missing.
+    pub from_tag: Option<String>,
+    /// `to-tag`, none when missing.
+    pub to_tag: Option<String>,
+    /// `via-branch`, none when missing.
+    pub via_branch: Option<String>,
+    /// `label` of the sender of the SDP.
+    pub label: Option<String>,
+    /// `sdp`.
+    pub sdp: Option<String>,
+    /// Write the relay's address into `o=`.
+    pub replace_origin: bool,
+    /// `rtcp-mux`.
+    pub mux: MuxFlags,
+    /// `media-address`: write this one instead of the interface's.
+    pub media_address: Option<IpAddr>,
+    /// `address-family`: true for IPv6.
+    pub ipv6: Option<bool>,
+    /// `received-from`: where the signalling of the sender came from.
+    pub received_from: Option<IpAddr>,
+    /// `SIP-source-address`: trust `received-from` more than the SDP.
+    pub sip_source_address: bool,
+    /// `asymmetric`: never learn the sender's address from its packets.
+    pub asymmetric: bool,
+    /// `transport-protocol`.
+    pub protocol: Option<String>,
+    /// `limit` of a list.
+    pub limit: Option<usize>,
+}
+
+/// The command of a dictionary, or the error text rtpengine has for it.
+///
+/// # Errors
+/// A missing or unknown command.
+pub fn command(dict: &Dict) -> Result<Command, &'static str> {
+    let Some(name) = text(dict, "command") else {
+        return Err("Dictionary contains no key \"command\"");
+    };
+    Ok(match name.as_str() {
+        "ping" => Command::Ping,
+        "offer" => Command::Offer,
+        "answer" => Command::Answer,
+        "delete" => Command::Delete,
+        "query" => Command::Query,
+        "list" => Command::List,
+        "statistics" => Command::Statistics,
+        _ => return Err("Unrecognized command"),
+    })
+}
+
+/// Reads the fields of a dictionary.
+///
+/// # Errors
+/// A name that is too long, or a transport that would need encryption by the relay.
+pub fn read(dict: &Dict) -> Result<Request, &'static str> {
+    let name = |key: &str| {
+        let value = text(dict, key).filter(|value| !value.is_empty());
+        match value {
+            Some(value) if value.len() > NAME_BYTES_MAX => Err("Name too long"),
+            value => Ok(value),
+        }
+    };
+    let mut request = Request {
+        call_id: name("call-id")?.unwrap_or_default(),
+        from_tag: name("from-tag")?,
+        to_tag: name("to-tag")?,
+        via_branch: name("via-branch")?,
+        label: name("label")?,
+        sdp: text(dict, "sdp").filter(|sdp| !sdp.is_empty()),
+        media_address: text(dict, "media-address").and_then(|ip| ip.parse().ok()),
+        protocol: text(dict, "transport-protocol"),
+        ..Request::default()
+    };
+    request.ipv6 = match text(dict, "address-family").as_deref() {
+        Some("IP4") => Some(false),
+        Some("IP6") => Some(true),
+        _ => None,
+    };
+    // ["IP4", "10.0.0.1"] or "IP4 10.0.0.1".
+    request.received_from = words(dict, "received-from")
+        .iter()
+        .find_map(|word| word.parse().ok());
+    if let Some(Value::Int(limit)) = dict.get(&b"limit"[..]) {
+        request.limit = usize::try_from(*limit).ok();
+    }
+    for word in words(dict, "replace") {
+        request.replace_origin |= word == "origin";
+    }
+    for word in words(dict, "rtcp-mux") {
+        match word.as_str() {
+            "offer" | "require" => request.mux.offer = true,
+            "demux" => request.mux.demux = true,
+            "accept" => request.mux.accept = true,
+            "reject" => request.mux.reject = true,
+            _ => {}
+        }
+    }
+    for word in words(dict, "flags") {
+        match word.as_str() {
+            "asymmetric" => request.asymmetric = true,
+            "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
+            "replace-origin" => request.replace_origin = true,
+            _ => {}
+        }
+    }
+    Ok(request)
+}
+
+fn text(dict: &Dict, key: &str) -> Option<String> {
+    match dict.get(key.as_bytes())? {
+        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A list of words or one string of them; spaces inside a listed word count as hyphens.
+fn words(dict: &Dict, key: &str) -> Vec<String> {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match dict.get(key.as_bytes()) {
+        Some(Value::List(list)) => list
+            .iter()
+            .filter_map(|item| match item {
+                Value::Bytes(bytes) => Some(lossy(bytes).replace(' ', "-")),
+                _ => None,
+            })
+            .collect(),
+        Some(Value::Bytes(bytes)) => lossy(bytes)
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bencode::dict;
+    use super::*;
+
+    #[test]
+    fn flags_are_read_in_both_spellings_and_unknown_ones_ignored() {
+        let list = |items: &[&str]| Value::List(items.iter().map(|i| (*i).into()).collect());
+        let request = read(&dict([
+            ("call-id", "c".into()),
+            ("replace", list(&["origin", "session connection"])),
+            (
+                "flags",
+                list(&["trust address", "SIP source address", "strange"]),
+            ),
+            ("received-from", list(&["IP4", "203.0.113.7"])),
+            ("rtcp-mux", list(&["demux"])),
+            ("address-family", "IP6".into()),
+            ("codec", Value::Dict(Dict::new())),
+        ]))
+        .expect("a request");
+        assert!(request.replace_origin && request.sip_source_address && request.mux.demux);
+        assert_eq!(request.received_from, "203.0.113.7".parse().ok());
+        assert_eq!(request.ipv6, Some(true));
+    }
+
+    #[test]
+    fn endless_names_are_refused() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        assert_eq!(
+            read(&dict([("call-id", long.into())])),
+            Err("Name too long")
+        );
+    }
+}

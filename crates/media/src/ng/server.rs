@@ -1,0 +1,73 @@
+//! The thread that reads NG datagrams and sweeps the calls each second.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::Core;
+use crate::epoll::monotonic_ns;
+use crate::limits::{NG_BYTES_MAX, SWEEP_EVERY_MS};
+use crate::sweep::sweep;
+
+/// Starts the thread; without a socket it only sweeps.
+pub(crate) fn start(core: Arc<Core>, socket: Option<UdpSocket>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("media-ng".into())
+        .spawn(move || run(&core, socket.as_ref()))
+}
+
+fn run(core: &Core, socket: Option<&UdpSocket>) {
+    let period = Duration::from_millis(SWEEP_EVERY_MS);
+    let mut next = Instant::now() + period;
+    let mut buffer = vec![0_u8; NG_BYTES_MAX];
+    while !core.stopping.load(Ordering::Acquire) {
+        let wait = next.saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            sweep_calls(core);
+            next = Instant::now() + period;
+            continue;
+        }
+        match socket {
+            Some(socket) => serve_one(core, socket, wait, &mut buffer),
+            None => std::thread::park_timeout(wait),
+        }
+    }
+}
+
+fn serve_one(core: &Core, socket: &UdpSocket, wait: Duration, buffer: &mut [u8]) {
+    // A zero timeout would mean to wait for ever.
+    let wait = wait.max(Duration::from_millis(1));
+    if let Err(error) = socket.set_read_timeout(Some(wait)) {
+        tracing::error!(%error, "cannot time the NG socket");
+    }
+    // Timeouts and errors that earlier answers left behind (ECONNREFUSED) are no datagrams.
+    let Ok((length, from)) = socket.recv_from(buffer) else {
+        return;
+    };
+    if core.stopping.load(Ordering::Acquire) {
+        return;
+    }
+    let answer = super::handle(core, &buffer[..length], from);
+    if answer.is_empty() {
+        return;
+    }
+    if let Err(error) = socket.send_to(&answer, from) {
+        tracing::warn!(%error, %from, bytes = answer.len(), "cannot send an NG answer");
+    }
+}
+
+fn sweep_calls(core: &Core) {
+    let swept = sweep(
+        &mut core.control.lock(),
+        core.media_timeout_s,
+        monotonic_ns(),
+    );
+    core.counts.timeouts.add(swept.silent);
+    core.counts.abandoned.add(swept.abandoned);
+    if !swept.events.is_empty() {
+        (core.report)(swept.events);
+    }
+}

@@ -1,0 +1,218 @@
+//! The result dictionaries of `query`, `delete`, `list` and `statistics`.
+//!
+//! The keys are rtpengine's; `lost` and `jitter` of a stream are additions.
+
+use std::net::SocketAddr;
+
+use crate::address::RawAddress;
+use crate::call::{Call, Dialogue, Line};
+use crate::control::{Control, unix_us};
+use crate::epoll::monotonic_ns;
+use crate::flow::{Flow, Side};
+use crate::limits::LIST_MAX;
+use crate::ng::bencode::{Dict, Value, dict};
+use crate::stream::{Counters, Stream};
+
+/// Sums of one kind of stream.
+#[derive(Default)]
+struct Sum {
+    packets: u64,
+    bytes: u64,
+    errors: u64,
+}
+
+impl Sum {
+    fn add(&mut self, counters: &Counters) {
+        self.packets += counters.packets;
+        self.bytes += counters.bytes;
+        self.errors += counters.errors;
+    }
+
+    fn to_dict(&self) -> Dict {
+        dict([
+            ("packets", self.packets.into()),
+            ("bytes", self.bytes.into()),
+            ("errors", self.errors.into()),
+        ])
+    }
+}
+
+/// Everything known about a call; `tag` limits the tags to one.
+pub fn call(control: &Control, call: &Call, tag: Option<&str>) -> Dict {
+    let mut tags = Dict::new();
+    let mut ssrcs = Dict::new();
+    let (mut rtp, mut rtcp) = (Sum::default(), Sum::default());
+    for dialogue in &call.dialogues {
+        for side in 0..2 {
+            let medias = medias(control, dialogue, side, &mut |flow, side| {
+                rtp.add(&side.rtp.counters);
+                rtcp.add(&side.rtcp.counters);
+                note_source(&mut ssrcs, flow, side);
+            });
+            let Some(own) = &dialogue.parties[side].tag else {
+                continue;
+            };
+            if tag.is_some_and(|tag| tag != &**own) {
+                continue;
+            }
+            match tags.get_mut(own.as_bytes()) {
+                Some(Value::Dict(known)) => append(known, "medias", medias),
+                _ => {
+                    let entry = party(dialogue, side, medias);
+                    tags.insert(own.as_bytes().to_vec(), entry.into());
+                }
+            }
+        }
+    }
+    dict([
+        ("created", (call.created_us / 1_000_000).into()),
+        ("created_us", (call.created_us % 1_000_000).into()),
+        ("last signal", (call.signalled_us / 1_000_000).into()),
+        ("SSRC", ssrcs.into()),
+        ("tags", tags.into()),
+        (
+            "totals",
+            dict([
+                ("RTP", rtp.to_dict().into()),
+                ("RTCP", rtcp.to_dict().into()),
+            ])
+            .into(),
+        ),
+    ])
+}
+
+/// Names of at most `limit` calls.
+pub fn list(control: &Control, limit: Option<usize>) -> Dict {
+    // 32 is rtpengine's default.
+    let limit = limit.unwrap_or(32).min(LIST_MAX);
+    let names = control
+        .calls
+        .keys()
+        .take(limit)
+        .map(|id| Value::from(&**id))
+        .collect::<Vec<_>>();
+    dict([("calls", names.into())])
+}
+
+fn append(entry: &mut Dict, key: &str, more: Vec<Value>) {
+    if let Some(Value::List(list)) = entry.get_mut(key.as_bytes()) {
+        list.extend(more);
+    }
+}
+
+fn party(dialogue: &Dialogue, side: usize, medias: Vec<Value>) -> Dict {
+    let party = &dialogue.parties[side];
+    let mut entry = dict([
+        ("tag", Value::from(party.tag.as_deref().unwrap_or_default())),
+        ("created", party.created_s.into()),
+        ("medias", medias.into()),
+    ]);
+    if let Some(label) = &party.label {
+        entry.insert(b"label".to_vec(), label.as_str().into());
+    }
+    if let Some(other) = &dialogue.parties[1 - side].tag {
+        let peer = dict([("tag", (&**other).into()), ("type", "offer/answer".into())]);
+        let peers = vec![Value::from(peer)];
+        entry.insert(b"subscriptions".to_vec(), peers.clone().into());
+        entry.insert(b"subscribers".to_vec(), peers.into());
+    }
+    entry
+}
+
+fn medias(
+    control: &Control,
+    dialogue: &Dialogue,
+    side: usize,
+    seen: &mut dyn FnMut(&Flow, &Side),
+) -> Vec<Value> {
+    let entry = |(index, line): (usize, &Line)| {
+        let table = control.workers[line.worker].table();
+        let flow = table.get(line.key)?;
+        let own = &flow.sides[side];
+        seen(flow, own);
+        let local = own.ports.local;
+        let odd = SocketAddr::new(local.ip(), local.port() + 1);
+        let mut flags = vec![Value::from("initialized")];
+        if line.direction[side].sends() {
+            flags.push("send".into());
+        }
+        if line.direction[side].receives() {
+            flags.push("recv".into());
+        }
+        if own.mux {
+            flags.push("rtcp-mux".into());
+        }
+        let streams = vec![
+            stream(&own.rtp, local, "RTP").into(),
+            stream(&own.rtcp, odd, "RTCP").into(),
+        ];
+        Some(Value::from(dict([
+            ("index", (index as u64 + 1).into()),
+            ("type", line.kind.as_str().into()),
+            ("protocol", line.protocol.as_str().into()),
+            ("streams", Value::List(streams)),
+            ("flags", flags.into()),
+        ])))
+    };
+    dialogue
+        .lines
+        .iter()
+        .enumerate()
+        .filter_map(entry)
+        .collect()
+}
+
+fn endpoint(address: SocketAddr) -> Value {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    dict([
+        ("family", family.into()),
+        ("address", address.ip().to_string().into()),
+        ("port", u64::from(address.port()).into()),
+    ])
+    .into()
+}
+
+fn stream(stream: &Stream, local: SocketAddr, kind: &str) -> Dict {
+    let counters = &stream.counters;
+    let mut sum = Sum::default();
+    sum.add(counters);
+    let mut stats = sum.to_dict();
+    if kind == "RTP" {
+        stats.insert(b"lost".to_vec(), stream.quality.lost().into());
+        stats.insert(b"jitter".to_vec(), stream.quality.jitter().into());
+    }
+    let last_packet_s = match counters.last_packet_ns {
+        0 => 0,
+        at => (unix_us() / 1_000).saturating_sub((monotonic_ns() - at) / 1_000_000) / 1_000,
+    };
+    let mut entry = dict([
+        ("local port", u64::from(local.port()).into()),
+        ("local address", local.ip().to_string().into()),
+        (
+            "family",
+            if local.is_ipv4() { "IPv4" } else { "IPv6" }.into(),
+        ),
+        ("last packet", last_packet_s.into()),
+        ("flags", vec![Value::from(kind)].into()),
+        ("stats", stats.into()),
+    ]);
+    if let Some(remote) = stream.remote().copied().and_then(RawAddress::to_std) {
+        entry.insert(b"endpoint".to_vec(), endpoint(remote));
+    }
+    if let Some(named) = stream.named().address {
+        entry.insert(b"advertised endpoint".to_vec(), endpoint(named));
+    }
+    entry
+}
+
+fn note_source(ssrcs: &mut Dict, flow: &Flow, side: &Side) {
+    let quality = &side.rtp.quality;
+    let Some(ssrc) = quality.ssrc() else { return };
+    let jitter_ms = quality.jitter() * 1_000 / u64::from(flow.clock_hz.max(1));
+    let entry = dict([
+        ("cumulative loss", quality.lost().into()),
+        ("jitter", jitter_ms.into()),
+        ("packets", side.rtp.counters.packets.into()),
+    ]);
+    ssrcs.insert(ssrc.to_string().into_bytes(), entry.into());
+}

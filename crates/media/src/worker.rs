@@ -1,0 +1,299 @@
+//! A worker thread and the flows whose packets it relays.
+//!
+//! Owner of its flows and their sockets. Invariant: a socket is only closed under the lock
+//! of the table, so a worker never touches the descriptor of a flow that is gone; events
+//! that were waiting are recognised by the generation in their tag.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::MediaEvent;
+use crate::address::RawAddress;
+use crate::epoll::{Bell, Events, Poller, Received, monotonic_ns, receive, send};
+use crate::flow::{Flow, Side, SocketId, Verdict};
+use crate::limits::{BATCH_MAX, DATAGRAM_BYTES_MAX};
+use crate::ports::PortPair;
+
+/// Tag of the bell; no flow has it, because generations are 24 bits wide.
+const STOP: u64 = u64::MAX;
+
+/// Names a flow of a worker; a removed flow's key is never valid again (until its slot was
+/// used 16 million times).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowKey {
+    slot: u32,
+    generation: u32,
+}
+
+impl FlowKey {
+    fn tag(self, socket: SocketId) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation) << 2 | socket.bits()
+    }
+
+    fn from_tag(tag: u64) -> (FlowKey, SocketId) {
+        let generation = (tag >> 2) as u32 & 0x00ff_ffff;
+        (
+            FlowKey {
+                slot: (tag >> 32) as u32,
+                generation,
+            },
+            SocketId::from_bits(tag),
+        )
+    }
+}
+
+/// Sums over all flows a worker ever had.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Datagrams relayed.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Dropped: wrong source.
+    pub wrong_source: u64,
+    /// Dropped: not RTP or RTCP, or too large.
+    pub not_rtp: u64,
+    /// Dropped: no address to send to, or the kernel refused.
+    pub unsent: u64,
+}
+
+struct Slot {
+    generation: u32,
+    flow: Option<Flow>,
+}
+
+/// The flows of a worker.
+#[derive(Default)]
+pub struct Table {
+    slots: Vec<Slot>,
+    empty: Vec<u32>,
+    /// Sums of this worker.
+    pub totals: Totals,
+}
+
+impl Table {
+    /// The flow `key` names.
+    pub fn get(&self, key: FlowKey) -> Option<&Flow> {
+        let slot = self.slots.get(key.slot as usize)?;
+        slot.flow
+            .as_ref()
+            .filter(|_| slot.generation == key.generation)
+    }
+
+    /// The flow `key` names, to be changed.
+    pub fn get_mut(&mut self, key: FlowKey) -> Option<&mut Flow> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        slot.flow
+            .as_mut()
+            .filter(|_| slot.generation == key.generation)
+    }
+
+    fn insert(&mut self, flow: Flow) -> FlowKey {
+        let slot = self.empty.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                flow: None,
+            });
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = (entry.generation + 1) & 0x00ff_ffff;
+        entry.flow = Some(flow);
+        FlowKey {
+            slot,
+            generation: entry.generation,
+        }
+    }
+
+    fn remove(&mut self, key: FlowKey) -> Option<Flow> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let flow = slot.flow.take()?;
+        self.empty.push(key.slot);
+        Some(flow)
+    }
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    poller: Poller,
+    bell: Bell,
+}
+
+/// Hands events to the owner of the engine.
+pub type Report = Arc<dyn Fn(Vec<MediaEvent>) + Send + Sync>;
+
+/// A running worker thread.
+pub struct Worker {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Worker {
+    /// Starts a thread that relays the flows it will be given.
+    pub fn start(number: usize, report: Report) -> io::Result<Worker> {
+        let (poller, bell) = (Poller::new()?, Bell::new()?);
+        poller.watch(bell.as_raw_fd(), STOP)?;
+        let shared = Arc::new(Shared {
+            table: Mutex::default(),
+            poller,
+            bell,
+        });
+        let seen = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{number}"))
+            .spawn(move || run(&seen, &report))?;
+        Ok(Worker {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The flows, locked against the worker: to be held shortly.
+    pub fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared.table.lock()
+    }
+
+    /// Begins to relay a flow; gives its ports back with the error when it cannot.
+    pub fn add(&self, flow: Flow) -> Result<FlowKey, (io::Error, [PortPair; 2])> {
+        let mut table = self.shared.table.lock();
+        let key = table.insert(flow);
+        match self.watch(&table, key) {
+            Ok(()) => Ok(key),
+            Err(error) => {
+                let flow = table
+                    .remove(key)
+                    .expect("it was inserted under the same lock");
+                Err((error, flow.sides.map(|side| side.ports)))
+            }
+        }
+    }
+
+    fn watch(&self, table: &Table, key: FlowKey) -> io::Result<()> {
+        let Some(flow) = table.get(key) else {
+            return Ok(());
+        };
+        for (side, Side { ports, .. }) in flow.sides.iter().enumerate() {
+            let poller = &self.shared.poller;
+            poller.watch(ports.rtp.as_raw_fd(), key.tag(SocketId::new(side, false)))?;
+            poller.watch(ports.rtcp.as_raw_fd(), key.tag(SocketId::new(side, true)))?;
+        }
+        Ok(())
+    }
+
+    /// Stops relaying a flow and gives its ports back.
+    pub fn remove(&self, key: FlowKey) -> Option<[PortPair; 2]> {
+        // Closing ends the watch, but the caller may keep the sockets for a while longer:
+        // their events find no flow any more.
+        let flow = self.shared.table.lock().remove(key)?;
+        Some(flow.sides.map(|side| side.ports))
+    }
+
+    /// Ends the thread; flows are dropped with the worker.
+    pub fn stop(&self) {
+        self.shared.bell.ring();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a media worker had failed");
+        }
+        *self.shared.table.lock() = Table::default();
+    }
+}
+
+fn run(shared: &Shared, report: &Report) {
+    let mut events = Events::new();
+    let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX];
+    let mut learned = Vec::new();
+    loop {
+        if let Err(error) = shared.poller.wait(&mut events) {
+            tracing::error!(%error, "a media worker cannot wait for packets");
+            return;
+        }
+        let now_ns = monotonic_ns();
+        let mut table = shared.table.lock();
+        for (n, tag) in events.tags().enumerate() {
+            if tag == STOP {
+                return;
+            }
+            if n % BATCH_MAX == BATCH_MAX - 1 {
+                MutexGuard::bump(&mut table);
+            }
+            relay(&mut table, tag, &mut buffer, now_ns, &mut learned);
+        }
+        MutexGuard::unlock_fair(table);
+        if !learned.is_empty() {
+            report(std::mem::take(&mut learned));
+        }
+    }
+}
+
+/// Relays one datagram of the socket that `tag` names.
+fn relay(
+    table: &mut Table,
+    tag: u64,
+    buffer: &mut [u8],
+    now_ns: u64,
+    learned: &mut Vec<MediaEvent>,
+) {
+    let (key, at) = FlowKey::from_tag(tag);
+    let Some(slot) = table.slots.get_mut(key.slot as usize) else {
+        return;
+    };
+    if slot.generation != key.generation {
+        return;
+    }
+    let Some(flow) = &mut slot.flow else { return };
+    let totals = &mut table.totals;
+    let fd = |flow: &Flow, id: SocketId| {
+        let ports = &flow.sides[id.side()].ports;
+        if id.rtcp() {
+            ports.rtcp.as_raw_fd()
+        } else {
+            ports.rtp.as_raw_fd()
+        }
+    };
+    let mut source = RawAddress::empty();
+    let length = match receive(fd(flow, at), buffer, &mut source) {
+        Received::Datagram(length) => length,
+        Received::TooLarge => {
+            totals.not_rtp += 1;
+            return;
+        }
+        Received::Nothing => return,
+    };
+    let packet = &buffer[..length];
+    match flow.judge(at, &source, packet, now_ns) {
+        Verdict::Send { from, learned: new } => {
+            let sent = flow
+                .remote(from)
+                .is_some_and(|to| send(fd(flow, from), packet, to));
+            if sent {
+                totals.packets += 1;
+                totals.bytes += length as u64;
+            } else {
+                totals.unsent += 1;
+            }
+            if new && let Some(event) = latched(flow, at, &source) {
+                learned.push(event);
+            }
+        }
+        Verdict::WrongSource => totals.wrong_source += 1,
+        Verdict::NotRtp => totals.not_rtp += 1,
+        Verdict::Nowhere => totals.unsent += 1,
+    }
+}
+
+fn latched(flow: &Flow, at: SocketId, source: &RawAddress) -> Option<MediaEvent> {
+    Some(MediaEvent::Latched {
+        call_id: flow.call_id.to_string(),
+        tag: flow.sides[at.side()].tag.to_string(),
+        source: source.to_std()?,
+    })
+}
