@@ -48,6 +48,7 @@ verify: build ## Check formatting, lints, types and tidiness; never writes
 fix: setup ## Format and apply safe lint fixes
 	@cargo fmt --all
 	@biome check --write .
+	@node scripts/config-reference.ts >docs/reference/config.md
 
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run

@@ -1,7 +1,6 @@
 /** `raftpbx media`: a media server alone, in place of an rtpengine. */
 import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
-import { MediaEngine } from '../native/index.ts';
 import { CliError } from './failure.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
@@ -31,6 +30,7 @@ export function addMedia(program: Command): void {
       const ng = requireAddress('--ng', options.ng);
       const { from, to } = requireRange(options.ports);
       return runAlone('media', async () => {
+        const { MediaEngine } = await import('../native/index.ts');
         const engine = MediaEngine.start(
           {
             interfaces: interfaces.map((local) => ({ local, advertised: null })),

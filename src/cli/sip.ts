@@ -1,6 +1,5 @@
 /** `raftpbx sip`: the SIP engine alone, in place of a drachtio-server. */
 import type { Command } from 'commander';
-import { SipEngine } from '../native/index.ts';
 import { CliError } from './failure.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
@@ -21,6 +20,7 @@ export function addSip(program: Command): void {
       const listen = splitList('--listen', options.listen).map(requireListener);
       const drachtio = requireAddress('--drachtio', options.drachtio);
       return runAlone('sip', async () => {
+        const { SipEngine } = await import('../native/index.ts');
         const engine = SipEngine.start(
           {
             listen,

@@ -2,9 +2,8 @@
  * What the parts that run alone have in common: they say `ready` when they listen, log to
  * standard error and leave cleanly on SIGTERM.
  */
-import { destination } from 'pino';
 import { splitAddress } from '../config/address.ts';
-import { createLog, joinNativeLog, type LogLevel } from '../observe/log.ts';
+import type { LogLevel } from '../observe/log.ts';
 import { CliError } from './failure.ts';
 
 /** Starts a part, says so, and ends the process when it is told to stop. */
@@ -13,7 +12,8 @@ export async function runAlone(
   start: () => Promise<{ ready: string; stop(): Promise<void> | void }>,
 ): Promise<void> {
   const { RAFTPBX_LOG: level = 'warn' } = process.env;
-  const log = createLog(name, level as LogLevel, destination({ dest: 2, sync: true }));
+  const { createLog, joinNativeLog, toStandardError } = await import('../observe/log.ts');
+  const log = createLog(name, level as LogLevel, toStandardError());
   joinNativeLog(log, level as LogLevel);
   // The addon's threads do not keep the process alive by themselves.
   const alive = setInterval(() => undefined, 60_000);

@@ -1,6 +1,5 @@
 /** `raftpbx start`: runs this server. */
 import type { Command } from 'commander';
-import { runServer } from '../main.ts';
 
 export function addStart(program: Command): void {
   program
@@ -8,6 +7,8 @@ export function addStart(program: Command): void {
     .description('run a server with the roles its configuration names')
     .requiredOption('--config <file>', 'configuration of this server, YAML')
     .action(async (options: { config: string }) => {
+      // The server's libraries would slow every other command down.
+      const { runServer } = await import('../main.ts');
       // Threads of the addon must not keep a stopped server alive.
       process.exit(await runServer(options.config));
     });

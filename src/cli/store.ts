@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { Store } from '../native/index.ts';
 import { CliError } from './failure.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
@@ -42,6 +41,7 @@ export function addStore(program: Command): void {
       const tls = options.insecure === true ? null : requireTls(options.dir);
       const { password } = options;
       return runAlone('store', async () => {
+        const { Store } = await import('../native/index.ts');
         const store = await Store.open({
           id,
           directory: options.dir,

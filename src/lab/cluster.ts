@@ -8,7 +8,6 @@ import { fileURLToPath } from 'node:url';
 import type { StatusEntry } from '../portal/api/shapes.ts';
 import { LabError } from './failure.ts';
 import { Insider } from './insider.ts';
-import { makeMaterials } from './materials.ts';
 import {
   existingNamespaces,
   makeNetwork,
@@ -70,6 +69,8 @@ export async function clusterUp(
 ): Promise<UpOutcome> {
   requireRoot('make network namespaces');
   const plan = planOf(options);
+  // Only this command needs the addon and the libraries behind it.
+  const { makeMaterials } = await import('./materials.ts');
   await steps.step('certificates, secrets, configurations', () => makeMaterials(plan));
   await steps.step('network', () => makeNetwork(plan));
   const insider = new Insider(plan.phonesNamespace);

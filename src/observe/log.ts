@@ -25,6 +25,11 @@ export function createLog(
   return pino(options, stream);
 }
 
+/** For programs whose standard output says something else. */
+export function toStandardError(): DestinationStream {
+  return destination({ dest: 2, sync: true });
+}
+
 /** The log of one call: every line carries the call's id. */
 export function callLog(log: Logger, callId: string): Logger {
   return log.child({ call: callId });

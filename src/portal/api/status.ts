@@ -14,6 +14,10 @@ export function addStatus(api: FastifyInstance, source: CallManagerApi): void {
         response: { 200: statusShape, default: errorShape },
       },
     },
-    () => source.status(),
+    () => {
+      const status = source.status();
+      const alerts = status.servers.filter((server) => server.state !== 'up').length;
+      return { ...status, alerts };
+    },
   );
 }

@@ -1,0 +1,122 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { formatDuration, formatTable } from '../../../src/cli/output.ts';
+import { formatStatus, isWell } from '../../../src/cli/status.ts';
+import { usersToAdd } from '../../../src/cli/user.ts';
+import type { StatusEntry } from '../../../src/portal/api/shapes.ts';
+import { projectRoot } from '../../support/source.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'raftpbx-cli-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+/** Runs the real program where no lab is. */
+function raftpbx(...args: string[]) {
+  return spawnSync(join(projectRoot, 'bin/raftpbx'), args, {
+    encoding: 'utf8',
+    env: { ...process.env, RAFTPBX_LAB: directory },
+  });
+}
+
+describe('the program', () => {
+  it('helps with status 0', () => {
+    const { status, stdout } = raftpbx('--help');
+    expect(status).toBe(0);
+    expect(stdout).toContain('Usage: raftpbx');
+  });
+
+  it('answers wrong use with status 2, the reason, and nothing on standard output', () => {
+    const wrong = [
+      ['stauts'],
+      ['get', 'colours'],
+      ['get', 'users', '-w', '-o', 'json'],
+      ['user', 'add'],
+      ['user', 'add', '--count', '0', '--from', '1'],
+      ['media', '--interface', '127.0.0.1', '--ng', 'here', '--ports', '1-2'],
+      ['sip', '--listen', '127.0.0.1:5060', '--drachtio', '127.0.0.1:9022', '--secret', 's'],
+      [
+        'store',
+        '--id',
+        '4',
+        '--dir',
+        directory,
+        '--resp',
+        '127.0.0.1:1',
+        '--raft',
+        '127.0.0.1:2',
+      ].concat(['--peers', '1=127.0.0.1:2']),
+    ];
+    for (const args of wrong) {
+      const { status, stdout, stderr } = raftpbx(...args);
+      expect([args[0], status, stdout]).toEqual([args[0], 2, '']);
+      expect(stderr.length).toBeGreaterThan(10);
+    }
+  }, 30_000);
+
+  it('says that no lab is up, and how to start one', () => {
+    const { status, stderr } = raftpbx('status', '-o', 'json');
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/PBX_LAB_DOWN: .*\n {2}fix: start it with 'make cluster-up'/);
+  });
+
+  it('refuses a configuration with one log line that has code, place and fix', () => {
+    const { status, stdout } = raftpbx('start', '--config', join(directory, 'none.yaml'));
+    expect(status).toBe(2);
+    const lines = stdout.trim().split('\n');
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      level: 'fatal',
+      code: 'PBX_CONFIG_INVALID',
+      fix: expect.stringContaining('--config'),
+    });
+  });
+});
+
+describe('users on the command line', () => {
+  it('are one with a password given or made', () => {
+    expect(usersToAdd('1021', { password: 'p' })).toEqual([{ name: '1021', password: 'p' }]);
+    expect(usersToAdd('1021', {})[0]?.password).toMatch(/^[\w-]{20}$/);
+  });
+
+  it('are many with numbers that keep their zeros and passwords of their own', () => {
+    const users = usersToAdd(undefined, { count: '3', from: '0099' });
+    expect(users.map((user) => user.name)).toEqual(['0099', '0100', '0101']);
+    expect(new Set(users.map((user) => user.password)).size).toBe(3);
+  });
+});
+
+describe('what people read', () => {
+  const well: StatusEntry = {
+    leader: 'cm-1',
+    term: 3,
+    vip: { address: '10.77.0.100', holder: 'cm-1' },
+    servers: [{ name: 'cm-1', roles: ['call-manager'], state: 'up' }],
+    registrations: 2,
+    calls: 1,
+    alerts: 0,
+  };
+
+  it('is one screen, and the exit status follows it', () => {
+    expect(formatStatus(well)).toContain('VIP            10.77.0.100 held by cm-1');
+    expect(isWell(well)).toBe(true);
+    expect(isWell({ ...well, leader: null })).toBe(false);
+    expect(isWell({ ...well, alerts: 1 })).toBe(false);
+    const down = [{ name: 'cm-2', roles: [], state: 'down' as const }];
+    expect(isWell({ ...well, servers: down })).toBe(false);
+  });
+
+  it('is aligned in columns, wide ones only when wanted', () => {
+    const columns = [
+      { title: 'NAME', value: (row: { name: string }) => row.name },
+      { title: 'MORE', value: () => null, wide: true },
+    ];
+    expect(formatTable([{ name: 'cm-1' }], columns)).toBe('NAME\ncm-1');
+    expect(formatTable([{ name: 'media-1' }], columns, true)).toBe('NAME      MORE\nmedia-1   -');
+  });
+
+  it('counts time in units of people', () => {
+    expect([5000, 125_000, 7_500_000].map(formatDuration)).toEqual(['5s', '2m05s', '2h05m']);
+  });
+});
