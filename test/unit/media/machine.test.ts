@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { capacityOf, mediaMetrics, startedState, stepMedia } from '../../../src/media/machine.ts';
+
+test('a silent session is reported and counted', () => {
+  const { state, effects } = stepMedia(startedState, {
+    type: 'timeout',
+    callId: 'call-1',
+    silentS: 60,
+  });
+  expect(state.timeouts).toBe(1);
+  expect(effects).toEqual([{ type: 'report', callId: 'call-1' }]);
+});
+
+test.each([
+  [{ from: 20_000, to: 59_999 }, 10_000],
+  [{ from: 20_000, to: 20_007 }, 2],
+  [{ from: 20_000, to: 20_001 }, 1],
+])('ports %j carry %i sessions', (ports, sessions) => {
+  expect(capacityOf(ports)).toBe(sessions);
+});
+
+test('metrics are Prometheus text', () => {
+  const stats = { sessions: 2, legs: 4, packets: 0, bytes: 0, dropped: 0, portsFree: 1 };
+  const text = mediaMetrics(startedState, stats, 3);
+  expect(text).toContain('raftpbx_media_sessions 2\n');
+  expect(text).toContain('raftpbx_media_lease_failures_total 3\n');
+});
