@@ -162,20 +162,23 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     store.read(['EXISTS', `server:${config.name}`]) === 1 ? null : 'the lease is not renewed',
   );
 
+  let address: Vip | null = null;
   const portal = await startApi({
     listen: api.listen,
     tls: { certificate: api.certificate, key: api.key },
     administrator: readSecret(api.adminFile),
     source: calls.api,
+    here: { server: config.name, holdsVip: () => address?.status().holding ?? false },
     health,
     log: log.child({ role: 'portal' }),
   });
   undo.push(() => portal.close());
 
-  const address = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
-  undo.push(() => address.close());
-  undo.push(() => handOver(store, address, log));
-  metrics.add(() => vipMetrics(address));
+  const held = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
+  address = held;
+  undo.push(() => held.close());
+  undo.push(() => handOver(store, held, log));
+  metrics.add(() => vipMetrics(held));
 }
 
 function openStore(config: ServerConfig, id: number): Promise<Store> {

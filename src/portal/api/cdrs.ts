@@ -8,6 +8,6 @@ export function addCdrs(api: FastifyInstance, source: CallManagerApi): void {
   addListing(api, 'cdrs', cdrShape, ({ limit, after }) => {
     const before = after === undefined ? {} : { before: after };
     const items = source.cdrs({ limit, ...before });
-    return { items, next: items.length < limit ? null : (items.at(-1)?.id ?? null) };
+    return { items, next: items.length < limit ? null : (items.at(-1)?.endedAt ?? null) };
   });
 }

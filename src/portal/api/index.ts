@@ -24,7 +24,7 @@ import { addCdrs } from './cdrs.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { addRegistrations } from './registrations.ts';
 import { addServers } from './servers.ts';
-import { addStatus } from './status.ts';
+import { addStatus, type Holding } from './status.ts';
 import { addUsers } from './users.ts';
 
 /** Bytes a request body may have: the users one request may add fit. */
@@ -38,6 +38,7 @@ export interface ApiOptions {
   /** The line of the administrator file. */
   administrator: string;
   source: CallManagerApi;
+  here: Holding;
   health: Health;
   log: Logger;
 }
@@ -59,7 +60,8 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
     const report = options.health.report();
     reply.status(report.status === 'ok' ? 200 : 503).send(report);
   });
-  for (const add of [addStatus, addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
+  addStatus(api, options.source, options.here);
+  for (const add of [addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
     add(api, options.source);
   }
   await api.ready();

@@ -4,7 +4,15 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { CallManagerApi } from '../../call-manager/api.ts';
 import { errorShape, statusShape } from './shapes.ts';
 
-export function addStatus(api: FastifyInstance, source: CallManagerApi): void {
+/** What the server the API runs in knows better than the log. */
+export interface Holding {
+  /** Name of this server. */
+  server: string;
+  /** Whether it has the VIP at this moment. */
+  holdsVip(): boolean;
+}
+
+export function addStatus(api: FastifyInstance, source: CallManagerApi, here: Holding): void {
   api.withTypeProvider<ZodTypeProvider>().get(
     '/api/v1/status',
     {
@@ -17,7 +25,10 @@ export function addStatus(api: FastifyInstance, source: CallManagerApi): void {
     () => {
       const status = source.status();
       const alerts = status.servers.filter((server) => server.state !== 'up').length;
-      return { ...status, alerts };
+      // A leader without the address is no holder: the log knows only who leads.
+      const isBare = status.leader === here.server && !here.holdsVip();
+      const vip = isBare ? { ...status.vip, holder: null } : status.vip;
+      return { ...status, vip, alerts };
     },
   );
 }

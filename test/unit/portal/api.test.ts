@@ -61,6 +61,7 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
 describe('the API', () => {
   let api: ApiServer;
   const users = new Map<string, NewUser>();
+  let holdsVip = true;
   const authorization = `Basic ${Buffer.from('admin:right').toString('base64')}`;
   const ask = (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) =>
     api.inject({ method, url, headers: { authorization }, ...(payload ? { payload } : {}) });
@@ -72,6 +73,7 @@ describe('the API', () => {
       tls: null,
       administrator: await hashAdministrator('admin', 'right'),
       source: sourceWith(users),
+      here: { server: 'cm-1', holdsVip: () => holdsVip },
       health: new Health('cm-1', []),
       log: createLog('cm-1', 'error', { write: () => undefined }),
     });
@@ -85,6 +87,9 @@ describe('the API', () => {
     const known = await ask('GET', '/api/v1/status');
     expect(known.statusCode).toBe(200);
     expect(known.json()).toMatchObject({ leader: 'cm-1', term: 3, alerts: 0 });
+    expect(known.json().vip.holder).toBe('cm-1');
+    holdsVip = false;
+    expect((await ask('GET', '/api/v1/status')).json().vip.holder).toBeNull();
   });
 
   it('pages by key', async () => {
