@@ -3,7 +3,14 @@
  * VIP (every binding committed on a majority of three before its 200) and at a kamailio that
  * keeps them in its own memory only. The same sipp scenario, network path and machine.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -131,10 +138,15 @@ async function register(lab: BenchLab, address: string, password: string): Promi
   say(`registering ${users} users at ${address}, ${perSecond}/s`);
   const folder = mkdtempSync(join(tmpdir(), 'raftpbx-sipp-'));
   try {
-    const rows = Array.from({ length: users }, (_, i) => `${firstUser + i};${password}`);
+    const rows = Array.from({ length: users }, (_, i) => {
+      const name = firstUser + i;
+      return `${name};[authentication username=${name} password=${password}]`;
+    });
     writeFileSync(join(folder, 'rows.csv'), `${['SEQUENTIAL', ...rows].join('\n')}\n`);
+    // sipp writes its response times beside the scenario.
+    copyFileSync(file('./register.xml'), join(folder, 'register.xml'));
     const argv = inNamespace(lab.plan.phonesNamespace, [
-      ...['sipp', `${address}:${labPorts.sip}`, '-sf', file('./register.xml')],
+      ...['sipp', `${address}:${labPorts.sip}`, '-sf', 'register.xml'],
       ...['-i', phoneAddress, '-p', '5060', '-inf', 'rows.csv', '-key', 'domain', labDomain],
       ...['-r', String(perSecond), '-m', String(users), '-l', '20000', '-recv_timeout', '8000'],
       ...['-nostdin', '-trace_stat', '-stf', 'statistics.csv', '-fd', '1', '-trace_rtt'],

@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import { openLab, type TestLab, testTimeoutMs } from '../support/lab.ts';
 
 const burst = { users: 2000, perSecond: 400 };
-/** Far enough into the burst that hundreds are acknowledged and more are under way. */
-const killAfterMs = 2000;
+/** Enough are acknowledged by then, and more are under way. */
+const killAt = 600;
 
 let lab: TestLab;
 beforeAll(async () => {
@@ -14,9 +14,12 @@ afterAll(() => lab?.close());
 
 test('every registration that was acknowledged survives the leader', async () => {
   const users = await lab.users(burst.users);
+  const before = (await lab.status()).registrations;
   const running = lab.burst(users, burst.perSecond);
+  await eventually(`${killAt} registrations`, 20_000, async () => {
+    return (await lab.status()).registrations >= before + killAt;
+  });
 
-  await delay(killAfterMs);
   const killed = await lab.killLeader();
   const report = await running;
   const status = await lab.untilLeaderIsNot(killed.name);

@@ -9,7 +9,13 @@ import {
   type User,
   vip,
 } from '../support/lab.ts';
-import { runSipp, type SippRun, sippToneHertz, startSipp } from '../support/sipp.ts';
+import {
+  runSipp,
+  type SippOptions,
+  type SippRun,
+  sippToneHertz,
+  startSipp,
+} from '../support/sipp.ts';
 
 const common = { namespace: phonesNamespace, domain, timeoutMs: 20_000, remote: `${vip}:5060` };
 const caller = { ...common, address: '10.77.0.210', port: 5060 };
@@ -25,17 +31,21 @@ afterEach(() => waiting?.stop());
 afterAll(() => lab?.close());
 
 /** Registers the callee with sipp, then lets another sipp wait for the call. */
-async function ready(scenario: string, audioPort = 9, talkMs = 1000): Promise<string[][]> {
+async function ready(
+  scenario: string,
+  audioPort = 9,
+  talkMs = 1000,
+): Promise<SippOptions['rows'] & object> {
   users = await lab.users(2);
   const [a, b] = users as [User, User];
   const registered = await runSipp({
     ...callee,
     scenario: 'register',
-    rows: [[b.name, b.password]],
+    rows: [{ user: b }],
   });
   expect(registered).toMatchObject({ status: 0, successful: 1, retransmissions: 0 });
   waiting = startSipp({ ...callee, scenario, audioPort, talkMs });
-  return [[a.name, a.password, b.name]];
+  return [{ user: a, callee: b.name }];
 }
 
 test('a sipp calls a sipp and its tone arrives unchanged', async () => {

@@ -17,8 +17,8 @@ export interface SippOptions {
   remote?: string;
   address: string;
   port: number;
-  /** One row a call: user, password, callee; a waiting scenario needs none. */
-  rows?: string[][];
+  /** One row a call; a waiting scenario needs none. */
+  rows?: { user: { name: string; password: string }; callee?: string }[];
   calls?: number;
   perSecond?: number;
   /** Length of a pause in the scenario, the talk. */
@@ -57,7 +57,9 @@ export function startSipp(options: SippOptions): SippRun {
   const tone = Array.from({ length: 50 }, (_, i) => toneFrame(sippToneHertz, i));
   writeFileSync(join(folder, 'tone.ulaw'), Buffer.concat(tone));
   if (options.rows !== undefined) {
-    const rows = options.rows.map((row) => row.join(';'));
+    const rows = options.rows.map(({ user, callee }) =>
+      [user.name, authentication(user), callee ?? ''].join(';'),
+    );
     writeFileSync(join(folder, 'rows.csv'), `${['SEQUENTIAL', ...rows].join('\n')}\n`);
   }
   const argv = ['sipp', ...argumentsOf(options)];
@@ -81,6 +83,11 @@ export function startSipp(options: SippOptions): SippRun {
 /** Starts sipp and waits for its end. */
 export function runSipp(options: SippOptions): Promise<SippResult> {
   return startSipp(options).done;
+}
+
+/** sipp fills this in with the digest answer, but only when a whole field holds it. */
+function authentication({ name, password }: { name: string; password: string }): string {
+  return `[authentication username=${name} password=${password}]`;
 }
 
 function argumentsOf(options: SippOptions): string[] {
