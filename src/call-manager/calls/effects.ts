@@ -47,12 +47,17 @@ export class LiveCall {
   #queue: CallEffect[][] = [];
   #running = false;
   #dropped = false;
+  /** The record is in the store. */
+  #committed: boolean;
+  /** The server of an offer whose call ended before the answer came. */
+  #offeredAt: string | null = null;
   #media: Promise<unknown> = Promise.resolve();
 
   constructor(here: CallSurroundings, first: Step, resumed: boolean) {
     this.#here = here;
     this.#call = first.call;
     this.#resumed = resumed;
+    this.#committed = resumed;
     this.#log = here.log.child({ call: first.call.id });
     this.#enqueue(first.effects);
   }
@@ -215,8 +220,24 @@ export class LiveCall {
   }
 
   async #commit({ record }: EffectOf<'commit'>): Promise<boolean> {
+    // Only the first commit may create the key: a late one of a node that has lost its
+    // leadership must not bring a call back that the next leader has ended.
+    const mode = this.#committed ? ['XX'] : [];
     try {
-      await this.#here.store.execute(['SET', callKey(record.id), JSON.stringify(record)]);
+      const { store } = this.#here;
+      const reply = await store.execute([
+        'SET',
+        callKey(record.id),
+        JSON.stringify(record),
+        ...mode,
+      ]);
+      if (reply === null) {
+        this.#log.warn({}, 'the call was ended by another node');
+        this.drop();
+        this.#here.lost(record.id);
+        return false;
+      }
+      this.#committed = true;
       return true;
     } catch (error) {
       this.#log.error({ error }, 'the call was not committed');
@@ -368,9 +389,6 @@ export class LiveCall {
       }
     });
   }
-
-  /** The server of an offer whose call ended before the answer came. */
-  #offeredAt: string | null = null;
 
   #actModify(effect: EffectOf<`modify${'Offer' | 'Leg' | 'Answer' | 'Accept' | 'Reject'}`>): void {
     const { media } = this.#here;

@@ -301,6 +301,16 @@ test('an established call is hung up by a node that only heard of it through the
   expect(await untilCdr()).toMatchObject({ result: 'answered', endedBy: 'callee' });
 });
 
+test('a late commit does not bring a call back that another node has ended', async () => {
+  const { engine } = await leader();
+  engine.invite({ id: 't1', user: '1001', to: '1002' });
+  const leg = await engine.next('INVITE');
+  store.keys.delete('call:t1');
+  engine.respond(leg, 486);
+  await vi.waitFor(() => expect(nodes[0]?.manager?.status()).toMatchObject({ calls: 0 }));
+  expect(store.keys.has('call:t1')).toBe(false);
+});
+
 test('an INVITE that comes again after the end was committed is told the result', async () => {
   const { engine } = await leader();
   store.query("INSERT INTO cdrs VALUES ('t9', '1001', '1002', 1, NULL, 2, 'busy', 'callee')");

@@ -87,10 +87,13 @@ export class MemoryStore {
     }
   }
 
-  #apply([name = '', key = '', value = '']: string[], ...rest: never[]): Reply {
+  #apply([name = '', key = '', value = '', mode = '']: string[]): Reply {
     this.log.push(`${name} ${key}`);
     switch (name) {
       case 'SET':
+        if (mode === 'XX' && !this.keys.has(key)) {
+          return null;
+        }
         this.keys.set(key, value);
         return 'OK';
       case 'DEL':
@@ -98,7 +101,7 @@ export class MemoryStore {
       case 'SQL.EXEC':
         return Number(this.#database.prepare(key).run(...JSON.parse(value)).changes);
       default:
-        return rest.length;
+        return null;
     }
   }
 }
