@@ -22,8 +22,8 @@ pub struct Call {
     pub signalled_ns: u64,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
-    /// Silence was reported and no packet came since.
-    pub silent: bool,
+    /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
+    pub silent_since_ns: u64,
 }
 
 /// Two parties and the media between them.
@@ -172,7 +172,7 @@ mod tests {
             signalled_us,
             signalled_ns,
             dialogues,
-            silent: false,
+            silent_since_ns: 0,
         }
     }
 

@@ -230,7 +230,7 @@ impl Control {
                 signalled_us: now_us,
                 signalled_ns: now_ns,
                 dialogues: Vec::new(),
-                silent: false,
+                silent_since_ns: 0,
             }
         });
         (call.signalled_us, call.signalled_ns) = (now_us, now_ns);

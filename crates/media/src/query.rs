@@ -142,9 +142,11 @@ fn medias(
         if own.mux {
             flags.push("rtcp-mux".into());
         }
+        // As rtpengine has it, a port that never heard anything counts from its making.
+        let since_s = dialogue.parties[side].created_s;
         let streams = vec![
-            stream(&own.rtp, local, "RTP").into(),
-            stream(&own.rtcp, odd, "RTCP").into(),
+            stream(&own.rtp, local, "RTP", since_s).into(),
+            stream(&own.rtcp, odd, "RTCP", since_s).into(),
         ];
         Some(Value::from(dict([
             ("index", (index as u64 + 1).into()),
@@ -172,7 +174,7 @@ fn endpoint(address: SocketAddr) -> Value {
     .into()
 }
 
-fn stream(stream: &Stream, local: SocketAddr, kind: &str) -> Dict {
+fn stream(stream: &Stream, local: SocketAddr, kind: &str, since_s: u64) -> Dict {
     let counters = &stream.counters;
     let mut sum = Sum::default();
     sum.add(counters);
@@ -182,7 +184,7 @@ fn stream(stream: &Stream, local: SocketAddr, kind: &str) -> Dict {
         stats.insert(b"jitter".to_vec(), stream.quality.jitter().into());
     }
     let last_packet_s = match counters.last_packet_ns {
-        0 => 0,
+        0 => since_s,
         at => (unix_us() / 1_000).saturating_sub((monotonic_ns() - at) / 1_000_000) / 1_000,
     };
     let mut entry = dict([

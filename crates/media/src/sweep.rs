@@ -34,12 +34,11 @@ pub fn sweep(control: &mut Control, timeout_s: u64, now_ns: u64) -> Swept {
         if silent_s >= ABANDONED_AFTER_S {
             abandoned.push(call.id.clone());
         }
-        if silent_s < timeout_s {
-            call.silent = false;
-        } else if timeout_s > 0 && expects_packets(call) && !call.silent {
+        let known = call.silent_since_ns == last_ns;
+        if timeout_s > 0 && silent_s >= timeout_s && !known && expects_packets(call) {
             // What does not fit now is found silent again by the next sweep.
             if swept.events.len() < EVENTS_MAX {
-                call.silent = true;
+                call.silent_since_ns = last_ns;
                 swept.silent += 1;
                 let call_id = call.id.to_string();
                 swept.events.push(MediaEvent::Timeout { call_id, silent_s });

@@ -270,7 +270,10 @@ mod tests {
         #[test]
         fn no_near_miss_makes_it_panic(
             lines in prop::collection::vec(
-                "(v=0|m=audio [0-9/]{0,7} RTP/AVP [0-9 ]{0,5}|c=IN IP[46] [0-9.:/]{0,12}|a=[a-z:]{0,9}|o=.{0,9}|a=rtcp:[0-9 ]{0,6})",
+                concat!(
+                    "(v=0|m=audio [0-9/]{0,7} RTP/AVP [0-9 ]{0,5}|c=IN IP[46] [0-9.:/]{0,12}",
+                    "|a=[a-z:]{0,9}|o=.{0,9}|a=rtcp:[0-9 ]{0,6})",
+                ),
                 0..12,
             )
         ) {
