@@ -1,4 +1,4 @@
-/** Servers and load programs of the benchmarks: each is started by us, waited for, and ended by its id. */
+/** Servers and load programs of the benchmarks: started, waited for, and ended by their id. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -82,7 +82,7 @@ export function finish(
   });
 }
 
-/** Looks every 20 ms until `condition` holds; the deadline is an error that says what was awaited. */
+/** Looks every 20 ms until `condition` holds; past the deadline it says what was awaited. */
 export async function until(
   what: string,
   timeoutMs: number,

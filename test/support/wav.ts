@@ -6,7 +6,7 @@ export interface Recording {
   sampleRate: number;
 }
 
-/** A file that is still being written, or whose writer was killed, has lengths of 0: its size counts. */
+/** While it is written a file says it has no samples: its size counts. */
 export function readWav(path: string): Recording {
   const bytes = readFileSync(path);
   const channels = bytes.readUInt16LE(22);

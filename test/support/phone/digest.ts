@@ -1,4 +1,4 @@
-/** Digest answers (RFC 3261 section 22, RFC 8760 for SHA-256), computed apart from the product's own. */
+/** Digest answers (RFC 3261 section 22, RFC 8760), computed apart from the product's own. */
 import { createHash, randomBytes } from 'node:crypto';
 
 export type DigestAlgorithm = 'MD5' | 'SHA-256';

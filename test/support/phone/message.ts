@@ -1,4 +1,4 @@
-/** SIP messages as the test phone reads and writes them: just enough, and nothing of the product's. */
+/** SIP messages as the test phone reads and writes them, with nothing of the product's. */
 
 export interface SipMessage {
   /** Request line or status line. */
