@@ -49,12 +49,16 @@ export async function runServer(configFile: string): Promise<number> {
     const config = loadConfig(configFile);
     log = createLog(config.name, config.log.level);
     joinNativeLog(log, config.log.level);
-    const fault = faultOf(log);
-    const signal = stopSignal();
-    const server = await startServer(config, log, undo);
-    log.info({ roles: config.roles, address: config.address }, 'server started');
-    const reason = await Promise.race([signal, fault]);
-    server.health.stopping();
+    const end = Promise.race([stopSignal(), faultOf(log)]);
+    const here = surroundingsOf(config, log);
+    // A server that waits for its peers can be stopped as well as one that works.
+    const early = await Promise.race([startServer(here, undo), end]);
+    if (early === null) {
+      here.health.started();
+      log.info({ roles: config.roles, address: config.address }, 'server started');
+    }
+    const reason = early ?? (await end);
+    here.health.stopping();
     log.info({ reason }, 'server stops');
     const clean = await unwind(undo, log);
     log.info({ clean }, 'server stopped');
@@ -67,12 +71,21 @@ export async function runServer(configFile: string): Promise<number> {
   }
 }
 
-async function startServer(config: ServerConfig, log: Logger, undo: Undo[]): Promise<Surroundings> {
-  const metrics = new Metrics(config.name);
-  const health = new Health(config.name, config.roles);
+function surroundingsOf(config: ServerConfig, log: Logger): Surroundings {
+  return {
+    config,
+    version: productVersion(),
+    log,
+    metrics: new Metrics(config.name),
+    health: new Health(config.name, config.roles),
+  };
+}
+
+/** Resolves to null when every role works. */
+async function startServer(here: Surroundings, undo: Undo[]): Promise<null> {
+  const { config, metrics, health } = here;
   const observe = await startObserveServer(config.metrics.listen, metrics, health);
   undo.push(() => observe.close());
-  const here = { config, version: productVersion(), log, metrics, health };
   mkdirSync(config.directory, { recursive: true, mode: 0o700 });
   if (config.roles.includes('media')) {
     await startMedia(here, undo);
@@ -80,8 +93,7 @@ async function startServer(config: ServerConfig, log: Logger, undo: Undo[]): Pro
   if (config.roles.includes('call-manager')) {
     await startCalls(here, undo);
   }
-  health.started();
-  return here;
+  return null;
 }
 
 async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
