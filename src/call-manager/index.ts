@@ -108,6 +108,7 @@ class CallManager implements CallManagerHandle {
       now,
       directory: new Directory(store),
       answerTimeoutMs: context.answerTimeoutMs ?? limits.answerTimeoutMs,
+      isDown: (server) => this.#servers.isDown(server),
       leads: () => (store.status().role === 'leader' ? store.status().term : null),
     });
     this.#lease = leaseOf(context, () => this.#registry.size);

@@ -49,7 +49,7 @@ export class MediaControl {
       }
       try {
         const offered = await this.offer(server.ng, callId, 'caller', sdp);
-        return { server: server.name, ng: server.ng, sdp: offered };
+        return { server: server.name, ng: server.ng, sdp: offered, moving: false };
       } catch (error) {
         if (!(error instanceof PbxError) || error.code !== 'PBX_MEDIA_SILENT') {
           throw error;

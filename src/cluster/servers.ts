@@ -104,9 +104,11 @@ export class ServerWatch {
     return { name: chosen.name, ng };
   }
 
-  /** Where a named media server answers, if it was ever seen by this node. */
-  ngOf(name: string): string | null {
-    return this.#last.get(name)?.ng ?? null;
+  /** Whether a server's lease is gone, and that means something by now. */
+  isDown(name: string): boolean {
+    const since = this.#leaderSince;
+    const settled = since !== null && this.#now() - since >= limits.leaseGraceMs;
+    return settled && !this.#leases.has(name);
   }
 }
 

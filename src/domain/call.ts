@@ -37,6 +37,8 @@ export interface MediaAnchor {
   /** `host:port` of its NG listener. */
   ng: string;
   sdp: string;
+  /** Chosen after another server died; not both parties know it yet. */
+  moving: boolean;
 }
 
 /** The value of `call:{id}`: written before each effect it explains. */

@@ -20,6 +20,10 @@ export const limits = {
   redeliveryWindowMs: 64_000,
   /** A CANCEL waits this long for its INVITE to have left before it is given up. */
   cancelWaitMs: 2_000,
+  /** A call whose media server died and that could not be moved tries again after this. */
+  moveRetryMs: 5_000,
+  /** Calls moved to another media server in one tick: 400 a second. */
+  movesPerTick: 200,
   /** Attempts to commit the end of a call; afterwards the next leader's sweep ends it. */
   endAttempts: 5,
   /** First pause between those attempts, doubled each time. */

@@ -12,10 +12,11 @@ import type { Command, Store } from '../../native/index.ts';
 import type { DialogReplica } from '../../sip/rehydrate.ts';
 import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 import { sendableStatus } from '../../sip/status.ts';
-import type { MediaControl, MediaSide } from '../media-control.ts';
+import type { MediaControl } from '../media-control.ts';
 import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
 import { step } from './machine.ts';
+import { CallMedia } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
 import type { Call, CallEffect, CallEvent, Step } from './types.ts';
 
@@ -38,6 +39,7 @@ type EffectOf<Type extends CallEffect['type']> = Extract<CallEffect, { type: Typ
 export class LiveCall {
   readonly #here: CallSurroundings;
   readonly #log: Log;
+  readonly #media: CallMedia;
   readonly #legs = new Map<number, DeviceLeg>();
   /** Taken over: legs may live in the engine although they were not dialled here. */
   readonly #resumed: boolean;
@@ -47,11 +49,9 @@ export class LiveCall {
   #queue: CallEffect[][] = [];
   #running = false;
   #dropped = false;
+  #moveAgainAt = 0;
   /** The record is in the store. */
   #committed: boolean;
-  /** The server of an offer whose call ended before the answer came. */
-  #offeredAt: string | null = null;
-  #media: Promise<unknown> = Promise.resolve();
 
   constructor(here: CallSurroundings, first: Step, resumed: boolean) {
     this.#here = here;
@@ -59,12 +59,28 @@ export class LiveCall {
     this.#resumed = resumed;
     this.#committed = resumed;
     this.#log = here.log.child({ call: first.call.id });
+    this.#media = new CallMedia({
+      media: here.media,
+      log: this.#log,
+      now: here.now,
+      call: () => this.#call,
+      callerSdp: () => this.#callerSdp(),
+      dispatch: (event) => this.dispatch(event),
+    });
     this.#enqueue(first.effects);
   }
 
   /** The machine's state, for the registry, the API and sweeps. */
   get call(): Call {
     return this.#call;
+  }
+
+  /** Moves the call's audio, not more often than its parties can bear. */
+  moveMedia(at: number): void {
+    if (at >= this.#moveAgainAt) {
+      this.#moveAgainAt = at + limits.moveRetryMs;
+      this.dispatch({ type: 'mediaLost' });
+    }
   }
 
   /** This node does not lead any more: whatever still happens belongs to the new leader. */
@@ -113,7 +129,7 @@ export class LiveCall {
       }
       return;
     }
-    if (this.#call.modification !== null) {
+    if (this.#call.modification !== null || this.#call.move !== null) {
       res.send(491);
       return;
     }
@@ -205,14 +221,19 @@ export class LiveCall {
       case 'answerEarly':
       case 'answerMedia':
       case 'deleteMedia':
-        this.#actMedia(effect);
-        return undefined;
+      case 'moveMedia':
       case 'modifyOffer':
-      case 'modifyLeg':
       case 'modifyAnswer':
+        this.#media.act(effect);
+        return undefined;
+      case 'modifyLeg':
+        this.#reinviteLeg(effect);
+        return undefined;
       case 'modifyAccept':
+        this.#finishModify(effect.leg, 200, effect.sdp);
+        return undefined;
       case 'modifyReject':
-        this.#actModify(effect);
+        this.#finishModify(effect.leg, effect.status, null);
         return undefined;
       default:
         return effect satisfies never;
@@ -343,87 +364,14 @@ export class LiveCall {
     });
   }
 
-  /** NG commands of a call run one after the other: a delete never overtakes its offer. */
-  #inMediaOrder(work: () => Promise<void>): void {
-    this.#media = this.#media.then(work).catch((error: unknown) => {
-      this.#log.error({ error }, 'media command failed unexpectedly');
-    });
+  #reinviteLeg({ leg, sdp }: EffectOf<'modifyLeg'>): void {
+    const { now } = this.#here;
+    sendReinvite(this.#dialog(leg), sdp, now, (outcome) => this.dispatch(outcome));
   }
 
-  #actMedia(effect: EffectOf<'offerMedia' | 'answerEarly' | 'answerMedia' | 'deleteMedia'>): void {
-    const { media, now } = this.#here;
-    const { id } = this.#call;
-    this.#inMediaOrder(async () => {
-      const ng = this.#call.media?.ng ?? this.#offeredAt;
-      try {
-        switch (effect.type) {
-          case 'offerMedia': {
-            const anchor = await media.anchor(id, this.#invite?.sdp ?? '');
-            this.#offeredAt = anchor.ng;
-            this.dispatch({ type: 'mediaOffered', media: anchor });
-            break;
-          }
-          case 'answerEarly': {
-            const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
-            this.dispatch({ type: 'earlyMedia', leg: effect.leg, sdp });
-            break;
-          }
-          case 'answerMedia': {
-            const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
-            this.dispatch({ type: 'mediaAnswered', sdp });
-            break;
-          }
-          case 'deleteMedia':
-            if (ng !== null) {
-              await media.delete(ng, id);
-            }
-            break;
-          default:
-            effect satisfies never;
-        }
-      } catch (error) {
-        this.#log.warn({ error: String(error), effect: effect.type }, 'media command failed');
-        if (effect.type === 'offerMedia' || effect.type === 'answerMedia') {
-          this.dispatch({ type: 'mediaRefused', status: sipStatusOf(error), at: now() });
-        }
-      }
-    });
-  }
-
-  #actModify(effect: EffectOf<`modify${'Offer' | 'Leg' | 'Answer' | 'Accept' | 'Reject'}`>): void {
-    const { media } = this.#here;
-    const { id } = this.#call;
-    const ng = this.#call.media?.ng ?? '';
-    const side: MediaSide = effect.leg === 0 ? 'caller' : 'device';
-    switch (effect.type) {
-      case 'modifyOffer':
-        this.#translate(media.offer(ng, id, side, effect.sdp), 'modifyOffered');
-        break;
-      case 'modifyAnswer':
-        this.#translate(media.answer(ng, id, side, effect.sdp), 'modifyAnswered');
-        break;
-      case 'modifyLeg':
-        sendReinvite(this.#dialog(effect.leg), effect.sdp, (outcome) => this.dispatch(outcome));
-        break;
-      case 'modifyAccept':
-        this.#finishModify(effect.leg, 200, effect.sdp);
-        break;
-      case 'modifyReject':
-        this.#finishModify(effect.leg, effect.status, null);
-        break;
-      default:
-        effect satisfies never;
-    }
-  }
-
-  #translate(sdp: Promise<string>, type: 'modifyOffered' | 'modifyAnswered'): void {
-    sdp.then(
-      (translated) => this.dispatch({ type, sdp: translated }),
-      (error: unknown) => {
-        this.#log.warn({ error: String(error) }, 'media server refused a change');
-        this.dispatch({ type: 'modifyRefused', status: sipStatusOf(error) });
-      },
-    );
+  #callerSdp(): string {
+    const inDialog = this.#call.caller === 'connected' ? this.#dialog(0)?.remote.sdp : undefined;
+    return inDialog ?? this.#invite?.sdp ?? '';
   }
 
   #finishModify(leg: number, status: number, sdp: string | null): void {
@@ -467,8 +415,4 @@ export function hangUp(dialog: Dialog, log: Log): void {
 /** Events a phone could flood with, and that may be missed. */
 function isOptional(event: CallEvent): boolean {
   return event.type === 'legRinging' || event.type === 'legProgress' || event.type === 'modify';
-}
-
-function sipStatusOf(error: unknown): number {
-  return error instanceof PbxError ? error.sipStatus : 500;
 }

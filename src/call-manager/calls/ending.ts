@@ -57,6 +57,7 @@ export function endCall(call: Call, ending: Ending): Step {
       state: 'ended',
       mediaOpen: false,
       modification: null,
+      move: null,
       legs: call.legs.map((leg) => released(leg)),
     },
     effects,

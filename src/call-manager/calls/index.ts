@@ -2,8 +2,10 @@
  * The calls of the cluster, live on the leader.
  *
  * # Layout
- * - `machine.ts`, `modify.ts`, `ending.ts`, `types.ts`: what a call does (pure)
- * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`: its SIP sides
+ * - `machine.ts`, `answering.ts`, `modify.ts`, `move.ts`, `ending.ts`, `types.ts`: what a call
+ *   does (pure)
+ * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`: its SIP sides;
+ *   `media.ts`: its media session
  * - `intake.ts`: reads a new INVITE
  * - `sweep.ts`: finds orphans
  *
@@ -27,6 +29,8 @@ import { Sweep } from './sweep.ts';
 export interface RegistryOptions extends Omit<CallSurroundings, 'ended' | 'lost'> {
   directory: Directory;
   answerTimeoutMs: number;
+  /** Whether this media server has lost its lease. */
+  isDown(server: string): boolean;
   /** Whether the store says that this node leads: asked when the engine is ahead of it. */
   leads(): number | null;
 }
@@ -237,12 +241,24 @@ export class CallRegistry implements DialogHandler {
   /** Fires deadlines; they are absolute and in the records, so a takeover moves none. */
   tick(): void {
     const at = this.#options.now();
+    let moves: number = limits.movesPerTick;
     for (const live of this.#calls.values()) {
       const { state, deadlineAt } = live.call;
       if ((state === 'routing' || state === 'ringing') && deadlineAt <= at) {
         live.dispatch({ type: 'deadline', at });
       }
+      if (moves > 0 && this.#needsMove(live)) {
+        moves -= 1;
+        live.moveMedia(at);
+      }
     }
+  }
+
+  #needsMove({ call }: LiveCall): boolean {
+    const { media, state, caller, move } = call;
+    const talking = state === 'answered' && caller === 'connected';
+    const idle = talking && media !== null && move === null;
+    return idle && (media.moving || this.#options.isDown(media.server));
   }
 
   /** Ends what has nobody left; see `sweep.ts`. */

@@ -14,8 +14,10 @@
 import { type CallRecord, isOpen, type Leg, type LegState } from '../../domain/call.ts';
 import { resultOfStatus } from '../../domain/cdr.ts';
 import { limits } from '../../domain/limits.ts';
+import { commit, connectCaller } from './answering.ts';
 import { endCall, endUnanswered } from './ending.ts';
 import { stepModify } from './modify.ts';
+import { beginMove, type MoveEvent, stepMove } from './move.ts';
 import type { Call, CallEffect, CallEvent, NewCall, Step } from './types.ts';
 
 /** A new call: asks for media, or ends at once when the route refuses it. */
@@ -34,6 +36,7 @@ export function startCall(input: NewCall): Step {
     winner: null,
     earlyLeg: null,
     modification: null,
+    move: null,
   };
   if (route.kind === 'refuse') {
     const result = resultOfStatus(route.status);
@@ -51,6 +54,7 @@ export function resumeCall(record: CallRecord): Step {
     mediaOpen: true,
     earlyLeg: null,
     modification: null,
+    move: null,
   };
   // Losers whose end was never confirmed: the CANCEL may not have left.
   const effects = call.legs
@@ -62,6 +66,9 @@ export function resumeCall(record: CallRecord): Step {
 export function step(call: Call, event: CallEvent): Step {
   if (call.state === 'ended') {
     return stepEnded(call, event);
+  }
+  if (call.move !== null && isMoveEvent(event)) {
+    return stepMove(call, call.move, event);
   }
   switch (event.type) {
     case 'invite':
@@ -91,6 +98,11 @@ export function step(call: Call, event: CallEvent): Step {
     case 'modifyAnswered':
     case 'modifyRefused':
       return stepModify(call, event);
+    case 'mediaLost':
+      return beginMove(call);
+    case 'mediaMoved':
+    case 'moveFailed':
+      return { call, effects: [] };
     case 'deadline':
       return deadline(call, event.at);
     case 'orphaned':
@@ -100,6 +112,12 @@ export function step(call: Call, event: CallEvent): Step {
     default:
       return event satisfies never;
   }
+}
+
+function isMoveEvent(event: CallEvent): event is MoveEvent {
+  const { type } = event;
+  const ofMove = type === 'mediaMoved' || type === 'moveFailed';
+  return ofMove || (type.startsWith('modify') && type !== 'modify');
 }
 
 /** Late events: whatever turns up after the end is put away. */
@@ -153,6 +171,10 @@ function stepMedia(call: Call, event: MediaEvent): Step {
     }
     case 'mediaRefused': {
       const { at, status } = event;
+      if (event.silent && call.winner !== null && call.move === null) {
+        // The server died while it rang: the device is moved to another, then connected.
+        return beginMove(call);
+      }
       return endCall(call, { at, status, result: 'failed', endedBy: 'system' });
     }
     case 'earlyMedia':
@@ -164,28 +186,6 @@ function stepMedia(call: Call, event: MediaEvent): Step {
     default:
       return event satisfies never;
   }
-}
-
-/** The winner's answer is translated: commit it, then tell the caller and cancel the others. */
-function connectCaller(call: Call, sdp: string): Step {
-  if (call.winner === null || call.caller !== 'waiting') {
-    return { call, effects: [] };
-  }
-  const losers = call.legs.filter(isOpen);
-  const next: Call = {
-    ...call,
-    state: 'answered',
-    caller: 'connecting',
-    legs: call.legs.map((leg) => (isOpen(leg) ? { ...leg, state: 'cancelled' as const } : leg)),
-  };
-  return {
-    call: next,
-    effects: [
-      ...commit(next),
-      { type: 'answerCaller', sdp },
-      ...losers.map((leg): CallEffect => ({ type: 'cancelLeg', leg: leg.no })),
-    ],
-  };
 }
 
 function legRings(
@@ -305,34 +305,6 @@ function failed(call: Call, status: number, at: number): Step {
     leg.state === 'cancelled' ? { ...leg, state: 'ringing' as const } : leg,
   );
   return endCall({ ...call, caller, legs }, { at, status, result: 'failed', endedBy: 'system' });
-}
-
-/** What the store keeps of the call. */
-export function recordOf(call: Call): CallRecord | null {
-  if (call.media === null || (call.state !== 'ringing' && call.state !== 'answered')) {
-    return null;
-  }
-  return {
-    version: 1,
-    id: call.id,
-    state: call.state,
-    from: call.from,
-    fromName: call.fromName,
-    to: call.to,
-    hops: call.hops,
-    startedAt: call.startedAt,
-    answeredAt: call.answeredAt,
-    deadlineAt: call.deadlineAt,
-    callerDialogId: call.callerDialogId,
-    media: call.media,
-    legs: call.legs,
-    winner: call.winner,
-  };
-}
-
-function commit(call: Call): CallEffect[] {
-  const record = recordOf(call);
-  return record === null ? [] : [{ type: 'commit', record }];
 }
 
 function newLeg(no: number, uri: string): Leg {

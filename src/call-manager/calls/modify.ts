@@ -56,7 +56,7 @@ function begin(call: Call, leg: number, sdp: string): Step {
   if (!talking || (leg !== 0 && leg !== call.winner)) {
     return { call, effects: [{ type: 'modifyReject', leg, status: 481 }] };
   }
-  if (call.modification !== null) {
+  if (call.modification !== null || call.move !== null) {
     // Glare, RFC 3261 section 14.2: both wait a random time and one comes again first.
     return { call, effects: [{ type: 'modifyReject', leg, status: 491 }] };
   }

@@ -6,25 +6,26 @@ import type { Dialog } from '../../sip/srf.ts';
 
 export type ReinviteOutcome =
   | { type: 'modifyAccepted'; sdp: string }
-  | { type: 'modifyRefused'; status: number };
+  | { type: 'modifyRefused'; status: number; at: number };
 
 /** Offers `sdp`; `done` gets the final answer, once. The ACK is drachtio-srf's business. */
 export function sendReinvite(
   dialog: Dialog | undefined,
   sdp: string,
+  now: () => number,
   done: (outcome: ReinviteOutcome) => void,
 ): void {
   if (dialog?.connected !== true) {
-    done({ type: 'modifyRefused', status: 481 });
+    done({ type: 'modifyRefused', status: 481, at: now() });
     return;
   }
   const contact = dialog.local.contact;
   const headers: Record<string, string> = contact === undefined ? {} : { Contact: contact };
   dialog.request({ method: 'INVITE', headers, body: sdp }, (error, response) => {
     if (error) {
-      done({ type: 'modifyRefused', status: error.code === 'ENODIALOG' ? 481 : 500 });
+      done({ type: 'modifyRefused', status: error.code === 'ENODIALOG' ? 481 : 500, at: now() });
     } else if (response.status >= 300) {
-      done({ type: 'modifyRefused', status: response.status });
+      done({ type: 'modifyRefused', status: response.status, at: now() });
     } else if (response.status >= 200) {
       dialog.local.sdp = sdp;
       dialog.remote.sdp = response.body ?? '';

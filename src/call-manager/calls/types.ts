@@ -15,6 +15,9 @@ export interface Modification {
   phase: 'offering' | 'asking' | 'answering';
 }
 
+/** A move to another media server, by what is awaited: server, device, server, caller. */
+export type Move = 'offering' | 'asking' | 'answering' | 'telling';
+
 export interface Call {
   id: CallId;
   state: 'routing' | 'ringing' | 'answered' | 'ended';
@@ -35,6 +38,7 @@ export interface Call {
   /** The only leg whose early media the caller hears: the first that sent some. */
   earlyLeg: number | null;
   modification: Modification | null;
+  move: Move | null;
 }
 
 /** What the pure routing decided for a new call. */
@@ -59,7 +63,7 @@ export type CallEvent =
   /** The caller's INVITE was delivered again, after a takeover. */
   | { type: 'invite' }
   | { type: 'mediaOffered'; media: MediaAnchor }
-  | { type: 'mediaRefused'; status: number; at: number }
+  | { type: 'mediaRefused'; status: number; silent: boolean; at: number }
   | { type: 'legRinging'; leg: number; status: number }
   | { type: 'legProgress'; leg: number; sdp: string }
   /** The media server translated the early media of the leg. */
@@ -76,7 +80,11 @@ export type CallEvent =
   | { type: 'modifyOffered'; sdp: string }
   | { type: 'modifyAccepted'; sdp: string }
   | { type: 'modifyAnswered'; sdp: string }
-  | { type: 'modifyRefused'; status: number }
+  | { type: 'modifyRefused'; status: number; at: number }
+  /** The call's media server is down, or its move was not finished. */
+  | { type: 'mediaLost' }
+  | { type: 'mediaMoved'; media: MediaAnchor }
+  | { type: 'moveFailed'; at: number }
   | { type: 'deadline'; at: number }
   /** A sweep found that nothing of the call is alive any more. */
   | { type: 'orphaned'; at: number }
@@ -99,6 +107,7 @@ export type CallEffect =
   | { type: 'answerCaller'; sdp: string }
   | { type: 'rejectCaller'; status: number }
   | { type: 'deleteMedia' }
+  | { type: 'moveMedia' }
   | { type: 'modifyOffer'; leg: number; sdp: string }
   | { type: 'modifyLeg'; leg: number; sdp: string }
   | { type: 'modifyAnswer'; leg: number; sdp: string }

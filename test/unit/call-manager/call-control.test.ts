@@ -244,6 +244,29 @@ test('a dead media server costs the call an answer of 503, no more', async () =>
   expect(await untilCdr()).toMatchObject({ result: 'failed', endedBy: 'system' });
 });
 
+test('a call whose media server dies is moved to another by re-INVITE', async () => {
+  const node = await leader();
+  const { first } = await talk(node);
+  const other = new FakeMedia();
+  const ng = await other.listen();
+  media.silent = true;
+  store.set(
+    'server:media-2',
+    JSON.stringify({ name: 'media-2', roles: ['media'], address: '', ng, load: 0, capacity: 9 }),
+  );
+  store.expire('server:media-1');
+  const toDevice = await node.engine.next('INVITE', (sent) => sent.dialogId === first.dialogId);
+  node.engine.respond(toDevice, 200, sdpB);
+  const toCaller = await node.engine.next('INVITE', (sent) => sent.dialogId.startsWith('cid-t1'));
+  expect(toCaller.body).toBe(`${sdpB}a=relayed\r\n`);
+  node.engine.respond(toCaller, 200, 'v=0\r\n');
+  await vi.waitFor(() => {
+    expect(store.keys.get('call:t1')).toMatch(/"media-2".*"moving":false/);
+  });
+  expect(other.commands).toEqual(['offer caller', 'answer caller']);
+  other.close();
+});
+
 test('a call whose record cannot be committed is refused and no device rings', async () => {
   const { engine } = await leader();
   store.broken = true;

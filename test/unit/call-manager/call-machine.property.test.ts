@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { recordOf, resumeCall, startCall, step } from '../../../src/call-manager/calls/machine.ts';
+import { recordOf } from '../../../src/call-manager/calls/answering.ts';
+import { resumeCall, startCall, step } from '../../../src/call-manager/calls/machine.ts';
 import type {
   Call,
   CallEffect,
@@ -18,9 +19,14 @@ const event: fc.Arbitrary<CallEvent> = fc.oneof(
   fc.constant<CallEvent>({ type: 'invite' }),
   fc.constant<CallEvent>({
     type: 'mediaOffered',
-    media: { server: 'media-1', ng: '10.0.0.1:2223', sdp: 'v=0' },
+    media: { server: 'media-1', ng: '10.0.0.1:2223', sdp: 'v=0', moving: false },
   }),
-  fc.record({ type: fc.constant('mediaRefused' as const), status, at }),
+  fc.record({
+    type: fc.constant('mediaRefused' as const),
+    status,
+    silent: fc.boolean(),
+    at,
+  }),
   fc.record({ type: fc.constant('legRinging' as const), leg: legs, status: fc.constant(180) }),
   fc.record({ type: fc.constant('legProgress' as const), leg: legs, sdp: fc.constant('v=0') }),
   fc.record({ type: fc.constant('earlyMedia' as const), leg: legs, sdp: fc.constant('v=0') }),
@@ -41,7 +47,13 @@ const event: fc.Arbitrary<CallEvent> = fc.oneof(
   fc.constant<CallEvent>({ type: 'modifyOffered', sdp: 'v=0' }),
   fc.constant<CallEvent>({ type: 'modifyAccepted', sdp: 'v=0' }),
   fc.constant<CallEvent>({ type: 'modifyAnswered', sdp: 'v=0' }),
-  fc.record({ type: fc.constant('modifyRefused' as const), status }),
+  fc.record({ type: fc.constant('modifyRefused' as const), status, at }),
+  fc.constant<CallEvent>({ type: 'mediaLost' }),
+  fc.constant<CallEvent>({
+    type: 'mediaMoved',
+    media: { server: 'media-2', ng: '10.0.0.2:2223', sdp: 'v=0', moving: false },
+  }),
+  fc.record({ type: fc.constant('moveFailed' as const), at }),
   fc.record({ type: fc.constant('deadline' as const), at }),
   fc.record({ type: fc.constant('failed' as const), status, at }),
 );

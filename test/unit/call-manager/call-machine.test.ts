@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
+import { recordOf } from '../../../src/call-manager/calls/answering.ts';
 import { bestStatus } from '../../../src/call-manager/calls/ending.ts';
-import { recordOf, resumeCall, startCall, step } from '../../../src/call-manager/calls/machine.ts';
+import { resumeCall, startCall, step } from '../../../src/call-manager/calls/machine.ts';
 import type { Call, CallEffect, CallEvent, Route } from '../../../src/call-manager/calls/types.ts';
 import type { CallId } from '../../../src/domain/call.ts';
 
-const media = { server: 'media-1', ng: '10.0.0.1:2223', sdp: 'offer for devices' };
+const media = { server: 'media-1', ng: '10.0.0.1:2223', sdp: 'offer for devices', moving: false };
 
 function begin(route: Route = { kind: 'devices', uris: ['sip:a@h', 'sip:b@h'] }) {
   return startCall({
@@ -167,9 +168,59 @@ test('a refused re-INVITE passes its status back and the call goes on', () => {
     { type: 'modify', leg: 2, sdp: 'hold' },
     { type: 'modifyOffered', sdp: 'hold*' },
   );
-  const { call, effects } = feed(asked.call, { type: 'modifyRefused', status: 488 });
+  const { call, effects } = feed(asked.call, { type: 'modifyRefused', status: 488, at: 1 });
   expect(effects).toEqual([{ type: 'modifyReject', leg: 2, status: 488 }]);
   expect(call).toMatchObject({ state: 'answered', modification: null });
+});
+
+const second = { server: 'media-2', ng: '10.0.0.2:2223', sdp: 'new offer', moving: false };
+
+test('a call whose media server died moves both parties to another', () => {
+  let now = feed(begin().call, ...talking, { type: 'mediaLost' });
+  expect(types(now.effects)).toEqual(['moveMedia']);
+  now = feed(now.call, { type: 'mediaMoved', media: second });
+  expect(types(now.effects)).toEqual(['commit', 'modifyLeg']);
+  expect(now.effects[1]).toMatchObject({ leg: 2, sdp: 'new offer' });
+  expect(recordOf(now.call)?.media).toEqual({ ...second, moving: true });
+  now = feed(now.call, { type: 'modifyAccepted', sdp: 'device' });
+  expect(now.effects).toEqual([{ type: 'modifyAnswer', leg: 2, sdp: 'device' }]);
+  now = feed(now.call, { type: 'modifyAnswered', sdp: 'for caller' });
+  expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 0, sdp: 'for caller' }]);
+  now = feed(now.call, { type: 'modifyAccepted', sdp: 'caller' });
+  expect(types(now.effects)).toEqual(['commit']);
+  expect(recordOf(now.call)?.media).toEqual(second);
+});
+
+test('a re-INVITE during a move gets 491, a refused move leaves the call and is tried again', () => {
+  const moving = feed(begin().call, ...talking, { type: 'mediaLost' });
+  expect(feed(moving.call, { type: 'modify', leg: 0, sdp: 'x' }).effects).toEqual([
+    { type: 'modifyReject', leg: 0, status: 491 },
+  ]);
+  const refused = feed(
+    moving.call,
+    { type: 'mediaMoved', media: second },
+    { type: 'modifyRefused', status: 500, at: 9 },
+  );
+  expect(refused.call).toMatchObject({ state: 'answered', media: { moving: true } });
+  expect(types(feed(refused.call, { type: 'mediaLost' }).effects)).toEqual(['moveMedia']);
+});
+
+test('a media server that died while it rang is replaced before the caller is connected', () => {
+  const lost = feed(begin().call, { type: 'mediaOffered', media }, answered(2), {
+    type: 'mediaRefused',
+    status: 503,
+    silent: true,
+    at: 5001,
+  });
+  expect(types(lost.effects)).toEqual(['moveMedia']);
+  const { call, effects } = feed(
+    lost.call,
+    { type: 'mediaMoved', media: second },
+    { type: 'modifyAccepted', sdp: 'device' },
+    { type: 'modifyAnswered', sdp: 'for caller' },
+  );
+  expect(types(effects)).toEqual(['commit', 'answerCaller', 'cancelLeg']);
+  expect(call).toMatchObject({ state: 'answered', media: second, move: null });
 });
 
 test('a ringing call that was taken over dials its open devices again and goes on', () => {

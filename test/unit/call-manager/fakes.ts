@@ -39,6 +39,11 @@ export class MemoryStore {
     this.#tell([{ type: 'changed', changes: [{ key, value }] }]);
   }
 
+  expire(key: string): void {
+    this.keys.delete(key);
+    this.#tell([{ type: 'changed', changes: [{ key, value: null }] }]);
+  }
+
   async execute(command: Command): Promise<Reply> {
     return (await this.transaction([command]))[0] ?? null;
   }

@@ -1,0 +1,140 @@
+/**
+ * The media session of one call: carries out the machine's media effects with NG commands, one
+ * after the other, so that a delete never overtakes its offer.
+ */
+import { PbxError } from '../../domain/errors.ts';
+import type { Log } from '../../domain/log.ts';
+import type { MediaControl, MediaSide } from '../media-control.ts';
+import type { Call, CallEffect, CallEvent } from './types.ts';
+
+export interface CallMediaOptions {
+  media: MediaControl;
+  log: Log;
+  now(): number;
+  call(): Call;
+  /** What the caller last said about its audio: in its INVITE, or in its dialog. */
+  callerSdp(): string;
+  dispatch(event: CallEvent): void;
+}
+
+type EffectOf<Type extends CallEffect['type']> = Extract<CallEffect, { type: Type }>;
+
+export type MediaEffect = EffectOf<
+  | 'offerMedia'
+  | 'answerEarly'
+  | 'answerMedia'
+  | 'deleteMedia'
+  | 'moveMedia'
+  | 'modifyOffer'
+  | 'modifyAnswer'
+>;
+
+export class CallMedia {
+  readonly #options: CallMediaOptions;
+  #order: Promise<unknown> = Promise.resolve();
+  /** The server of an offer whose call ended before its answer came. */
+  #offeredAt: string | null = null;
+
+  constructor(options: CallMediaOptions) {
+    this.#options = options;
+  }
+
+  act(effect: MediaEffect): void {
+    this.#order = this.#order
+      .then(() => this.#run(effect))
+      .catch((error: unknown) => this.#failed(effect, error));
+  }
+
+  async #run(effect: MediaEffect): Promise<void> {
+    const { media, call, callerSdp, dispatch } = this.#options;
+    const { id } = call();
+    const ng = call().media?.ng ?? this.#offeredAt;
+    switch (effect.type) {
+      case 'offerMedia': {
+        const anchor = await media.anchor(id, callerSdp());
+        this.#offeredAt = anchor.ng;
+        dispatch({ type: 'mediaOffered', media: anchor });
+        break;
+      }
+      case 'answerEarly': {
+        const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
+        dispatch({ type: 'earlyMedia', leg: effect.leg, sdp });
+        break;
+      }
+      case 'answerMedia':
+        dispatch({
+          type: 'mediaAnswered',
+          sdp: await media.answer(ng ?? '', id, 'device', effect.sdp),
+        });
+        break;
+      case 'modifyOffer':
+        dispatch({
+          type: 'modifyOffered',
+          sdp: await media.offer(ng ?? '', id, sideOf(effect.leg), effect.sdp),
+        });
+        break;
+      case 'modifyAnswer':
+        dispatch({
+          type: 'modifyAnswered',
+          sdp: await media.answer(ng ?? '', id, sideOf(effect.leg), effect.sdp),
+        });
+        break;
+      case 'moveMedia':
+        await this.#move(ng);
+        break;
+      case 'deleteMedia':
+        if (ng !== null) {
+          await media.delete(ng, id);
+        }
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  /** Anchors the call anew at a server that is up. */
+  async #move(old: string | null): Promise<void> {
+    const { media, call, callerSdp, dispatch, log } = this.#options;
+    const { id } = call();
+    const anchor = await media.anchor(id, callerSdp());
+    log.info({ server: anchor.server }, 'call moves to another media server');
+    dispatch({ type: 'mediaMoved', media: anchor });
+    if (old !== null && old !== anchor.ng) {
+      // It may only be cut off from the store; nobody waits for its answer.
+      media.delete(old, id).catch(() => log.debug({ ng: old }, 'old media server is silent'));
+    }
+  }
+
+  #failed(effect: MediaEffect, error: unknown): void {
+    const { dispatch, log, now } = this.#options;
+    log.warn({ error: String(error), effect: effect.type }, 'media command failed');
+    const known = error instanceof PbxError ? error : null;
+    const status = known?.sipStatus ?? 500;
+    const at = now();
+    switch (effect.type) {
+      case 'offerMedia':
+      case 'answerMedia': {
+        const silent = known?.code === 'PBX_MEDIA_SILENT';
+        dispatch({ type: 'mediaRefused', status, silent, at });
+        break;
+      }
+      case 'modifyOffer':
+      case 'modifyAnswer':
+        dispatch({ type: 'modifyRefused', status, at });
+        break;
+      case 'moveMedia':
+        dispatch({ type: 'moveFailed', at });
+        break;
+      case 'answerEarly':
+      case 'deleteMedia':
+        // The caller hears ringing instead; the server is gone or times the session out.
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+}
+
+function sideOf(leg: number): MediaSide {
+  return leg === 0 ? 'caller' : 'device';
+}
