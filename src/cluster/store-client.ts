@@ -29,6 +29,7 @@ export function connectStore(options: StoreClientOptions & { log: Log }): Redis 
     password: options.password,
     connectTimeout: limits.storeConnectTimeoutMs,
     commandTimeout: limits.storeCommandTimeoutMs,
+    socketTimeout: limits.storeSilenceMs,
     maxRetriesPerRequest: limits.storeCommandRetries,
     enableReadyCheck: false,
     keepAlive: 5000,

@@ -38,13 +38,15 @@ export const limits = {
   leaseMs: 1_000,
   /** A quarter of the expiry: three renewals may be lost. */
   leaseRenewMs: 250,
-  /** An election may take a second, then every server needs one renewal. */
-  leaseGraceMs: 2_000,
+  /** A new leader waits so long: servers have to notice that their connection is dead, too. */
+  leaseGraceMs: 4_000,
   /** Servers listed. */
   serversMax: 1_000,
   storeConnectTimeoutMs: 1_000,
   /** The store holds commands through an election for two seconds. */
   storeCommandTimeoutMs: 2_500,
+  /** A connection on which nothing came back for so long is dead: its leader may be. */
+  storeSilenceMs: 1_500,
   storeCommandRetries: 3,
   storeReconnectMsMax: 500,
   /** Rows of a list in the API and the CLI. */

@@ -265,7 +265,7 @@ test('a call whose media server dies is moved to another by re-INVITE', async ()
   });
   expect(other.commands).toEqual(['offer caller', 'answer caller']);
   other.close();
-});
+}, 15_000);
 
 test('a call whose record cannot be committed is refused and no device rings', async () => {
   const { engine } = await leader();

@@ -17,7 +17,7 @@ export interface Sent {
 const crlf = '\r\n';
 const here = '192.0.2.10';
 const peer = { protocol: 'udp', address: '192.0.2.77', port: '5062' };
-const deadlineMs = 3000;
+const deadlineMs = 8000;
 
 export class ScriptedEngine {
   readonly sent: Sent[] = [];

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { ServerWatch } from '../../../src/cluster/servers.ts';
+import { limits } from '../../../src/domain/limits.ts';
 import type { Store, StoreEvent } from '../../../src/native/index.ts';
 
 const store = { read: () => [] } as unknown as Store;
@@ -40,7 +41,9 @@ test('an expired lease is forgiven only while the leader is new', () => {
   const watch = watchAt(time);
   watch.apply([expired('media-1')]);
   expect(watch.takeMediaServer()?.name).toBe('media-1');
-  time.now = 2000;
+  expect(watch.isDown('media-1')).toBe(false);
+  time.now = limits.leaseGraceMs;
+  expect(watch.isDown('media-1')).toBe(true);
   expect(watch.takeMediaServer()?.name).toBe('media-2');
 });
 
