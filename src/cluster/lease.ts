@@ -2,6 +2,7 @@
  * The sign of life of a server: `server:{name}` in the store, renewed four times before it
  * expires. A server whose event loop hangs loses its lease, which is what a lease is for.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
 import type { Lease } from '../domain/server.ts';
@@ -22,6 +23,8 @@ export class ServerLease {
   #renewing: Promise<void> | null = null;
   #introduced = false;
   #failures = 0;
+  /** When the last renewal that succeeded was sent; a monotonic clock. */
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
@@ -30,6 +33,12 @@ export class ServerLease {
   /** Renewals that failed since the start, for metrics. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** What is wrong with the lease, null while it holds. */
+  get failing(): string | null {
+    const expired = performance.now() - this.#renewedAtMs > limits.leaseMs;
+    return expired ? 'the lease is not renewed, the store does not answer' : null;
   }
 
   /** Takes the lease now and keeps it; never throws, the store may come later. */
@@ -47,6 +56,11 @@ export class ServerLease {
     }
     clearInterval(this.#timer);
     this.#timer = null;
+    // To wait longer than the lease would live gains nobody anything.
+    await Promise.race([this.#giveBack(), delay(limits.leaseMs, undefined, { ref: false })]);
+  }
+
+  async #giveBack(): Promise<void> {
     await this.#renewing;
     try {
       await this.#options.execute(['DEL', `server:${this.#options.server.name}`]);
@@ -64,6 +78,7 @@ export class ServerLease {
 
   async #renew(): Promise<void> {
     const { server, load, execute, log } = this.#options;
+    const sentAtMs = performance.now();
     try {
       if (!this.#introduced) {
         const { name, roles, address } = server;
@@ -73,6 +88,7 @@ export class ServerLease {
       const lease: Lease = { ...server, load: load() };
       const value = JSON.stringify(lease);
       await execute(['SET', `server:${server.name}`, value, 'PX', limits.leaseMs]);
+      this.#renewedAtMs = sentAtMs;
     } catch (error) {
       this.#failures += 1;
       log.warn({ error: text(error) }, 'the lease was not renewed');

@@ -49,7 +49,7 @@ export class MediaServer implements RoleHandle, MediaServerApi {
 
   status() {
     const { sessions, portsFree } = this.#engine.stats();
-    return { sessions, portsFree };
+    return { sessions, portsFree, failing: this.#lease.failing };
   }
 
   metrics(): string {
