@@ -12,6 +12,9 @@
 pub mod config;
 pub mod dialog;
 pub mod digest;
+pub mod drachtio;
+pub mod durable;
+pub mod engine;
 pub mod error;
 pub mod journal;
 pub mod limits;

@@ -1,0 +1,16 @@
+//! What survives a leader: the records in the journal and every node's copy of them.
+//!
+//! Owner of `sip:transaction:*`, `sip:dialog:*` and `registration:*`: the leading engine.
+//! Followers only decode what the log applied.
+#![forbid(unsafe_code)]
+
+pub mod record;
+pub mod replica;
+#[cfg(test)]
+mod tests;
+
+pub use record::{
+    DialogRecord, End, REGISTRATION, Side, TransactionRecord, dialog_key, registration_key,
+    transaction_key,
+};
+pub use replica::{Reach, Replica};

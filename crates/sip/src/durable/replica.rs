@@ -1,0 +1,133 @@
+//! A node's copy of the replicated SIP state, fed by the log in order, kept encoded:
+//! a standby needs it only at takeover.
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::record::{DIALOG, DialogRecord, REGISTRATION, TRANSACTION, TransactionRecord};
+use crate::registrar::Registration;
+use crate::view::EngineEvent;
+
+/// How to reach a registered Contact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// `udp/10.77.0.200:5062`.
+    pub received: String,
+    /// `udp/10.77.0.100:5060`.
+    pub local: String,
+}
+
+/// The copy.
+#[derive(Default)]
+pub struct Replica {
+    transactions: HashMap<String, Vec<u8>>,
+    dialogs: HashMap<String, Vec<u8>>,
+    registrations: HashMap<Box<str>, Box<[u8]>>,
+    /// Hash of a Contact URI to the user that registered it.
+    contacts: HashMap<u64, Box<str>>,
+    bindings: usize,
+    hasher: RandomState,
+}
+
+impl Replica {
+    /// Applies one change; tells what the host should know.
+    pub fn apply(&mut self, key: &str, value: Option<Vec<u8>>) -> Option<EngineEvent> {
+        if let Some(user) = key.strip_prefix(REGISTRATION) {
+            self.apply_registration(user, value);
+            None
+        } else if let Some(id) = key.strip_prefix(DIALOG) {
+            self.apply_dialog(id, value)
+        } else if let Some(id) = key.strip_prefix(TRANSACTION) {
+            match value {
+                Some(value) => self.transactions.insert(id.to_owned(), value),
+                None => self.transactions.remove(id),
+            };
+            None
+        } else {
+            None
+        }
+    }
+
+    fn apply_dialog(&mut self, id: &str, value: Option<Vec<u8>>) -> Option<EngineEvent> {
+        let Some(value) = value else {
+            let known = self.dialogs.remove(id).is_some();
+            return known.then(|| EngineEvent::DialogRemoved { id: id.to_owned() });
+        };
+        let event = DialogRecord::decode(&value).map(|record| record.view());
+        self.dialogs.insert(id.to_owned(), value);
+        event.map(EngineEvent::DialogConfirmed)
+    }
+
+    fn apply_registration(&mut self, user: &str, value: Option<Vec<u8>>) {
+        if let Some(old) = self.registrations.remove(user) {
+            for binding in Registration::from_json(&old).unwrap_or_default().bindings {
+                self.contacts
+                    .remove(&self.hasher.hash_one(&binding.contact));
+                self.bindings -= 1;
+            }
+        }
+        let Some(value) = value else { return };
+        // An unreadable value counts as no bindings now and when it is replaced.
+        for binding in Registration::from_json(&value).unwrap_or_default().bindings {
+            self.contacts
+                .insert(self.hasher.hash_one(&binding.contact), user.into());
+            self.bindings += 1;
+        }
+        self.registrations
+            .insert(user.into(), value.into_boxed_slice());
+    }
+
+    /// Forgets everything; tells which dialogs are gone.
+    pub fn reset(&mut self) -> Vec<EngineEvent> {
+        let gone = std::mem::take(&mut self.dialogs);
+        self.transactions.clear();
+        self.registrations.clear();
+        self.contacts.clear();
+        self.bindings = 0;
+        gone.into_keys()
+            .map(|id| EngineEvent::DialogRemoved { id })
+            .collect()
+    }
+
+    /// The bindings of a user.
+    pub fn registration(&self, user: &str) -> Option<Registration> {
+        Registration::from_json(self.registrations.get(user)?)
+    }
+
+    /// How to reach a Contact URI that is registered and not expired.
+    pub fn reach(&self, contact: &str, now_ms: u64) -> Option<Reach> {
+        let user = self.contacts.get(&self.hasher.hash_one(contact))?;
+        let bindings = self.registration(user)?.bindings;
+        let mut live = bindings
+            .into_iter()
+            .filter(|binding| binding.expires_at > now_ms);
+        let found = live.find(|binding| binding.contact == contact)?;
+        Some(Reach {
+            received: found.received,
+            local: found.local,
+        })
+    }
+
+    /// All dialogs, decoded.
+    pub fn dialogs(&self) -> impl Iterator<Item = DialogRecord> {
+        self.dialogs
+            .values()
+            .filter_map(|value| DialogRecord::decode(value))
+    }
+
+    /// All transactions, decoded.
+    pub fn transactions(&self) -> impl Iterator<Item = TransactionRecord> {
+        self.transactions
+            .values()
+            .filter_map(|value| TransactionRecord::decode(value))
+    }
+
+    /// How many dialogs.
+    pub fn dialog_count(&self) -> usize {
+        self.dialogs.len()
+    }
+
+    /// How many bindings of all users.
+    pub fn binding_count(&self) -> usize {
+        self.bindings
+    }
+}

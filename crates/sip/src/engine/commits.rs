@@ -1,0 +1,184 @@
+//! What is done when a commit comes back: the only place that sends what it was waiting for.
+use bytes::Bytes;
+
+use super::answers::Answer;
+use super::client::Cancel;
+use super::flow::Flow;
+use super::metrics::Metrics;
+use super::responses::Decision;
+use super::sending::Ticket;
+use super::server::Stage;
+use super::{Core, Id};
+use crate::journal::JournalError;
+
+/// What waits for a commit.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// A REGISTER's 200.
+    Registered {
+        user: String,
+        reply: Flow,
+        response: Bytes,
+    },
+    /// An INVITE of the network: 100, and to the application.
+    InviteStored { id: Id },
+    /// A CANCEL of the network: 200, 487, and to the application.
+    Cancelled {
+        id: Id,
+        reply: Flow,
+        ok: Bytes,
+        cancel: Bytes,
+    },
+    /// A final response of the application to an INVITE.
+    Answered(Answer),
+    /// An INVITE of the application.
+    InviteReady { id: Id, ticket: Ticket },
+    /// A CANCEL of the application.
+    Cancelling { id: Id, ticket: Option<Ticket> },
+    /// A final response of the network to an INVITE.
+    Decided(Decision),
+    /// A BYE of the network.
+    ByeStored { server: Id, dialog: Id },
+    /// A BYE of ours.
+    ByeReady {
+        client: Id,
+        dialog: Id,
+        ticket: Option<Ticket>,
+        unsolicited: Option<&'static str>,
+    },
+    /// Nobody waits.
+    Nothing,
+}
+
+impl Core {
+    pub(super) fn committed(&mut self, token: u64, result: Result<(), JournalError>) {
+        let Some(then) = self.commits.remove(&token) else {
+            return;
+        };
+        if let Err(error) = result {
+            Metrics::count(&self.setup.metrics.commits_failed);
+            tracing::warn!(%error, "a commit failed");
+            self.commit_failed(then, &error);
+            return;
+        }
+        match then {
+            Then::Registered {
+                user,
+                reply,
+                response,
+            } => {
+                self.speculations.settle(&user, false);
+                self.setup.metrics.sent_response(200);
+                self.send(reply, response);
+            }
+            Then::InviteStored { id } => self.invite_stored(&id),
+            Then::Cancelled {
+                id,
+                reply,
+                ok,
+                cancel,
+            } => self.cancelled(&id, reply, ok, &cancel),
+            Then::Answered(answer) => self.answered(answer),
+            Then::InviteReady { id, ticket } => self.launch_and_echo(&id, &ticket),
+            Then::Cancelling { id, ticket } => self.cancelling(&id, ticket),
+            Then::Decided(decision) => self.decided(decision),
+            Then::ByeStored { server, dialog } => self.bye_stored(server, &dialog),
+            Then::ByeReady {
+                client,
+                dialog,
+                ticket,
+                unsolicited,
+            } => {
+                self.bye_ready(&client, &dialog, ticket, unsolicited);
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    /// Takes back what was prepared: senders that repeat themselves get nothing, the
+    /// application gets NOK.
+    pub(super) fn commit_failed(&mut self, then: Then, error: &JournalError) {
+        match then {
+            Then::Registered {
+                user,
+                reply,
+                response,
+            } => {
+                self.register_failed(&user, reply, &response, error);
+            }
+            Then::InviteStored { id } => {
+                self.unstore_server(&id);
+                self.respond_to_failure(&id, error);
+            }
+            Then::Cancelled { id, .. } => {
+                if let Some(server) = self.servers.get_mut(&id) {
+                    server.cancelled = false;
+                }
+            }
+            Then::Answered(answer) => {
+                if let Some(server) = self.servers.get_mut(&answer.server) {
+                    server.stage = Stage::Open;
+                }
+                self.fail_ticket(answer.ticket, error);
+            }
+            Then::InviteReady { id, ticket } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.stored = false;
+                }
+                self.forget_client(&id);
+                self.fail_ticket(Some(ticket), error);
+            }
+            Then::Cancelling { id, ticket } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.cancel = Cancel::No;
+                }
+                self.fail_ticket(ticket, error);
+            }
+            Then::Decided(decision) => {
+                if let Some(client) = self.clients.get_mut(&decision.client) {
+                    client.deciding = false;
+                }
+            }
+            Then::ByeStored { server, dialog } => {
+                self.bye_not_stored(&dialog);
+                self.respond_to_failure(&server, error);
+            }
+            Then::ByeReady {
+                client,
+                dialog,
+                ticket,
+                ..
+            } => {
+                self.bye_not_stored(&dialog);
+                self.forget_client(&client);
+                self.fail_ticket(ticket, error);
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    fn unstore_server(&mut self, id: &Id) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.stored = false;
+        }
+    }
+
+    fn fail_ticket(&mut self, ticket: Option<Ticket>, error: &JournalError) {
+        if let Some(ticket) = ticket {
+            self.fail(&ticket, &error.to_string());
+        }
+    }
+
+    /// Applications always get an answer, also when this node stops leading.
+    pub(super) fn fail_commits(&mut self) {
+        for then in std::mem::take(&mut self.commits).into_values() {
+            let ticket = match then {
+                Then::Answered(answer) => answer.ticket,
+                Then::InviteReady { ticket, .. } => Some(ticket),
+                Then::Cancelling { ticket, .. } | Then::ByeReady { ticket, .. } => ticket,
+                _ => None,
+            };
+            self.fail_ticket(ticket, &JournalError::NotLeader);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Live dialogs: finding them, sending in them, acknowledging.
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+use super::flow::{Flow, is_private};
+use super::sending::Ticket;
+use super::{AppId, Core, Id};
+use crate::config::Transport;
+use crate::dialog::dialog_id;
+use crate::drachtio::headers::copy_headers;
+use crate::durable::{DialogRecord, dialog_key};
+use crate::journal::JournalOp;
+use crate::limits::DIALOG_HOLD_MS;
+use crate::message::{Address, Essentials, Message, Name, Start, Uri, Writer};
+use crate::view::Role;
+
+/// A dialog while this node leads.
+#[derive(Debug)]
+pub(super) struct LiveDialog {
+    pub record: DialogRecord,
+    pub app: Option<AppId>,
+    /// In the journal; an early dialog is not.
+    pub confirmed: bool,
+    /// Our ACK to the last 2xx, sent again for each repetition.
+    pub ack: Option<Bytes>,
+    /// The server transaction whose 2xx waits for its ACK.
+    pub answered: Option<Id>,
+    /// Taken over from another leader: the application may have acknowledged there.
+    pub restored: bool,
+    /// Requests of the peer wait until then.
+    pub hold_until_ms: u64,
+    pub held: VecDeque<Id>,
+    /// An INVITE of ours without a final response.
+    pub client_invite: Option<Id>,
+    /// An INVITE of the peer without a final response.
+    pub server_invite: Option<Id>,
+    /// Send BYE once the application has acknowledged: its CANCEL came too late.
+    pub end_after_ack: bool,
+}
+
+impl LiveDialog {
+    pub fn new(record: DialogRecord, app: Option<AppId>, confirmed: bool) -> LiveDialog {
+        LiveDialog {
+            record,
+            app,
+            confirmed,
+            ack: None,
+            answered: None,
+            restored: false,
+            hold_until_ms: 0,
+            held: VecDeque::new(),
+            client_invite: None,
+            server_invite: None,
+            end_after_ack: false,
+        }
+    }
+
+    /// The journal entry for its present state.
+    pub fn op(&self) -> JournalOp {
+        let (key, value) = (dialog_key(&self.record.id), self.record.encode());
+        JournalOp::Set {
+            key,
+            value,
+            expires_at_ms: None,
+        }
+    }
+
+    /// Where our requests go: along the route set, else to the target; but to where the
+    /// peer's messages come from when the target is behind a NAT or not an address.
+    pub fn destination(&self) -> Flow {
+        let flow = self.record.flow;
+        let first_route = self.record.dialog.routes.first();
+        let route = first_route
+            .and_then(|route| Address::parse(route))
+            .map(|route| route.uri);
+        let next = route.unwrap_or(&self.record.dialog.target);
+        let Some(uri) = Uri::parse(next) else {
+            return flow;
+        };
+        match uri.ip() {
+            Some(ip) if ip == flow.remote.ip() || is_private(ip) => flow,
+            Some(ip) if flow.transport == Transport::Udp => {
+                let remote = std::net::SocketAddr::new(ip, uri.port.unwrap_or(5060));
+                Flow { remote, ..flow }
+            }
+            _ => flow,
+        }
+    }
+}
+
+impl Core {
+    /// The dialog a request of the peer belongs to.
+    pub(super) fn find_dialog(&self, essentials: &Essentials<'_>) -> Option<Id> {
+        let (local, remote) = (
+            essentials.to.tag()?,
+            essentials.from.tag().unwrap_or_default(),
+        );
+        for (tag, role) in [(remote, Role::Uas), (local, Role::Uac)] {
+            let id = dialog_id(essentials.call_id, tag);
+            if let Some((id, live)) = self.dialogs.get_key_value(id.as_str()) {
+                let dialog = &live.record.dialog;
+                let same = dialog.local_tag == local && dialog.remote_tag == remote;
+                if same && live.record.role == role {
+                    return Some(id.clone());
+                }
+            }
+        }
+        None
+    }
+
+    /// Keeps requests of the peer back until the application had time for what it was
+    /// just told.
+    pub(super) fn hold(&mut self, id: &Id) {
+        let until_ms = self.now.mono_ms + DIALOG_HOLD_MS;
+        if let Some(live) = self.dialogs.get_mut(id) {
+            live.hold_until_ms = until_ms;
+            self.timers
+                .arm(until_ms, super::timers::Alarm::Hold(id.clone()));
+        }
+    }
+
+    /// A Via for a request of ours.
+    pub(super) fn via(&self, flow: &Flow, branch: &str) -> String {
+        let shown = self.shown(flow);
+        format!(
+            "SIP/2.0/{} {shown};branch={branch};rport",
+            flow.transport.via_name()
+        )
+    }
+
+    /// A request of the application in a dialog.
+    pub(super) fn app_in_dialog(&mut self, ticket: Ticket, dialog: &str, message: &Message<'_>) {
+        let Start::Request { method, uri } = message.start else {
+            return;
+        };
+        let id: Id = Rc::from(dialog);
+        let Some(live) = self.dialogs.get_mut(&id) else {
+            self.fail(&ticket, "unable to find dialog");
+            return;
+        };
+        live.app = Some(ticket.app);
+        if method == "ACK" {
+            self.app_ack(&ticket, &id, message);
+            return;
+        }
+        if live.record.end.is_some() {
+            self.fail(&ticket, "unable to find dialog");
+            return;
+        }
+        if method == "INVITE" && (live.client_invite.is_some() || live.server_invite.is_some()) {
+            self.fail(&ticket, "an INVITE is in progress in this dialog");
+            return;
+        }
+        live.record.dialog.local_seq += 1;
+        let cseq = live.record.dialog.local_seq;
+        let flow = live.destination();
+        let target = live.record.dialog.target.clone();
+        let uri = if uri.ends_with(":placeholder") {
+            &target
+        } else {
+            uri
+        };
+        let branch = self.ids.branch();
+        let via = self.via(&flow, &branch);
+        let Some(live) = self.dialogs.get(&id) else {
+            return;
+        };
+        let mut writer = live.record.dialog.write(method, uri, cseq, &via);
+        let wants_contact = matches!(
+            method,
+            "INVITE" | "UPDATE" | "SUBSCRIBE" | "REFER" | "NOTIFY"
+        );
+        if wants_contact && message.get(Name::Contact).is_none() {
+            writer.header(Name::Contact, &live.record.dialog.contact);
+        }
+        let skip = [
+            Name::From,
+            Name::To,
+            Name::CallId,
+            Name::CSeq,
+            Name::MaxForwards,
+        ];
+        if let Err(error) = copy_headers(&mut writer, message, &skip, self.shown(&flow)) {
+            self.fail(&ticket, &error.to_string());
+            return;
+        }
+        let bytes = Bytes::from(writer.finish(message.body));
+        let client = self.add_client(method, branch, flow, bytes, Some(ticket.app), Some(&id));
+        match method {
+            "INVITE" => self.store_reinvite(&id, &client, ticket),
+            "BYE" => self.store_local_bye(&id, &client, Some(ticket), None),
+            _ => self.launch_and_echo(&client, &ticket),
+        }
+    }
+
+    /// The application acknowledges a 2xx.
+    fn app_ack(&mut self, ticket: &Ticket, id: &Id, message: &Message<'_>) {
+        let Some((flow, bytes)) = self.build_ack(id, Some(message)) else {
+            self.fail(ticket, "unable to find dialog");
+            return;
+        };
+        let Some(live) = self.dialogs.get_mut(id) else {
+            return;
+        };
+        live.ack = Some(bytes.clone());
+        let end = std::mem::take(&mut live.end_after_ack);
+        let transaction = live.record.transaction_id.clone();
+        self.setup.metrics.sent_request("ACK");
+        self.send(flow, bytes.clone());
+        self.echo_request(ticket, &bytes, &flow, &transaction);
+        self.hold(id);
+        if end {
+            self.hang_up(id, "ACK-BYE due to cancel race condition");
+        }
+    }
+
+    /// An ACK to the last 2xx of the peer, with the application's headers and body if any.
+    pub(super) fn build_ack(
+        &mut self,
+        id: &Id,
+        message: Option<&Message<'_>>,
+    ) -> Option<(Flow, Bytes)> {
+        let branch = self.ids.branch();
+        let live = self.dialogs.get(id)?;
+        let flow = live.destination();
+        let (dialog, cseq) = (&live.record.dialog, live.record.invite_seq);
+        let mut writer = dialog.write("ACK", &dialog.target, cseq, &self.via(&flow, &branch));
+        let Some(message) = message else {
+            return Some((flow, writer.finish(b"").into()));
+        };
+        let skip = [
+            Name::From,
+            Name::To,
+            Name::CallId,
+            Name::CSeq,
+            Name::MaxForwards,
+            Name::Contact,
+        ];
+        copy_headers(&mut writer, message, &skip, self.shown(&flow)).ok()?;
+        Some((flow, writer.finish(message.body).into()))
+    }
+
+    /// A 2xx to our INVITE came again: our ACK was lost.
+    pub(super) fn repeat_ack(&mut self, id: &Id) {
+        let Some(live) = self.dialogs.get(id) else {
+            return;
+        };
+        let destination = live.destination();
+        let ack = match (&live.ack, live.restored) {
+            (Some(ack), _) => Some((destination, ack.clone())),
+            (None, true) => self.build_ack(id, None),
+            (None, false) => None,
+        };
+        if let Some((flow, bytes)) = ack {
+            super::metrics::Metrics::count(&self.setup.metrics.retransmissions);
+            self.send(flow, bytes);
+        }
+    }
+
+    /// Forgets a live dialog; its record is somebody else's business.
+    pub(super) fn drop_dialog(&mut self, id: &Id) {
+        let Some(live) = self.dialogs.remove(id) else {
+            return;
+        };
+        if let Some(leg) = &live.record.leg {
+            self.legs.remove(leg);
+        }
+    }
+}
+
+/// A stored message with another body: the SDP of a dialog changed.
+pub(super) fn with_body(stored: &[u8], body: &[u8]) -> ByteBuf {
+    let Ok(message) = Message::parse(stored) else {
+        return ByteBuf::from(stored.to_vec());
+    };
+    let mut writer = match message.start {
+        Start::Request { method, uri } => Writer::request(method, uri),
+        Start::Response { status, reason } => Writer::response(status, reason),
+    };
+    for header in &message.headers {
+        if header.name != Name::ContentLength {
+            writer.named(header.text, header.value);
+        }
+    }
+    ByteBuf::from(writer.finish(body))
+}
+
+/// The id of the dialog a request of ours or of a peer creates.
+pub(super) fn created_dialog(essentials: &Essentials<'_>) -> Id {
+    Rc::from(dialog_id(
+        essentials.call_id,
+        essentials.from.tag().unwrap_or_default(),
+    ))
+}

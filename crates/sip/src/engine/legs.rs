@@ -1,0 +1,68 @@
+//! Legs with a name: creating one again attaches to what exists instead of dialling.
+//!
+//! Call control re-executes its ordinary path after a takeover; the `X-Leg` header makes
+//! that harmless.
+use super::sending::Ticket;
+use super::{Core, Id};
+use crate::drachtio::format;
+
+/// Where a leg is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Still an INVITE transaction.
+    Client(Id),
+    /// Answered.
+    Dialog(Id),
+}
+
+impl Core {
+    /// Answers a request for a leg that exists; false when there is none.
+    pub(super) fn attach(&mut self, ticket: &Ticket, leg: &str) -> bool {
+        match self.legs.get(leg).cloned() {
+            None => false,
+            Some(Place::Client(id)) => {
+                self.attach_transaction(ticket, &id);
+                true
+            }
+            Some(Place::Dialog(id)) => {
+                self.attach_dialog(ticket, &id);
+                true
+            }
+        }
+    }
+
+    fn attach_transaction(&mut self, ticket: &Ticket, id: &Id) {
+        let Some(client) = self.clients.get_mut(id) else {
+            self.fail(ticket, "the leg is gone");
+            return;
+        };
+        if client.is_waiting() {
+            self.fail(ticket, "the leg is being created");
+            return;
+        }
+        client.app = Some(ticket.app);
+        let (request, flow) = (client.request.clone(), client.flow);
+        let last = client.last.clone();
+        self.echo_request(ticket, &request, &flow, id);
+        if let Some(last) = last {
+            self.tell_response(id, &last, flow);
+        }
+    }
+
+    fn attach_dialog(&mut self, ticket: &Ticket, id: &Id) {
+        let Some(live) = self.dialogs.get_mut(id) else {
+            self.fail(ticket, "the leg is gone");
+            return;
+        };
+        live.app = Some(ticket.app);
+        let record = &live.record;
+        let (request, response) = (record.request.clone(), record.response.clone());
+        let (flow, transaction) = (record.flow, record.transaction_id.clone());
+        self.echo_request(ticket, &request, &flow, &transaction);
+        let (message_id, wall_us) = (self.ids.uuid(), self.now.wall_us);
+        let ids = (transaction.as_str(), &**id);
+        let frame = format::in_dialog(&message_id, "network", &response, &flow, wall_us, ids);
+        self.tell(ticket.app, frame);
+        self.hold(id);
+    }
+}

@@ -1,0 +1,332 @@
+//! The engine without sockets, clocks or threads: `step(now, input)` gives outputs.
+//!
+//! ```text
+//!  datagrams, streams --Received--> +------+ --Send--> transports
+//!  applications ------AppFrame----> | Core | --App---> applications
+//!  journal -Committed, Changed----> |      | --Commit> journal
+//!  clock ------------Tick---------> +------+ --Event-> host
+//! ```
+//! Owner of every live transaction and dialog while this node leads; followers only keep
+//! the replica. Invariant: what waits for a commit is in `commits` and nowhere else, and
+//! the message that acknowledges it is sent by `committed` only.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod apps;
+mod byes;
+mod calls_in;
+mod cancels;
+mod client;
+mod commits;
+mod dialogs;
+pub mod flow;
+mod held;
+mod ids;
+mod incoming;
+mod legs;
+pub mod metrics;
+mod outgoing;
+mod register;
+mod replies;
+mod responses;
+mod routing;
+mod sending;
+mod server;
+mod takeover;
+mod timers;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::{Listen, RegistrarConfig};
+use crate::digest::Authenticator;
+use crate::durable::Replica;
+use crate::journal::{Credentials, JournalError, JournalOp};
+use crate::view::{EngineEvent, EngineStatus};
+
+use apps::Apps;
+use client::Client;
+use commits::Then;
+use dialogs::LiveDialog;
+use flow::Flow;
+use ids::Ids;
+use metrics::Metrics;
+use register::Speculations;
+use server::Server;
+use timers::Timers;
+
+/// A connection with an application.
+pub type AppId = u64;
+/// A shared identifier.
+type Id = Rc<str>;
+
+/// The two clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Monotonic, for timers.
+    pub mono_ms: u64,
+    /// Since 1970, microseconds.
+    pub wall_us: u64,
+}
+
+impl Now {
+    fn wall_ms(self) -> u64 {
+        self.wall_us / 1_000
+    }
+
+    fn wall_s(self) -> u64 {
+        self.wall_us / 1_000_000
+    }
+}
+
+/// What happens to the engine.
+pub enum Input<'a> {
+    /// A datagram or a framed message.
+    Received {
+        /// From where to where.
+        flow: Flow,
+        /// The message.
+        bytes: &'a [u8],
+    },
+    /// A connection is gone, or could not be made.
+    Disconnected {
+        /// Which.
+        flow: Flow,
+    },
+    /// An application connected.
+    AppConnected {
+        /// Its connection.
+        app: AppId,
+    },
+    /// An application said something.
+    AppFrame {
+        /// Its connection.
+        app: AppId,
+        /// The payload of a frame.
+        payload: &'a str,
+    },
+    /// An application is gone.
+    AppClosed {
+        /// Its connection.
+        app: AppId,
+    },
+    /// The fate of a commit.
+    Committed {
+        /// From `Output::Commit`.
+        token: u64,
+        /// The fate.
+        result: Result<(), JournalError>,
+    },
+    /// The answer to `Output::Resolve`.
+    Resolved {
+        /// From the question.
+        token: u64,
+        /// The first address.
+        address: Option<IpAddr>,
+    },
+    /// What the log applied.
+    Changed(Vec<(String, Option<Vec<u8>>)>),
+    /// Forget the replicated state.
+    Reset,
+    /// This node leads.
+    Lead,
+    /// This node leads no more.
+    Follow,
+    /// Time passed.
+    Tick,
+}
+
+/// What has to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a message to a peer.
+    Send {
+        /// Between which addresses.
+        flow: Flow,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// Send a frame to an application.
+    App {
+        /// To which.
+        app: AppId,
+        /// The whole frame.
+        frame: Vec<u8>,
+    },
+    /// Close the connection with an application, after what was sent to it.
+    CloseApp {
+        /// Which.
+        app: AppId,
+    },
+    /// Commit to the journal and come back with `Input::Committed`.
+    Commit {
+        /// To be given back.
+        token: u64,
+        /// One atomic entry.
+        ops: Vec<JournalOp>,
+    },
+    /// Look up a host name and come back with `Input::Resolved`.
+    Resolve {
+        /// To be given back.
+        token: u64,
+        /// The name.
+        host: String,
+    },
+    /// Tell the host.
+    Event(EngineEvent),
+    /// Close all SIP connections: this node leads no more.
+    Disconnect,
+}
+
+/// Looks up a user's digests.
+pub type Directory = Box<dyn Fn(&str) -> Option<Credentials>>;
+/// The address this host uses toward another one; for listeners on a wildcard address.
+pub type SourceAddress = fn(IpAddr) -> Option<IpAddr>;
+
+/// What the core is built from.
+pub struct Setup {
+    /// Listeners with their real ports.
+    pub listen: Vec<Listen>,
+    /// The secret of applications.
+    pub secret: String,
+    /// The registrar, when there is one.
+    pub registrar: Option<RegistrarConfig>,
+    /// Challenge INVITEs.
+    pub authenticate_calls: bool,
+    /// Derives To tags.
+    pub tag_key: [u8; 32],
+    /// Seed of unique identifiers: random, never used twice.
+    pub seed: [u8; 32],
+    /// Users.
+    pub users: Directory,
+    /// For wildcard listeners.
+    pub source_address: SourceAddress,
+    /// Shared figures.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The engine's state.
+pub struct Core {
+    setup: Setup,
+    authenticator: Option<Authenticator>,
+    now: Now,
+    out: Vec<Output>,
+    ids: Ids,
+    timers: Timers,
+    leading: bool,
+    replica: Replica,
+    servers: HashMap<Id, Server>,
+    server_keys: HashMap<String, Id>,
+    clients: HashMap<Id, Client>,
+    client_keys: HashMap<String, Id>,
+    dialogs: HashMap<Id, LiveDialog>,
+    /// `X-Leg` to the client transaction or dialog that is that leg.
+    legs: HashMap<String, legs::Place>,
+    apps: Apps,
+    commits: HashMap<u64, Then>,
+    lookups: HashMap<u64, routing::Lookup>,
+    tokens: u64,
+    speculations: Speculations,
+}
+
+impl Core {
+    /// A core that follows.
+    pub fn new(setup: Setup) -> Core {
+        let authenticator = setup
+            .registrar
+            .as_ref()
+            .map(|r| Authenticator::new(&r.realm, r.nonce_key));
+        Core {
+            ids: Ids::new(setup.seed),
+            setup,
+            authenticator,
+            now: Now::default(),
+            out: Vec::new(),
+            timers: Timers::default(),
+            leading: false,
+            replica: Replica::default(),
+            servers: HashMap::new(),
+            server_keys: HashMap::new(),
+            clients: HashMap::new(),
+            client_keys: HashMap::new(),
+            dialogs: HashMap::new(),
+            legs: HashMap::new(),
+            apps: Apps::default(),
+            commits: HashMap::new(),
+            lookups: HashMap::new(),
+            tokens: 0,
+            speculations: Speculations::default(),
+        }
+    }
+
+    /// One step; outputs are to be done in order.
+    pub fn step(&mut self, now: Now, input: Input<'_>) -> Vec<Output> {
+        self.now = now;
+        match input {
+            Input::Received { flow, bytes } => self.received(flow, bytes),
+            Input::Disconnected { flow } => self.disconnected(flow),
+            Input::AppConnected { app } => self.app_connected(app),
+            Input::AppFrame { app, payload } => self.app_frame(app, payload),
+            Input::AppClosed { app } => self.app_closed(app),
+            Input::Committed { token, result } => self.committed(token, result),
+            Input::Resolved { token, address } => self.resolved(token, address),
+            Input::Changed(changes) => self.changed(changes),
+            Input::Reset => self.reset(),
+            Input::Lead => self.lead(),
+            Input::Follow => self.follow(),
+            Input::Tick => self.tick(),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When `Input::Tick` is due next, ms of the monotonic clock.
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    /// Brings the gauges up to date.
+    pub fn publish(&self) {
+        let metrics = &self.setup.metrics;
+        Metrics::set(
+            &metrics.transactions,
+            self.servers.len() + self.clients.len(),
+        );
+        Metrics::set(&metrics.dialogs, self.replica.dialog_count());
+        Metrics::set(&metrics.bindings, self.replica.binding_count());
+        Metrics::set(&metrics.applications, self.apps.authenticated_count());
+        Metrics::set(&metrics.leading, usize::from(self.leading));
+    }
+
+    /// The address peers see for a listener, toward one of them.
+    fn shown(&self, flow: &Flow) -> SocketAddr {
+        if !flow.local.ip().is_unspecified() {
+            return flow.local;
+        }
+        let ip = (self.setup.source_address)(flow.remote.ip());
+        SocketAddr::new(ip.unwrap_or(flow.local.ip()), flow.local.port())
+    }
+
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+}
+
+/// The figures a host shows, from the gauges.
+pub fn status_of(metrics: &Metrics) -> EngineStatus {
+    let get = |gauge: &std::sync::atomic::AtomicU64| {
+        usize::try_from(gauge.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(usize::MAX)
+    };
+    EngineStatus {
+        leading: get(&metrics.leading) == 1,
+        transactions: get(&metrics.transactions),
+        dialogs: get(&metrics.dialogs),
+        bindings: get(&metrics.bindings),
+        connections: get(&metrics.connections),
+        applications: get(&metrics.applications),
+    }
+}

@@ -1,0 +1,177 @@
+//! New requests of the application, and the sorting of its SIP messages.
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::flow::Flow;
+use super::legs::Place;
+use super::metrics::Metrics;
+use super::routing::{Lookup, Route};
+use super::sending::Ticket;
+use crate::config::Transport;
+use crate::dialog::without_tag;
+use crate::drachtio::SipCommand;
+use crate::drachtio::headers::{complete, copy_headers, localise, parse};
+use crate::limits::TRANSACTIONS_MAX;
+use crate::message::essentials::cseq;
+use crate::message::{Address, Message, Name, Start, Writer};
+
+/// What one datagram can carry.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
+impl Core {
+    /// A `sip` command.
+    pub(super) fn sip_command(&mut self, ticket: Ticket, sip: &SipCommand<'_>) {
+        let text = complete(sip.message);
+        let message = match parse(&text) {
+            Ok(message) => message,
+            Err(error) => {
+                self.fail(&ticket, &error.to_string());
+                return;
+            }
+        };
+        match message.start {
+            Start::Response { .. } => self.app_response(ticket, sip.transaction_id, &message),
+            Start::Request {
+                method: "CANCEL", ..
+            } => self.app_cancel(ticket, sip.transaction_id),
+            Start::Request { .. } if !sip.dialog_id.is_empty() => {
+                self.app_in_dialog(ticket, sip.dialog_id, &message);
+            }
+            Start::Request { method: "ACK", .. } => self.fail(&ticket, "unable to find dialog"),
+            Start::Request { .. } if !sip.transaction_id.is_empty() => {
+                self.fail(&ticket, "only CANCEL and responses belong to a transaction");
+            }
+            Start::Request { .. } => self.app_request(ticket, sip.route_url, &text, None),
+        }
+    }
+
+    /// A request outside any dialog.
+    pub(super) fn app_request(
+        &mut self,
+        ticket: Ticket,
+        route_url: &str,
+        text: &str,
+        resolved: Option<IpAddr>,
+    ) {
+        let Ok(message) = parse(text) else { return };
+        let Start::Request { method, uri } = message.start else {
+            return;
+        };
+        let leg = message.get(Name::XLeg).filter(|_| method == "INVITE");
+        if leg.is_some_and(|leg| self.attach(&ticket, leg)) {
+            return;
+        }
+        if self.servers.len() + self.clients.len() >= TRANSACTIONS_MAX {
+            Metrics::count(&self.setup.metrics.refused);
+            self.fail(&ticket, "too many transactions");
+            return;
+        }
+        let next = if route_url.is_empty() { uri } else { route_url };
+        let flow = match self.route(next, resolved) {
+            Ok(Route::To(flow)) => flow,
+            Ok(Route::Name(host)) => {
+                let (route_url, message) = (route_url.to_owned(), text.to_owned());
+                self.look_up(
+                    host,
+                    Lookup {
+                        ticket,
+                        route_url,
+                        message,
+                    },
+                );
+                return;
+            }
+            Err(error) => {
+                self.fail(&ticket, &error);
+                return;
+            }
+        };
+        let branch = self.ids.branch();
+        let bytes = match self.build_request(&message, &flow, &branch) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.fail(&ticket, &error);
+                return;
+            }
+        };
+        let id = self.add_client(method, branch, flow, bytes, Some(ticket.app), None);
+        if method != "INVITE" {
+            self.launch_and_echo(&id, &ticket);
+            return;
+        }
+        if let (Some(leg), Some(client)) = (leg, self.clients.get_mut(&id)) {
+            client.leg = Some(leg.to_owned());
+            self.legs.insert(leg.to_owned(), Place::Client(id.clone()));
+        }
+        self.store_invite_of_app(&id, ticket);
+    }
+
+    fn build_request(
+        &mut self,
+        message: &Message<'_>,
+        flow: &Flow,
+        branch: &str,
+    ) -> Result<Bytes, String> {
+        let Start::Request { method, uri } = message.start else {
+            return Err("not a request".to_owned());
+        };
+        let local = self.shown(flow);
+        let mut writer = Writer::request(method, uri);
+        writer.header(Name::Via, &self.via(flow, branch));
+        writer.header(
+            Name::MaxForwards,
+            message.get(Name::MaxForwards).unwrap_or("70"),
+        );
+        writer.header(Name::From, &self.from(message, flow)?);
+        let to = message
+            .get(Name::To)
+            .map(|to| localise(Name::To, to, local).into_owned());
+        writer.header(Name::To, &to.unwrap_or_else(|| format!("<{uri}>")));
+        let call_id = message.get(Name::CallId).map(str::to_owned);
+        writer.header(Name::CallId, &call_id.unwrap_or_else(|| self.ids.uuid()));
+        let number = match message.get(Name::CSeq) {
+            Some(value) => cseq(value).ok_or("malformed CSeq")?.0,
+            None => 1,
+        };
+        writer.header(Name::CSeq, &format!("{number} {method}"));
+        let wants_contact = matches!(
+            method,
+            "INVITE" | "SUBSCRIBE" | "REFER" | "UPDATE" | "NOTIFY" | "OPTIONS"
+        );
+        if wants_contact && message.get(Name::Contact).is_none() {
+            writer.header(Name::Contact, &self.contact(flow, None));
+        }
+        let skip = [
+            Name::From,
+            Name::To,
+            Name::CallId,
+            Name::CSeq,
+            Name::MaxForwards,
+        ];
+        copy_headers(&mut writer, message, &skip, local).map_err(|error| error.to_string())?;
+        let bytes = writer.finish(message.body);
+        if flow.transport == Transport::Udp && bytes.len() > DATAGRAM_BYTES_MAX {
+            return Err("message too large for a datagram".to_owned());
+        }
+        Ok(bytes.into())
+    }
+
+    /// From as the application says, else our Contact; always with a tag.
+    fn from(&mut self, message: &Message<'_>, flow: &Flow) -> Result<String, String> {
+        let given = message
+            .get(Name::From)
+            .or_else(|| message.get(Name::Contact));
+        let value = match given {
+            Some(value) => localise(Name::From, value, self.shown(flow)).into_owned(),
+            None => self.contact(flow, None),
+        };
+        let address = Address::parse(&value).ok_or("malformed From")?;
+        let tag = match (message.get(Name::From), address.tag()) {
+            (Some(_), Some(tag)) => tag.to_owned(),
+            _ => self.ids.tag(),
+        };
+        Ok(format!("{};tag={tag}", without_tag(&value)))
+    }
+}

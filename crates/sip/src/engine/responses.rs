@@ -1,0 +1,478 @@
+//! Responses of the network to our requests.
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+use super::calls_in::delete_transaction;
+use super::client::{Cancel, Purpose};
+use super::commits::Then;
+use super::dialogs::{LiveDialog, created_dialog, with_body};
+use super::flow::Flow;
+use super::legs::Place;
+use super::{Core, Id};
+use crate::dialog::Dialog;
+use crate::drachtio::format;
+use crate::durable::{DialogRecord, dialog_key};
+use crate::journal::JournalOp;
+use crate::message::{Essentials, Message, Name, Start, Writer};
+use crate::transaction::Input;
+use crate::transaction::key::client_key;
+use crate::view::Role;
+
+/// A final response to our INVITE that waits for its commit.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub client: Id,
+    pub status: u16,
+    pub bytes: Bytes,
+    /// The dialog as it is after a 2xx.
+    pub record: Option<Box<DialogRecord>>,
+}
+
+impl Core {
+    pub(super) fn response(
+        &mut self,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+        status: u16,
+    ) {
+        let branch = essentials.via.branch().unwrap_or_default();
+        let key = client_key(branch, essentials.method);
+        let Some(id) = self.client_keys.get(&key).cloned() else {
+            self.stray(essentials, status);
+            return;
+        };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if client.method == "INVITE" {
+            let bytes = response_bytes(message);
+            self.invite_response(&id, flow, message, essentials, (status, bytes));
+            return;
+        }
+        let (purpose, method) = (client.purpose, client.method.clone());
+        let dialog = client.dialog.clone();
+        if !self.step_client(&id, Input::Response(status)) {
+            return;
+        }
+        if purpose == Purpose::App {
+            self.tell_response(&id, &response_bytes(message), flow);
+        }
+        let Some(dialog) = dialog.filter(|_| status >= 200) else {
+            return;
+        };
+        match method.as_str() {
+            "BYE" => self.bye_done(&dialog, status),
+            "UPDATE" if status < 300 => self.update_accepted(&id, &dialog, message),
+            _ => {}
+        }
+    }
+
+    fn update_accepted(&mut self, client: &Id, dialog: &Id, response: &Message<'_>) {
+        let Some(request) = self.clients.get(client).map(|c| c.request.clone()) else {
+            return;
+        };
+        let Some(live) = self.dialogs.get_mut(dialog) else {
+            return;
+        };
+        refresh(&mut live.record, &request, response);
+        if live.confirmed {
+            let op = live.op();
+            self.commit(vec![op], Then::Nothing);
+        }
+    }
+
+    fn invite_response(
+        &mut self,
+        id: &Id,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+        (status, bytes): (u16, Bytes),
+    ) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if status < 200 {
+            if client.machine.is_final() || client.deciding {
+                return;
+            }
+            client.last = Some(bytes.clone());
+            let wanted = client.cancel == Cancel::Wanted;
+            let deliver = self.step_client(id, Input::Response(status));
+            if wanted {
+                self.send_cancel(id);
+            }
+            if deliver {
+                self.early_uac(id, flow, message, essentials);
+                self.tell_response(id, &bytes, flow);
+            }
+        } else if client.deciding {
+            // Its sender repeats it; the first one is being committed.
+        } else if !client.machine.is_final() {
+            if flow.transport == client.flow.transport {
+                client.flow.remote = flow.remote;
+            }
+            self.decide(id, status, bytes);
+        } else if status < 300 {
+            self.repeated_answer(id, flow, message, essentials);
+        } else {
+            self.step_client(id, Input::Response(status));
+        }
+    }
+
+    /// An early dialog lets the application send UPDATE and PRACK before the answer.
+    fn early_uac(
+        &mut self,
+        id: &Id,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        if client.dialog.is_some() || essentials.to.tag().is_none() {
+            return;
+        }
+        let app = client.app;
+        let Some(record) = self.uac_record(id, flow, message, essentials) else {
+            return;
+        };
+        let dialog: Id = Rc::from(record.id.as_str());
+        match self.dialogs.get_mut(&dialog) {
+            Some(live) if !live.confirmed => {
+                live.record.dialog.remote_tag = record.dialog.remote_tag;
+                live.record.dialog.refresh(message);
+            }
+            Some(_) => {}
+            None => {
+                self.dialogs
+                    .insert(dialog, LiveDialog::new(record, app, false));
+            }
+        }
+    }
+
+    fn uac_record(
+        &self,
+        id: &Id,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) -> Option<DialogRecord> {
+        let client = self.clients.get(id)?;
+        let request = Message::parse(&client.request).ok()?;
+        let sent = Essentials::of(&request).ok()?;
+        let mut dialog = Dialog::uac(&request, &sent, message, essentials)?;
+        let dialog_id = created_dialog(&sent);
+        let mut invite_seq = dialog.local_seq;
+        if let Some(early) = self
+            .dialogs
+            .get(&dialog_id)
+            .filter(|early| !early.confirmed)
+        {
+            invite_seq = sent.cseq;
+            dialog.local_seq = early.record.dialog.local_seq.max(dialog.local_seq);
+            dialog.remote_seq = early.record.dialog.remote_seq;
+        }
+        Some(DialogRecord {
+            id: dialog_id.to_string(),
+            role: Role::Uac,
+            dialog,
+            flow: Flow {
+                remote: flow.remote,
+                ..client.flow
+            },
+            leg: client.leg.clone(),
+            transaction_id: id.to_string(),
+            invite_seq,
+            request: ByteBuf::from(client.request.to_vec()),
+            response: ByteBuf::from(response_bytes(message).to_vec()),
+            end: None,
+        })
+    }
+
+    /// Commits the final response to an INVITE before anybody acts on it.
+    pub(super) fn decide(&mut self, id: &Id, status: u16, bytes: Bytes) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if client.method != "INVITE" {
+            self.timed_out_other(id, status, &bytes);
+            return;
+        }
+        client.deciding = true;
+        let flow = client.flow;
+        let of_dialog = client.dialog.clone();
+        let Ok(message) = Message::parse(&bytes) else {
+            return;
+        };
+        let Ok(essentials) = Essentials::of(&message) else {
+            return;
+        };
+        let record = match (status < 300, of_dialog) {
+            (false, _) => None,
+            (true, None) => self.uac_record(id, flow, &message, &essentials),
+            (true, Some(dialog)) => self.dialogs.get(&dialog).and_then(|live| {
+                let client = self.clients.get(id)?;
+                let mut record = live.record.clone();
+                refresh(&mut record, &client.request, &message);
+                record.invite_seq = essentials.cseq;
+                Some(record)
+            }),
+        };
+        let mut ops = vec![delete_transaction(id)];
+        if let Some(record) = &record {
+            let (key, value) = (dialog_key(&record.id), record.encode());
+            ops.push(JournalOp::Set {
+                key,
+                value,
+                expires_at_ms: None,
+            });
+        }
+        let record = record.map(Box::new);
+        self.commit(
+            ops,
+            Then::Decided(Decision {
+                client: id.clone(),
+                status,
+                bytes,
+                record,
+            }),
+        );
+    }
+
+    /// The final response is safe: acknowledge a refusal, tell the application.
+    pub(super) fn decided(&mut self, decision: Decision) {
+        let Decision {
+            client: id,
+            status,
+            bytes,
+            record,
+        } = decision;
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        client.deciding = false;
+        client.stored = false;
+        if let Ok(message) = Message::parse(&bytes) {
+            client.final_to = message.get(Name::To).unwrap_or_default().to_owned();
+        }
+        tracing::info!(transaction = %id, status, "final response");
+        let (flow, app, leg) = (client.flow, client.app, client.leg.clone());
+        let (of_dialog, cancelled) = (client.dialog.clone(), client.cancel != Cancel::No);
+        let over = client.machine.state() == crate::transaction::State::Terminated;
+        self.step_client(&id, Input::Response(status));
+        let dialog = match record {
+            Some(record) => Some(self.confirm_uac(*record, app, cancelled)),
+            None => {
+                self.refused(&id, leg, of_dialog.is_some());
+                None
+            }
+        };
+        self.tell_response(&id, &bytes, flow);
+        let nobody = app.is_none_or(|app| !self.apps.is_connected(app));
+        if let Some(dialog) = dialog.filter(|_| nobody && of_dialog.is_none()) {
+            self.answered_for_nobody(&dialog);
+        }
+        if let Some(live) = of_dialog.and_then(|dialog| self.dialogs.get_mut(&dialog)) {
+            live.client_invite = None;
+        }
+        if over {
+            self.forget_client(&id);
+        }
+    }
+
+    fn confirm_uac(
+        &mut self,
+        record: DialogRecord,
+        app: Option<super::AppId>,
+        cancelled: bool,
+    ) -> Id {
+        let id: Id = Rc::from(record.id.as_str());
+        if let Some(leg) = &record.leg {
+            self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
+        }
+        let live = self.dialogs.entry(id.clone());
+        let live = live.or_insert_with(|| LiveDialog::new(record.clone(), app, true));
+        live.record = record;
+        live.app = app.or(live.app);
+        live.confirmed = true;
+        live.ack = None;
+        live.end_after_ack |= cancelled;
+        self.hold(&id);
+        id
+    }
+
+    fn refused(&mut self, id: &Id, leg: Option<String>, in_dialog: bool) {
+        if let Some(leg) = leg {
+            self.legs.remove(&leg);
+        }
+        let request = self.clients.get(id).map(|client| client.request.clone());
+        let Some(request) = request.filter(|_| !in_dialog) else {
+            return;
+        };
+        let Ok(message) = Message::parse(&request) else {
+            return;
+        };
+        let Ok(essentials) = Essentials::of(&message) else {
+            return;
+        };
+        let early = created_dialog(&essentials);
+        if self.dialogs.get(&early).is_some_and(|live| !live.confirmed) {
+            self.drop_dialog(&early);
+        }
+    }
+
+    /// The application that called is gone: a leg with a name waits for somebody to attach,
+    /// any other is ended.
+    fn answered_for_nobody(&mut self, dialog: &Id) {
+        let Some(live) = self.dialogs.get_mut(dialog) else {
+            return;
+        };
+        live.restored = true;
+        if live.record.leg.is_none() {
+            self.repeat_ack(dialog);
+            self.hang_up(dialog, "application gone");
+        }
+    }
+
+    /// A 2xx after the first: the same again, or of another fork.
+    fn repeated_answer(
+        &mut self,
+        id: &Id,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let dialog = match &client.dialog {
+            Some(dialog) => dialog.clone(),
+            None => created_dialog(essentials),
+        };
+        let known = self
+            .dialogs
+            .get(&dialog)
+            .map(|live| live.record.dialog.remote_tag.as_str());
+        if known.is_none() || known == essentials.to.tag() {
+            self.repeat_ack(&dialog);
+        } else {
+            self.end_fork(id, flow, message, essentials);
+        }
+    }
+
+    /// Acknowledges and ends a second fork: an application has room for one.
+    fn end_fork(
+        &mut self,
+        id: &Id,
+        flow: Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) {
+        let Some(record) = self.uac_record(id, flow, message, essentials) else {
+            return;
+        };
+        let live = LiveDialog::new(record, None, false);
+        let destination = live.destination();
+        let dialog = &live.record.dialog;
+        let (ack, bye) = (self.ids.branch(), self.ids.branch());
+        let via = self.via(&destination, &ack);
+        let ack = dialog
+            .write("ACK", &dialog.target, essentials.cseq, &via)
+            .finish(b"");
+        self.send(destination, ack.into());
+        let via = self.via(&destination, &bye);
+        let request = dialog
+            .write("BYE", &dialog.target, essentials.cseq + 1, &via)
+            .finish(b"");
+        let client = self.add_client("BYE", bye, destination, request.into(), None, None);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.purpose = Purpose::Engine;
+        }
+        self.launch(&client);
+    }
+
+    /// A response without a transaction: a 2xx repeated across a takeover gets its ACK.
+    fn stray(&mut self, essentials: &Essentials<'_>, status: u16) {
+        if essentials.method != "INVITE" || !(200..300).contains(&status) {
+            return;
+        }
+        let id = created_dialog(essentials);
+        let Some(live) = self.dialogs.get(&id) else {
+            return;
+        };
+        let same = live.record.dialog.remote_tag == essentials.to.tag().unwrap_or_default();
+        if same && live.confirmed && live.record.invite_seq == essentials.cseq {
+            self.repeat_ack(&id);
+        }
+    }
+
+    /// Gives a response to the application that sent the request.
+    pub(super) fn tell_response(&mut self, id: &Id, bytes: &Bytes, flow: Flow) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let Some(app) = client.app.filter(|_| client.purpose == Purpose::App) else {
+            return;
+        };
+        let dialog = match &client.dialog {
+            Some(dialog) => dialog.to_string(),
+            None => {
+                let parsed = Message::parse(bytes).ok();
+                let essentials = parsed.as_ref().and_then(|m| Essentials::of(m).ok());
+                essentials.map_or_else(String::new, |e| created_dialog(&e).to_string())
+            }
+        };
+        let (message_id, wall_us) = (self.ids.uuid(), self.now.wall_us);
+        let ids = (&**id, dialog.as_str());
+        let frame = format::in_dialog(&message_id, "network", bytes, &flow, wall_us, ids);
+        self.tell(app, frame);
+    }
+
+    fn timed_out_other(&mut self, id: &Id, status: u16, bytes: &Bytes) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let (flow, method, dialog) = (client.flow, client.method.clone(), client.dialog.clone());
+        self.tell_response(id, bytes, flow);
+        if let Some(dialog) = dialog.filter(|_| method == "BYE") {
+            self.bye_done(&dialog, status);
+        }
+    }
+}
+
+/// The dialog after a 2xx to our re-INVITE or UPDATE: new target and SDP.
+fn refresh(record: &mut DialogRecord, request: &[u8], response: &Message<'_>) {
+    record.dialog.refresh(response);
+    let Ok(request) = Message::parse(request) else {
+        return;
+    };
+    let (ours, theirs) = (request.body, response.body);
+    if ours.is_empty() && theirs.is_empty() {
+        return;
+    }
+    let (first, second) = match record.role {
+        Role::Uas => (theirs, ours),
+        Role::Uac => (ours, theirs),
+    };
+    record.request = with_body(&record.request, first);
+    record.response = with_body(&record.response, second);
+}
+
+/// A response as the application sees it.
+fn response_bytes(message: &Message<'_>) -> Bytes {
+    let Start::Response { status, reason } = message.start else {
+        return Bytes::new();
+    };
+    let mut writer = Writer::response(status, reason);
+    for header in &message.headers {
+        if header.name != Name::ContentLength {
+            writer.named(header.text, header.value);
+        }
+    }
+    writer.finish(message.body).into()
+}

@@ -1,0 +1,242 @@
+//! Live server transactions: requests of the network that an application answers.
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde_bytes::ByteBuf;
+
+use super::commits::Then;
+use super::flow::Flow;
+use super::metrics::Metrics;
+use super::replies::app_view;
+use super::timers::Alarm;
+use super::{AppId, Core, Id};
+use crate::drachtio::format;
+use crate::durable::{Side, TransactionRecord, transaction_key};
+use crate::journal::JournalOp;
+use crate::limits::SILENCE_MS;
+use crate::message::{Essentials, Message};
+use crate::transaction::key::server_key;
+use crate::transaction::{Effect, Input, Kind, Transaction};
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its record is being committed; nobody knows of it yet.
+    Storing,
+    /// The application may answer.
+    Open,
+    /// The final response is being committed.
+    Answering,
+    /// The final response is out.
+    Closed,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub key: String,
+    pub machine: Transaction,
+    pub method: String,
+    pub flow: Flow,
+    /// The request as the application sees it.
+    pub request: Bytes,
+    pub response: Option<Bytes>,
+    pub to_tag: String,
+    pub app: Option<AppId>,
+    /// The dialog it came in, not the one it makes.
+    pub dialog: Option<Id>,
+    pub user: Option<String>,
+    pub stage: Stage,
+    pub cancelled: bool,
+    /// The application has sent some response.
+    pub heard: bool,
+    /// There is a record in the journal.
+    pub stored: bool,
+}
+
+impl Server {
+    pub fn record(&self, id: &Id) -> TransactionRecord {
+        let answered = self.machine.state() == crate::transaction::State::Accepted;
+        let answer = self.response.as_ref().filter(|_| answered);
+        TransactionRecord {
+            id: id.to_string(),
+            side: Side::Server,
+            request: ByteBuf::from(self.request.to_vec()),
+            flow: self.flow,
+            user: self.user.clone(),
+            leg: None,
+            dialog: self.dialog.as_ref().map(|dialog| dialog.to_string()),
+            cancelled: self.cancelled,
+            answer: answer.map(|bytes| ByteBuf::from(bytes.to_vec())),
+        }
+    }
+}
+
+impl Core {
+    /// Starts a transaction for a request.
+    pub(super) fn add_server(
+        &mut self,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+        flow: Flow,
+        user: Option<String>,
+        dialog: Option<Id>,
+    ) -> Id {
+        let method = essentials.method;
+        let kind = if method == "INVITE" {
+            Kind::InviteServer
+        } else {
+            Kind::OtherServer
+        };
+        let (machine, _) = Transaction::start(kind, flow.transport.is_reliable());
+        let key = server_key(message, essentials, method);
+        let id: Id = Rc::from(self.ids.uuid());
+        let server = Server {
+            key: key.clone(),
+            machine,
+            method: method.to_owned(),
+            flow,
+            request: app_view(message, flow.remote, user.as_deref()),
+            response: None,
+            to_tag: self.tag_for(essentials),
+            app: None,
+            dialog,
+            user,
+            stage: if method == "INVITE" {
+                Stage::Storing
+            } else {
+                Stage::Open
+            },
+            cancelled: false,
+            heard: false,
+            stored: false,
+        };
+        self.server_keys.insert(key, id.clone());
+        self.servers.insert(id.clone(), server);
+        id
+    }
+
+    /// Steps the machine and does what it says.
+    pub(super) fn step_server(&mut self, id: &Id, input: Input) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        for effect in server.machine.step(input) {
+            let Some(server) = self.servers.get(id) else {
+                return;
+            };
+            match effect {
+                Effect::Transmit => {
+                    let Some(bytes) = server.response.clone() else {
+                        continue;
+                    };
+                    if !matches!(input, Input::Respond(_)) {
+                        Metrics::count(&self.setup.metrics.retransmissions);
+                    }
+                    let flow = reply_flow(server);
+                    self.send(flow, bytes);
+                }
+                Effect::Arm(timer, after_ms) => {
+                    let alarm = Alarm::Server(id.clone(), timer);
+                    self.timers.arm(self.now.mono_ms + after_ms, alarm);
+                }
+                Effect::Unacknowledged => self.unacknowledged(id),
+                Effect::Finished => self.forget_server(id),
+                Effect::Acknowledge | Effect::Deliver | Effect::TimedOut => {}
+            }
+        }
+    }
+
+    /// Forgets a transaction, and its record when there still is one.
+    pub(super) fn forget_server(&mut self, id: &Id) {
+        self.release_server(id);
+        let Some(server) = self.servers.remove(id) else {
+            return;
+        };
+        self.server_keys.remove(&server.key);
+        if let Some(dialog) = server
+            .dialog
+            .as_ref()
+            .and_then(|id| self.dialogs.get_mut(id))
+        {
+            if dialog.server_invite.as_ref() == Some(id) {
+                dialog.server_invite = None;
+            }
+            dialog.held.retain(|held| held != id);
+        }
+    }
+
+    /// Removes the record: the transaction need not survive this node any more.
+    pub(super) fn release_server(&mut self, id: &Id) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        if std::mem::take(&mut server.stored) && self.leading {
+            let key = transaction_key(id);
+            self.commit(vec![JournalOp::Delete { key }], Then::Nothing);
+        }
+    }
+
+    /// Hands a request to its application; false when nobody takes it.
+    pub(super) fn deliver(&mut self, id: &Id) -> bool {
+        let Some(server) = self.servers.get(id) else {
+            return false;
+        };
+        let dialog = server.dialog.clone();
+        let of_dialog = dialog
+            .as_ref()
+            .and_then(|id| self.dialogs.get(id))
+            .and_then(|d| d.app);
+        let Some(app) = self.apps.owner(server.app.or(of_dialog), &server.method) else {
+            return false;
+        };
+        let wall_us = self.now.wall_us;
+        let message_id = self.ids.uuid();
+        let Some(server) = self.servers.get_mut(id) else {
+            return false;
+        };
+        server.app = Some(app);
+        let (request, flow) = (server.request.clone(), server.flow);
+        let frame = match &dialog {
+            Some(dialog) => {
+                let ids = (&**id, &**dialog);
+                format::in_dialog(&message_id, "network", &request, &flow, wall_us, ids)
+            }
+            None => format::new_request(&message_id, &request, &flow, wall_us, id),
+        };
+        if let Some(dialog) = dialog.and_then(|id| self.dialogs.get_mut(&id)) {
+            dialog.app = Some(app);
+        }
+        self.timers
+            .arm(self.now.mono_ms + SILENCE_MS, Alarm::Silence(id.clone()));
+        self.tell(app, frame);
+        true
+    }
+
+    /// The application never said anything about a request.
+    pub(super) fn silence(&mut self, id: &Id) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        if server.heard || server.stage != Stage::Open {
+            return;
+        }
+        tracing::warn!(transaction = %id, method = %server.method, "the application is silent");
+        if server.method == "INVITE" {
+            self.answer_ourselves(id, 408, &[]);
+        } else {
+            self.forget_server(id);
+        }
+    }
+}
+
+/// Where the responses to a request go.
+pub(super) fn reply_flow(server: &Server) -> Flow {
+    let Ok(message) = Message::parse(&server.request) else {
+        return server.flow;
+    };
+    let via = message
+        .get(crate::message::Name::Via)
+        .and_then(crate::message::Via::parse);
+    via.map_or(server.flow, |via| server.flow.reply(&via))
+}

@@ -1,0 +1,347 @@
+//! Leading, following, and the copy of the state that makes the one follow the other.
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::client::{Cancel, Purpose};
+use super::dialogs::LiveDialog;
+use super::legs::Place;
+use super::replies::begin_response;
+use super::server::{Server, Stage};
+use super::timers::Alarm;
+use super::{AppId, Core, Id, Output};
+use crate::durable::{DialogRecord, End, REGISTRATION, Side, TransactionRecord};
+use crate::limits::{CSEQ_TAKEOVER_JUMP, DIALOG_HOLD_MS, ENDED_DIALOG_MS};
+use crate::message::{Essentials, Message};
+use crate::transaction::key::server_key;
+use crate::transaction::{Input, Kind, Transaction};
+
+/// INVITEs sent again at once after a takeover; the others follow at 2 a millisecond.
+const RESENT_AT_ONCE: u64 = 200;
+
+impl Core {
+    /// The log applied changes.
+    pub(super) fn changed(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
+        for (key, value) in changes {
+            if let Some(user) = key.strip_prefix(REGISTRATION) {
+                self.speculations.applied(user, value.as_deref());
+            }
+            let Some(event) = self.replica.apply(&key, value) else {
+                continue;
+            };
+            if let crate::view::EngineEvent::DialogRemoved { id } = &event {
+                // Call control finished the call: nobody needs the dialog any more.
+                let id: Id = Rc::from(id.as_str());
+                if self.dialogs.get(&id).is_some_and(|live| live.confirmed) {
+                    self.drop_dialog(&id);
+                }
+            }
+            self.out.push(Output::Event(event));
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        let gone = self.replica.reset();
+        self.out.extend(gone.into_iter().map(Output::Event));
+    }
+
+    /// Makes everything of the replica live.
+    pub(super) fn lead(&mut self) {
+        if self.leading {
+            return;
+        }
+        self.leading = true;
+        let dialogs: Vec<DialogRecord> = self.replica.dialogs().collect();
+        let transactions: Vec<TransactionRecord> = self.replica.transactions().collect();
+        tracing::info!(
+            dialogs = dialogs.len(),
+            transactions = transactions.len(),
+            bindings = self.replica.binding_count(),
+            "leading"
+        );
+        for record in dialogs {
+            self.restore_dialog(record);
+        }
+        let mut resent = 0;
+        for record in transactions {
+            match record.side {
+                Side::Server => self.restore_server(record),
+                Side::Client => self.restore_client(record, &mut resent),
+            }
+        }
+        self.redeliver();
+    }
+
+    /// Drops everything live; answers every application that waits.
+    pub(super) fn follow(&mut self) {
+        if !std::mem::take(&mut self.leading) {
+            return;
+        }
+        tracing::info!("following");
+        self.fail_commits();
+        for (_, lookup) in std::mem::take(&mut self.lookups) {
+            self.fail(&lookup.ticket, "this server does not lead");
+        }
+        self.servers.clear();
+        self.server_keys.clear();
+        self.clients.clear();
+        self.client_keys.clear();
+        self.dialogs.clear();
+        self.legs.clear();
+        self.timers.clear();
+        self.speculations.clear();
+        self.out.push(Output::Disconnect);
+    }
+
+    fn restore_dialog(&mut self, mut record: DialogRecord) {
+        record.dialog.local_seq += CSEQ_TAKEOVER_JUMP;
+        let id: Id = Rc::from(record.id.as_str());
+        if let Some(leg) = &record.leg {
+            self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
+        }
+        let end = record.end.clone();
+        let mut live = LiveDialog::new(record, None, true);
+        live.restored = true;
+        self.dialogs.insert(id.clone(), live);
+        match end {
+            Some(End::Remote {
+                bye,
+                flow,
+                transaction_id,
+                ..
+            }) => {
+                self.timers
+                    .arm(self.now.mono_ms + ENDED_DIALOG_MS, Alarm::Ended(id.clone()));
+                let request = Bytes::from(bye.into_vec());
+                self.insert_server(Rc::from(transaction_id), request, flow, Some(id));
+            }
+            Some(End::Local {
+                bye,
+                flow,
+                transaction_id,
+            }) => {
+                let request = Bytes::from(bye.into_vec());
+                let client: Id = Rc::from(transaction_id);
+                self.resend(&client, "BYE", flow, request);
+                if let Some(client) = self.clients.get_mut(&client) {
+                    client.purpose = Purpose::Engine;
+                    client.dialog = Some(id);
+                }
+                self.launch(&client);
+            }
+            None => {}
+        }
+    }
+
+    /// A server transaction as it was after its request was stored.
+    fn insert_server(
+        &mut self,
+        id: Id,
+        request: Bytes,
+        flow: super::flow::Flow,
+        dialog: Option<Id>,
+    ) {
+        let Ok(message) = Message::parse(&request) else {
+            return;
+        };
+        let Ok(essentials) = Essentials::of(&message) else {
+            return;
+        };
+        let method = essentials.method.to_owned();
+        let kind = if method == "INVITE" {
+            Kind::InviteServer
+        } else {
+            Kind::OtherServer
+        };
+        let (machine, _) = Transaction::start(kind, flow.transport.is_reliable());
+        let key = server_key(&message, &essentials, &method);
+        let trying = begin_response(&message, flow.remote, (100, "Trying"), None).finish(b"");
+        let server = Server {
+            key: key.clone(),
+            machine,
+            response: (method == "INVITE").then(|| trying.into()),
+            method,
+            flow,
+            to_tag: self.tag_for(&essentials),
+            request: request.clone(),
+            app: None,
+            dialog,
+            user: None,
+            stage: Stage::Open,
+            cancelled: false,
+            heard: false,
+            stored: false,
+        };
+        self.server_keys.insert(key, id.clone());
+        self.servers.insert(id, server);
+    }
+
+    fn restore_server(&mut self, record: TransactionRecord) {
+        let id: Id = Rc::from(record.id.as_str());
+        let request = Bytes::from(record.request.into_vec());
+        let of_dialog: Option<Id> = record.dialog.as_deref().map(Rc::from);
+        self.insert_server(id.clone(), request.clone(), record.flow, of_dialog.clone());
+        let Some(server) = self.servers.get_mut(&id) else {
+            return;
+        };
+        server.user = record.user;
+        server.stored = true;
+        server.cancelled = record.cancelled;
+        if let Some(answer) = record.answer {
+            self.restore_answer(&id, &request, of_dialog, answer.into_vec().into());
+        } else if of_dialog.is_some() {
+            // The peer may try again; the call stays up.
+            self.answer_ourselves(&id, 500, &[("Retry-After", "1")]);
+        }
+    }
+
+    /// A 2xx that was not acknowledged: repeat it until it is.
+    fn restore_answer(&mut self, id: &Id, request: &[u8], of_dialog: Option<Id>, answer: Bytes) {
+        let Some(server) = self.servers.get_mut(id) else {
+            return;
+        };
+        server.stage = Stage::Closed;
+        server.heard = true;
+        server.response = Some(answer);
+        let dialog = of_dialog.or_else(|| {
+            let message = Message::parse(request).ok()?;
+            let essentials = Essentials::of(&message).ok()?;
+            Some(super::dialogs::created_dialog(&essentials))
+        });
+        if let Some(live) = dialog.and_then(|dialog| self.dialogs.get_mut(&dialog)) {
+            live.answered = Some(id.clone());
+        }
+        self.step_server(id, Input::Respond(200));
+    }
+
+    fn resend(&mut self, id: &Id, method: &str, flow: super::flow::Flow, request: Bytes) {
+        let branch = Message::parse(&request).ok().and_then(|message| {
+            let essentials = Essentials::of(&message).ok()?;
+            essentials.via.branch().map(str::to_owned)
+        });
+        if let Some(branch) = branch {
+            self.insert_client(id.clone(), method, branch, flow, request);
+        }
+    }
+
+    fn restore_client(&mut self, record: TransactionRecord, resent: &mut u64) {
+        let id: Id = Rc::from(record.id.as_str());
+        let request = Bytes::from(record.request.into_vec());
+        self.resend(&id, "INVITE", record.flow, request);
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        client.stored = true;
+        if record.dialog.is_some() {
+            // Its answer, should it come, finds no transaction; the application asks again.
+            self.forget_client(&id);
+            return;
+        }
+        client.leg = record.leg.clone();
+        client.cancel = if record.cancelled {
+            Cancel::Wanted
+        } else {
+            Cancel::No
+        };
+        if let Some(leg) = record.leg {
+            self.legs.insert(leg, Place::Client(id.clone()));
+        }
+        *resent += 1;
+        if *resent <= RESENT_AT_ONCE {
+            self.launch(&id);
+        } else {
+            let after_ms = (*resent - RESENT_AT_ONCE) / 2;
+            self.timers
+                .arm(self.now.mono_ms + after_ms, Alarm::Launch(id));
+        }
+    }
+
+    /// Gives what no application has to one that can take it.
+    pub(super) fn redeliver(&mut self) {
+        if !self.leading {
+            return;
+        }
+        let open = |server: &Server| server.stage == Stage::Open && server.app.is_none();
+        let orphans: Vec<Id> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| open(server))
+            .filter(|(_, server)| {
+                let verb = server.method.to_ascii_lowercase();
+                server.dialog.is_some() || self.apps.has_route(&verb)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in orphans {
+            if !self.deliver(&id) {
+                continue;
+            }
+            if self.servers.get(&id).is_some_and(|server| server.cancelled) {
+                let at_ms = self.now.mono_ms + DIALOG_HOLD_MS;
+                self.timers.arm(at_ms, Alarm::CancelAgain(id));
+            }
+        }
+    }
+
+    /// Tells the application of a CANCEL that an earlier leader accepted.
+    pub(super) fn cancel_again(&mut self, id: &Id) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let Some(cancel) = super::cancels::build_cancel(&server.request) else {
+            return;
+        };
+        let app = server.app;
+        self.end_cancelled(id);
+        if let Some(app) = app {
+            self.tell_cancel(id, app, &cancel);
+        }
+    }
+
+    /// An application is gone: its requests wait for another, its unnamed legs are ended.
+    pub(super) fn abandon(&mut self, app: AppId) {
+        for server in self
+            .servers
+            .values_mut()
+            .filter(|server| server.app == Some(app))
+        {
+            server.app = None;
+            server.heard = false;
+        }
+        for live in self
+            .dialogs
+            .values_mut()
+            .filter(|live| live.app == Some(app))
+        {
+            live.app = None;
+        }
+        let mut orphans = Vec::new();
+        for (id, client) in self.clients.iter_mut().filter(|(_, c)| c.app == Some(app)) {
+            client.app = None;
+            if client.method == "INVITE" && client.leg.is_none() && client.dialog.is_none() {
+                orphans.push(id.clone());
+            }
+        }
+        for id in orphans {
+            self.cancel_orphan(&id);
+        }
+    }
+
+    /// Wakes whoever is due.
+    pub(super) fn tick(&mut self) {
+        while let Some(alarm) = self.timers.due(self.now.mono_ms) {
+            match alarm {
+                Alarm::Server(id, timer) => self.step_server(&id, Input::Fired(timer)),
+                Alarm::Client(id, timer) => {
+                    self.step_client(&id, Input::Fired(timer));
+                }
+                Alarm::Silence(id) => self.silence(&id),
+                Alarm::Hold(id) => self.release_held(&id),
+                Alarm::Ended(id) => self.ended(&id),
+                Alarm::Cancelled(id) => self.cancel_unanswered(&id),
+                Alarm::CancelAgain(id) => self.cancel_again(&id),
+                Alarm::Launch(id) => self.launch(&id),
+            }
+        }
+    }
+}

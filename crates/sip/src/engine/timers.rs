@@ -1,0 +1,57 @@
+//! Deadlines. A timer is never cancelled: whoever it wakes looks whether it still matters.
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::transaction::Timer;
+
+/// Whom a deadline wakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// A server transaction.
+    Server(Rc<str>, Timer),
+    /// A client transaction.
+    Client(Rc<str>, Timer),
+    /// The application left this request without any response.
+    Silence(Rc<str>),
+    /// Requests held back for this dialog may go on.
+    Hold(Rc<str>),
+    /// Nobody finished this remotely ended dialog.
+    Ended(Rc<str>),
+    /// A cancelled INVITE got no final response.
+    Cancelled(Rc<str>),
+    /// The application is to hear of a CANCEL accepted before a takeover.
+    CancelAgain(Rc<str>),
+    /// An INVITE of before a takeover is to be sent again.
+    Launch(Rc<str>),
+}
+
+/// All deadlines in order.
+#[derive(Default)]
+pub struct Timers {
+    alarms: BTreeMap<(u64, u64), Alarm>,
+    count: u64,
+}
+
+impl Timers {
+    /// Wakes `alarm` at `at_ms` of the engine's clock.
+    pub fn arm(&mut self, at_ms: u64, alarm: Alarm) {
+        self.count += 1;
+        self.alarms.insert((at_ms, self.count), alarm);
+    }
+
+    /// The next deadline.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.alarms.first_key_value().map(|((at_ms, _), _)| *at_ms)
+    }
+
+    /// Takes one alarm that is due.
+    pub fn due(&mut self, now_ms: u64) -> Option<Alarm> {
+        let first = self.alarms.first_entry()?;
+        (first.key().0 <= now_ms).then(|| first.remove())
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.alarms.clear();
+    }
+}
