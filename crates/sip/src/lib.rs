@@ -22,6 +22,7 @@ pub mod message;
 pub mod registrar;
 pub mod service;
 pub mod transaction;
+pub mod transport;
 pub mod view;
 
 pub use config::{DrachtioConfig, EngineConfig, Listen, RegistrarConfig, Transport};

@@ -1,17 +1,40 @@
 //! The engine's handle: what the host calls, from any thread.
-use std::sync::Arc;
+//!
+//! Owner of the engine thread and its sockets. Calls return at once; what they mean happens
+//! on the engine thread, in the order of the calls.
+mod applications;
+mod mailbox;
+mod run;
+mod shell;
+mod streams;
 
-use crate::config::{EngineConfig, Listen};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::config::{EngineConfig, Listen, Transport};
+use crate::engine::metrics::Metrics;
+use crate::engine::{Core, Setup, status_of};
 use crate::error::EngineError;
 use crate::journal::{Journal, MemoryJournal};
+use crate::transport::bind;
 use crate::view::{EngineEvent, EngineStatus};
 
-/// Where the engine's events go.
+use mailbox::{Command, Mailbox};
+use run::Sockets;
+use shell::Shell;
+
+/// Where the engine's events go; called on the engine thread.
 pub type EventSink = Box<dyn Fn(Vec<EngineEvent>) + Send>;
 
 /// A running SIP engine on a thread of its own.
 pub struct Engine {
     addresses: Vec<Listen>,
+    applications: SocketAddr,
+    mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -21,12 +44,40 @@ impl Engine {
         journal: Arc<dyn Journal>,
         events: EventSink,
     ) -> Result<Engine, EngineError> {
-        let _ = (journal, events);
         if config.listen.is_empty() {
             return Err(EngineError::NoListener);
         }
+        if config.authenticate_calls && config.registrar.is_none() {
+            return Err(EngineError::NoRegistrar);
+        }
+        let (addresses, sockets) = open(&config)?;
+        let applications = sockets
+            .applications
+            .local_addr()
+            .map_err(EngineError::Thread)?;
+        let seed = random_seed().map_err(EngineError::Thread)?;
+        let metrics = Arc::new(Metrics::default());
+        let mailbox = Arc::new(Mailbox::default());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(EngineError::Thread)?;
+        let (listen, for_thread) = (addresses.clone(), (mailbox.clone(), metrics.clone()));
+        let thread = std::thread::Builder::new()
+            .name("sip-engine".to_owned())
+            .spawn(move || {
+                let (mailbox, metrics) = for_thread;
+                let core = core(config, listen, seed, journal.clone(), metrics.clone());
+                let shell = Shell::new(core, journal, events, mailbox.clone(), metrics);
+                run::run(&runtime, shell, sockets, &mailbox);
+            })
+            .map_err(EngineError::Thread)?;
         Ok(Engine {
-            addresses: config.listen,
+            addresses,
+            applications,
+            mailbox,
+            metrics,
+            thread: Some(thread),
         })
     }
 
@@ -36,42 +87,134 @@ impl Engine {
         journal: Arc<MemoryJournal>,
         events: EventSink,
     ) -> Result<Engine, EngineError> {
-        let engine = Engine::start(config, journal, events)?;
+        let engine = Engine::start(config, journal.clone(), events)?;
+        let mailbox = engine.mailbox.clone();
+        journal.watch(move |changes| mailbox.command(Command::Changed(changes)));
         engine.lead(1);
         Ok(engine)
     }
 
     /// Tells what the log applied to `sip:*` and `registration:*`, in order, own changes too.
     pub fn changed(&self, changes: Vec<(String, Option<Vec<u8>>)>) {
-        let _ = changes;
+        self.mailbox.command(Command::Changed(changes));
     }
 
     /// Forgets the replicated state; everything follows again as [`Engine::changed`].
-    pub fn reset(&self) {}
+    pub fn reset(&self) {
+        self.mailbox.command(Command::Reset);
+    }
 
     /// This node leads: take up every transaction and dialog of the replicated state.
     pub fn lead(&self, term: u64) {
-        let _ = term;
+        tracing::info!(term, "told to lead");
+        self.mailbox.command(Command::Lead);
     }
 
     /// This node leads no more: drop everything live, answer nobody.
-    pub fn follow(&self) {}
+    pub fn follow(&self) {
+        self.mailbox.command(Command::Follow);
+    }
 
     /// The listeners with the ports they really have.
     pub fn addresses(&self) -> Vec<Listen> {
         self.addresses.clone()
     }
 
+    /// Where applications connect.
+    pub fn applications(&self) -> SocketAddr {
+        self.applications
+    }
+
     /// Metrics in Prometheus text format.
     pub fn metrics(&self) -> String {
-        String::new()
+        self.metrics.render()
     }
 
     /// The engine in figures.
     pub fn status(&self) -> EngineStatus {
-        EngineStatus::default()
+        status_of(&self.metrics)
     }
 
     /// Stops the thread and closes all sockets.
-    pub fn shutdown(self) {}
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.mailbox.command(Command::Stop);
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        // The event sink may own the last handle: a thread cannot wait for itself.
+        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+            tracing::error!("the engine thread panicked");
+        }
+    }
+}
+
+fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
+    let (mut addresses, mut udp, mut tcp) = (Vec::new(), Vec::new(), Vec::new());
+    for listen in &config.listen {
+        let failed = |source| EngineError::Bind {
+            listen: *listen,
+            source,
+        };
+        let address = match listen.transport {
+            Transport::Udp => {
+                let socket = bind::udp(listen.address).map_err(failed)?;
+                let address = socket.local_addr().map_err(failed)?;
+                udp.push((address, socket));
+                address
+            }
+            Transport::Tcp => {
+                let listener = bind::tcp(listen.address).map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                tcp.push((address, listener));
+                address
+            }
+        };
+        addresses.push(Listen {
+            transport: listen.transport,
+            address,
+        });
+    }
+    let address = config.drachtio.listen;
+    let applications =
+        bind::tcp(address).map_err(|source| EngineError::BindDrachtio { address, source })?;
+    Ok((
+        addresses,
+        Sockets {
+            udp,
+            tcp,
+            applications,
+        },
+    ))
+}
+
+fn core(
+    config: EngineConfig,
+    listen: Vec<Listen>,
+    seed: [u8; 32],
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+) -> Core {
+    Core::new(Setup {
+        listen,
+        secret: config.drachtio.secret,
+        registrar: config.registrar,
+        authenticate_calls: config.authenticate_calls,
+        tag_key: config.tag_key,
+        seed,
+        users: Box::new(move |user| journal.credentials(user)),
+        source_address: bind::source_address,
+        metrics,
+    })
+}
+
+fn random_seed() -> std::io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
 }

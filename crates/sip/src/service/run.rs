@@ -1,0 +1,123 @@
+//! The engine thread: one runtime, one core, a handful of tasks.
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::mailbox::Mailbox;
+use super::shell::{Shared, Shell, UdpPort};
+use super::{applications, streams};
+use crate::config::Transport;
+use crate::engine::Input;
+use crate::engine::flow::Flow;
+use crate::transport::udp::Receiver;
+
+/// Sockets bound before the thread starts, so that errors reach the caller.
+pub(super) struct Sockets {
+    pub udp: Vec<(SocketAddr, std::net::UdpSocket)>,
+    pub tcp: Vec<(SocketAddr, std::net::TcpListener)>,
+    pub applications: std::net::TcpListener,
+}
+
+/// Runs until the mailbox says stop.
+pub(super) fn run(
+    runtime: &tokio::runtime::Runtime,
+    shell: Shell,
+    sockets: Sockets,
+    mailbox: &Arc<Mailbox>,
+) {
+    mailbox.adopt();
+    let local = LocalSet::new();
+    let served = local.block_on(runtime, serve(shell, sockets, mailbox.clone()));
+    if let Err(error) = served {
+        tracing::error!(%error, "the engine stopped");
+    }
+    mailbox.close();
+}
+
+async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Result<()> {
+    let shared: Shared = Rc::new(RefCell::new(shell));
+    for (address, socket) in sockets.udp {
+        let ours = UdpPort {
+            socket: socket.try_clone()?,
+            waiting: Vec::new(),
+        };
+        shared.borrow_mut().udp.insert(address, ours);
+        spawn_local(receive(shared.clone(), address, AsyncFd::register(socket)?));
+    }
+    for (address, listener) in sockets.tcp {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        spawn_local(streams::accept(shared.clone(), address, listener));
+    }
+    let listener = tokio::net::TcpListener::from_std(sockets.applications)?;
+    spawn_local(applications::accept(shared.clone(), listener));
+    spawn_local(streams::errands(shared.clone()));
+    spawn_local(keep_time(shared.clone()));
+    loop {
+        {
+            let mut shell = shared.borrow_mut();
+            shell.collect();
+            shell.finish();
+            if shell.stopped {
+                return Ok(());
+            }
+        }
+        mailbox.added().await;
+    }
+}
+
+/// Reads one UDP socket in batches.
+async fn receive(shared: Shared, local: SocketAddr, socket: AsyncFd<std::net::UdpSocket>) {
+    let mut receiver = Receiver::default();
+    loop {
+        let Ok(mut ready) = socket.readable().await else {
+            return;
+        };
+        match receiver.receive(socket.get_ref()) {
+            Ok(()) => {
+                let mut shell = shared.borrow_mut();
+                for (remote, bytes) in receiver.datagrams() {
+                    let flow = Flow {
+                        transport: Transport::Udp,
+                        local,
+                        remote,
+                    };
+                    shell.feed(Input::Received { flow, bytes });
+                }
+                // Commits of this very batch may be through already.
+                shell.collect();
+                shell.finish();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) => tracing::debug!(%error, "a datagram could not be received"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Ticks the core when its next timer is due.
+async fn keep_time(shared: Shared) {
+    let clock = shared.borrow().clock.clone();
+    loop {
+        let wait_ms = shared.borrow().until_tick_ms();
+        match wait_ms {
+            Some(0) => {
+                shared.borrow_mut().turn(Input::Tick);
+                tokio::task::yield_now().await;
+            }
+            Some(wait_ms) => {
+                let sleep = tokio::time::sleep(Duration::from_millis(wait_ms));
+                tokio::select! {
+                    () = sleep => shared.borrow_mut().turn(Input::Tick),
+                    () = clock.notified() => {}
+                }
+            }
+            None => clock.notified().await,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The core with its surroundings on the engine thread: does what the core says.
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::EventSink;
+use super::mailbox::{Command, Mailbox};
+use crate::config::Transport;
+use crate::engine::flow::Flow;
+use crate::engine::metrics::Metrics;
+use crate::engine::{AppId, Core, Input, Now, Output};
+use crate::journal::Journal;
+use crate::limits::{APPLICATION_BACKLOG_BYTES_MAX, CONNECTION_BACKLOG_BYTES_MAX};
+use crate::view::EngineEvent;
+
+/// A UDP socket and what is to be sent on it.
+pub(super) struct UdpPort {
+    pub socket: UdpSocket,
+    pub waiting: Vec<(SocketAddr, Bytes)>,
+}
+
+/// The sending end of a connection; dropping it closes the connection when all is sent.
+pub(super) struct Outlet {
+    sender: mpsc::UnboundedSender<Bytes>,
+    backlog: Rc<Cell<usize>>,
+}
+
+/// The receiving end, for the connection's task.
+pub(super) struct Outflow {
+    receiver: mpsc::UnboundedReceiver<Bytes>,
+    backlog: Rc<Cell<usize>>,
+}
+
+/// A pair of ends.
+pub(super) fn outlet() -> (Outlet, Outflow) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let backlog = Rc::new(Cell::new(0));
+    (
+        Outlet {
+            sender,
+            backlog: backlog.clone(),
+        },
+        Outflow { receiver, backlog },
+    )
+}
+
+impl Outlet {
+    /// Queues bytes; false when the peer does not keep up.
+    fn push(&self, bytes: Bytes, limit: usize) -> bool {
+        let waiting = self.backlog.get() + bytes.len();
+        if waiting > limit {
+            return false;
+        }
+        self.backlog.set(waiting);
+        self.sender.send(bytes).is_ok()
+    }
+}
+
+impl Outflow {
+    /// What waits, joined; None when the outlet is gone and all is taken.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        let mut joined = self.receiver.recv().await?.to_vec();
+        while joined.len() < 256 * 1024 {
+            let Ok(more) = self.receiver.try_recv() else {
+                break;
+            };
+            joined.extend_from_slice(&more);
+        }
+        self.backlog
+            .set(self.backlog.get().saturating_sub(joined.len()));
+        Some(joined)
+    }
+}
+
+/// Everything the tasks of the engine thread share.
+pub(super) struct Shell {
+    core: Core,
+    journal: Arc<dyn Journal>,
+    events: EventSink,
+    mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
+    started: Instant,
+    pub udp: HashMap<SocketAddr, UdpPort>,
+    pub streams: HashMap<Flow, Outlet>,
+    pub apps: HashMap<AppId, Outlet>,
+    told: Vec<EngineEvent>,
+    /// The host wants the engine to end.
+    pub stopped: bool,
+    /// TCP flows that need a connection first.
+    pub wanted: Vec<(Flow, Outflow)>,
+    /// Host names to look up.
+    pub lookups: Vec<(u64, String)>,
+    /// Wakes the tasks that make connections, look names up, and keep time.
+    pub errands: Rc<Notify>,
+    pub clock: Rc<Notify>,
+}
+
+/// Shared among the tasks of the engine thread.
+pub(super) type Shared = Rc<RefCell<Shell>>;
+
+impl Shell {
+    pub fn new(
+        core: Core,
+        journal: Arc<dyn Journal>,
+        events: EventSink,
+        mailbox: Arc<Mailbox>,
+        metrics: Arc<Metrics>,
+    ) -> Shell {
+        Shell {
+            core,
+            journal,
+            events,
+            mailbox,
+            metrics,
+            started: Instant::now(),
+            udp: HashMap::new(),
+            streams: HashMap::new(),
+            apps: HashMap::new(),
+            told: Vec::new(),
+            stopped: false,
+            wanted: Vec::new(),
+            lookups: Vec::new(),
+            errands: Rc::new(Notify::new()),
+            clock: Rc::new(Notify::new()),
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall_us: u64::try_from(wall.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Steps the core and queues its outputs; `finish` sends them.
+    pub fn feed(&mut self, input: Input<'_>) {
+        for output in self.core.step(self.now(), input) {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send { flow, bytes } if flow.transport == Transport::Udp => {
+                if let Some(port) = self.udp.get_mut(&flow.local) {
+                    port.waiting.push((flow.remote, bytes));
+                }
+            }
+            Output::Send { flow, bytes } => self.send_stream(flow, bytes),
+            Output::App { app, frame } => {
+                let Some(outlet) = self.apps.get(&app) else {
+                    return;
+                };
+                if !outlet.push(frame.into(), APPLICATION_BACKLOG_BYTES_MAX) {
+                    tracing::error!(app, "an application does not read; closing its connection");
+                    Metrics::count(&self.metrics.refused);
+                    self.apps.remove(&app);
+                }
+            }
+            Output::CloseApp { app } => {
+                self.apps.remove(&app);
+            }
+            Output::Commit { token, ops } => {
+                let mailbox = self.mailbox.clone();
+                let done = move |result| mailbox.complete(token, result);
+                self.journal.commit(ops, Box::new(done));
+            }
+            Output::Resolve { token, host } => {
+                self.lookups.push((token, host));
+                self.errands.notify_one();
+            }
+            Output::Event(event) => self.told.push(event),
+            Output::Disconnect => self.streams.clear(),
+        }
+    }
+
+    fn send_stream(&mut self, flow: Flow, bytes: Bytes) {
+        let outlet = self.streams.entry(flow).or_insert_with(|| {
+            let (outlet, outflow) = outlet();
+            self.wanted.push((flow, outflow));
+            self.errands.notify_one();
+            outlet
+        });
+        if !outlet.push(bytes, CONNECTION_BACKLOG_BYTES_MAX) {
+            Metrics::count(&self.metrics.refused);
+            self.streams.remove(&flow);
+        }
+    }
+
+    /// Takes what the host and the journal left.
+    pub fn collect(&mut self) {
+        while !self.stopped {
+            let (commands, completions) = self.mailbox.take();
+            if commands.is_empty() && completions.is_empty() {
+                return;
+            }
+            for command in commands {
+                match command {
+                    Command::Changed(changes) => self.feed(Input::Changed(changes)),
+                    Command::Reset => self.feed(Input::Reset),
+                    Command::Lead => self.feed(Input::Lead),
+                    Command::Follow => self.feed(Input::Follow),
+                    Command::Stop => self.stopped = true,
+                }
+            }
+            for (token, result) in completions {
+                self.feed(Input::Committed { token, result });
+            }
+        }
+    }
+
+    /// After a batch of inputs: sends datagrams, tells the host, wakes the clock.
+    pub fn finish(&mut self) {
+        for port in self
+            .udp
+            .values_mut()
+            .filter(|port| !port.waiting.is_empty())
+        {
+            let lost = crate::transport::udp::send(&port.socket, &port.waiting);
+            port.waiting.clear();
+            if lost > 0 {
+                tracing::debug!(lost, "datagrams not sent");
+            }
+        }
+        if !self.told.is_empty() {
+            (self.events)(std::mem::take(&mut self.told));
+        }
+        self.metrics
+            .connections
+            .store(self.streams.len() as u64, Relaxed);
+        self.core.publish();
+        self.clock.notify_one();
+    }
+
+    /// One input with everything that follows from it.
+    pub fn turn(&mut self, input: Input<'_>) {
+        self.feed(input);
+        self.finish();
+    }
+
+    /// How long until the next timer, ms.
+    pub fn until_tick_ms(&self) -> Option<u64> {
+        let next_ms = self.core.next_tick_ms()?;
+        Some(next_ms.saturating_sub(self.now().mono_ms))
+    }
+}
