@@ -86,7 +86,7 @@ class CallManager implements CallManagerHandle {
       log,
       onInvite: (req, res) => this.#registry.onInvite(req, res),
       onUp: () => this.#up(),
-      onDown: () => this.#dialogs.disconnected(),
+      onDown: () => this.#down(),
     });
     const { srf } = this.#connection;
     this.#dialogs = new DialogReplica(
@@ -158,10 +158,15 @@ class CallManager implements CallManagerHandle {
     }
   }
 
+  /** The engine delivers open INVITEs again, so calls go on as after a takeover. */
+  #down(): void {
+    this.#dialogs.disconnected();
+    this.#registry.suspend();
+  }
+
   #up(): void {
     this.#log.info({}, 'connected to the SIP engine');
     this.#dialogs.connected();
-    this.#registry.restart();
     this.#lead();
     this.#connected.resolve();
   }

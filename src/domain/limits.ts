@@ -18,6 +18,9 @@ export const limits = {
   dialogsBuiltPerTurn: 50,
   /** After a takeover the ends of calls are looked up before an INVITE starts a new one. */
   redeliveryWindowMs: 64_000,
+  /** After a takeover the engine sends INVITEs again at a pace; a leg waits for its own. */
+  attachAttempts: 40,
+  attachRetryMs: 250,
   /** A CANCEL waits this long for its INVITE to have left before it is given up. */
   cancelWaitMs: 2_000,
   /** A call whose media server died and that could not be moved tries again after this. */

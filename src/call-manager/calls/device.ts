@@ -17,6 +17,8 @@ export interface DeviceCall {
   /** Max-Forwards. */
   hops: number;
   sdp: string;
+  /** After a takeover: the engine may have the INVITE already. */
+  attach: boolean;
 }
 
 export interface DeviceEvents {
@@ -26,12 +28,25 @@ export interface DeviceEvents {
 }
 
 export class DeviceLeg {
+  readonly #srf: SrfInstance;
+  readonly #call: DeviceCall;
+  readonly #events: DeviceEvents;
+  #attempts: number;
   #request: SipRequest | null = null;
   #over = false;
   #cancelled = false;
   #whenSent: (() => void)[] = [];
 
   constructor(srf: SrfInstance, call: DeviceCall, events: DeviceEvents) {
+    this.#srf = srf;
+    this.#call = call;
+    this.#events = events;
+    this.#attempts = call.attach ? limits.attachAttempts : 1;
+    this.#start();
+  }
+
+  #start(): void {
+    const call = this.#call;
     const headers = {
       from: call.from,
       to: call.to,
@@ -39,32 +54,46 @@ export class DeviceLeg {
       'Max-Forwards': String(call.hops),
       Allow: allowedMethods,
     };
-    const finish = (error: CallFailure | null, dialog?: Dialog) => {
-      if (this.#over) {
-        return;
-      }
-      this.#over = true;
-      this.#sent(null);
-      if (error === null && dialog !== undefined) {
-        events.answered(dialog);
-      } else {
-        events.failed(error?.status ?? 500);
-      }
-    };
     const progress = {
       cbRequest: (_error: unknown, request?: SipRequest) => this.#sent(request ?? null),
       cbProvisional: (response: { status: number; body?: string }) => {
         if (!this.#over && response.status > 100) {
-          events.progress(response.status, response.body ? response.body : null);
+          this.#events.progress(response.status, response.body ? response.body : null);
         }
       },
     };
     try {
-      srf.createUAC(call.uri, { headers, localSdp: call.sdp }, progress, finish);
+      this.#srf.createUAC(call.uri, { headers, localSdp: call.sdp }, progress, (error, dialog) =>
+        this.#finish(error, dialog),
+      );
     } catch (error) {
       // Thrown when there is no connection to the engine; told later, as any failure.
-      setImmediate(() => finish({ status: 500, message: String(error) }));
+      setImmediate(() => this.#finish({ message: String(error) }));
     }
+  }
+
+  #finish(error: CallFailure | null, dialog?: Dialog): void {
+    if (this.#over) {
+      return;
+    }
+    this.#attempts -= 1;
+    if (error !== null && error.status === undefined && this.#attempts > 0) {
+      // The engine refused, no phone did: the INVITE it keeps of this leg has not left yet.
+      setTimeout(() => this.#start(), limits.attachRetryMs);
+      return;
+    }
+    this.#over = true;
+    this.#release();
+    if (error === null && dialog !== undefined) {
+      this.#events.answered(dialog);
+    } else {
+      this.#events.failed(error?.status ?? 500);
+    }
+  }
+
+  /** Stops trying to attach: another node leads. */
+  abandon(): void {
+    this.#attempts = 0;
   }
 
   /** Resolves when the engine has taken the CANCEL, or has nothing to cancel any more. */
@@ -95,7 +124,14 @@ export class DeviceLeg {
   }
 
   #sent(request: SipRequest | null): void {
-    this.#request ??= request;
+    if (request !== null) {
+      this.#request = request;
+      this.#release();
+    }
+  }
+
+  /** Lets a CANCEL go that came before its INVITE was sent. */
+  #release(): void {
     const waiting = this.#whenSent;
     this.#whenSent = [];
     for (const send of waiting) {

@@ -87,6 +87,9 @@ export class LiveCall {
   drop(): void {
     this.#dropped = true;
     this.#queue = [];
+    for (const leg of this.#legs.values()) {
+      leg.abandon();
+    }
   }
 
   /** Gives the call the caller's INVITE: the first time, or again after a takeover. */
@@ -312,6 +315,7 @@ export class LiveCall {
       to: `<sip:${to}@${domain}>`,
       hops,
       sdp: media.sdp,
+      attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {
       progress: (status, sdp) =>

@@ -100,13 +100,9 @@ export class CallRegistry implements DialogHandler {
     }
   }
 
-  /** The engine's connection was replaced: what waited for it is rebuilt from the records. */
-  restart(): void {
-    const term = this.#term;
-    if (term !== null) {
-      this.#drop();
-      this.lead(term);
-    }
+  /** The engine's connection is gone, and every answer that was awaited on it. */
+  suspend(): void {
+    this.#drop();
   }
 
   #drop(): void {

@@ -288,6 +288,7 @@ test('a ringing call goes on where it was when another node leads', async () => 
   old.engine.known.clear();
   next.engine.known.set('t1/1', 'stored-1');
   next.engine.known.set('t1/2', 'stored-2');
+  next.engine.busy.add('t1/2');
   store.lead(3);
   next.engine.invite({ id: 't1', user: '1001', to: '1002' });
   const first = await next.engine.next('INVITE', (sent) => sent.transactionId === 'stored-1');
@@ -298,6 +299,23 @@ test('a ringing call goes on where it was when another node leads', async () => 
   expect(cancel.transactionId).toBe(first.transactionId);
   next.engine.inDialog(second.dialogId, 'BYE');
   expect(await untilCdr()).toMatchObject({ result: 'answered', endedBy: 'callee' });
+});
+
+test('a call goes on when the connection to the engine breaks', async () => {
+  const { engine } = await leader();
+  engine.invite({ id: 't1', user: '1001', to: '1002' });
+  const legs = [await engine.next('INVITE'), await engine.next('INVITE')];
+  for (const leg of legs) {
+    engine.known.set(leg.headers.get('x-leg') ?? '', leg.transactionId);
+  }
+  engine.drop();
+  await vi.waitFor(() => expect(engine.connections).toBe(2), { timeout: 5000 });
+  engine.invite({ id: 't1', user: '1001', to: '1002' });
+  const again = await engine.next('INVITE', (sent) => sent.headers.get('x-leg') === 't1/1');
+  engine.respond(again, 200, sdpB);
+  await engine.next('200');
+  engine.inDialog('cid-t1;from-tag=at1', 'BYE');
+  expect(await untilCdr()).toMatchObject({ result: 'answered', endedBy: 'caller' });
 });
 
 test('an established call is hung up by a node that only heard of it through the log', async () => {

@@ -21,8 +21,12 @@ const deadlineMs = 8000;
 
 export class ScriptedEngine {
   readonly sent: Sent[] = [];
+  /** Times the application has connected. */
+  connections = 0;
   /** Keys of legs whose INVITE the engine knows already, after a takeover. */
   readonly known = new Map<string, string>();
+  /** Keys of legs whose next INVITE is refused: the engine has not sent its own yet. */
+  readonly busy = new Set<string>();
   #server: Server | null = null;
   #socket: Socket | null = null;
   #buffer = Buffer.alloc(0);
@@ -45,6 +49,12 @@ export class ScriptedEngine {
   async close(): Promise<void> {
     this.#socket?.destroy();
     await new Promise((resolve) => this.#server?.close(resolve));
+  }
+
+  /** The connection breaks; the application connects again by itself. */
+  drop(): void {
+    this.#buffer = Buffer.alloc(0);
+    this.#socket?.destroy();
   }
 
   /** A call comes in, authenticated unless `user` is null. */
@@ -155,6 +165,7 @@ export class ScriptedEngine {
     const [id, type, ...tokens] = (end < 0 ? frame : frame.slice(0, end)).split('|');
     const reply = (text: string) => this.#write(`r${this.#count()}|response|${id}|${text}`);
     if (type === 'authenticate') {
+      this.connections += 1;
       reply(`OK|udp/${here}:5060|v0.9.10|udp/${here}:5060`);
     } else if (type === 'sip') {
       this.#sip(tokens[0] ?? '', tokens[1] ?? '', frame.slice(end + 2), reply);
@@ -176,6 +187,10 @@ export class ScriptedEngine {
       reply(`OK|${meta}|${txn}|${sent.dialogId}||Msg sent:|${crlf}${wire}`);
     } else {
       const key = sent.headers.get('x-leg');
+      if (key !== undefined && this.busy.delete(key)) {
+        reply('NOK|the leg is being created');
+        return;
+      }
       const again = key === undefined ? undefined : this.known.get(key);
       sent.transactionId = txn || again || `out-${number}`;
       sent.dialogId = dialog || `leg-${sent.transactionId};from-tag=f`;
