@@ -53,7 +53,7 @@ export class MediaServer implements RoleHandle, MediaServerApi {
   }
 
   metrics(): string {
-    const own = mediaMetrics(this.#state, this.#engine.stats(), this.#lease.failures);
+    const own = mediaMetrics(this.#state, this.#lease.failures);
     return `${this.#engine.metrics()}${own}`;
   }
 

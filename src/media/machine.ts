@@ -1,6 +1,6 @@
 /** What a media server says about itself. Pure. */
 import { limits } from '../domain/limits.ts';
-import type { MediaEvent, MediaStats } from '../native/index.ts';
+import type { MediaEvent } from '../native/index.ts';
 
 export interface MediaState {
   /** Sessions given up because nobody sent anything. */
@@ -40,10 +40,8 @@ export function capacityOf(ports: { from: number; to: number }): number {
 }
 
 /** Prometheus text beside the engine's own. */
-export function mediaMetrics(state: MediaState, stats: MediaStats, leaseFailures: number): string {
+export function mediaMetrics(state: MediaState, leaseFailures: number): string {
   return [
-    '# TYPE raftpbx_media_sessions gauge',
-    `raftpbx_media_sessions ${stats.sessions}`,
     '# TYPE raftpbx_media_session_timeouts_total counter',
     `raftpbx_media_session_timeouts_total ${state.timeouts}`,
     '# TYPE raftpbx_media_sources_learned_total counter',
