@@ -48,15 +48,23 @@ export interface NewUser {
   displayName?: string;
 }
 
+/** Which part of a list: at most `limit` rows after the one with the key `after`. */
+export interface Slice {
+  limit?: number;
+  after?: string;
+}
+
 export interface CallManagerApi {
   status(): StatusView;
   servers(): ServerView[];
-  /** At most `limits.listedMax` rows, as all lists. */
-  calls(): CallView[];
-  registrations(): RegistrationView[];
-  users(): UserView[];
-  /** Newest first. */
-  cdrs(options?: { limit?: number; before?: string }): CdrView[];
+  /** In the order of ids. At most `limits.listedMax` rows, as all lists. */
+  calls(slice?: Slice): CallView[];
+  /** In the order of users, who are the keys; the devices of a user are never split. */
+  registrations(slice?: Slice): RegistrationView[];
+  /** In the order of names. */
+  users(slice?: Slice): UserView[];
+  /** Newest first: those that ended before `before`, or at that time with an id after `id`. */
+  cdrs(options?: { limit?: number; before?: string; id?: string }): CdrView[];
   /** All or none: a name that is taken or invalid adds nobody of its batch. */
   addUsers(users: readonly NewUser[]): Promise<Result<{ added: number }>>;
   deleteUser(name: string): Promise<Result<{ deleted: string }>>;

@@ -1,10 +1,15 @@
 /** Answers of the API from this node's own copy of the store, and the writes of the directory. */
 import type { ServerWatch } from '../cluster/index.ts';
-import { parseCallRecord } from '../domain/call.ts';
+import { type CallRecord, parseCallRecord } from '../domain/call.ts';
 import { type CdrRow, type CdrView, viewCdr } from '../domain/cdr.ts';
 import { fail, PbxError, type Result, succeed } from '../domain/errors.ts';
 import { limits } from '../domain/limits.ts';
-import { parseRegistration, reachable, registrationKey } from '../domain/registration.ts';
+import {
+  parseRegistration,
+  type Registration,
+  reachable,
+  registrationKey,
+} from '../domain/registration.ts';
 import { createUser, type User, type UserRow } from '../domain/user.ts';
 import type { Store } from '../native/index.ts';
 import type {
@@ -12,6 +17,7 @@ import type {
   CallView,
   NewUser,
   RegistrationView,
+  Slice,
   StatusView,
   UserView,
 } from './api.ts';
@@ -52,46 +58,43 @@ export class Queries implements CallManagerApi {
     return this.#options.servers.views();
   }
 
-  calls(): CallView[] {
-    return this.#store
-      .scan('call:', null, limits.listedMax)
-      .map(({ value }) => parseCallRecord(value))
-      .filter((record) => record !== null)
-      .map((record) => ({
-        id: record.id,
-        state: record.state,
-        from: record.from,
-        to: record.to,
-        startedAt: iso(record.startedAt),
-        answeredAt: record.answeredAt === null ? null : iso(record.answeredAt),
-        mediaServer: record.media.server,
-      }));
+  calls(slice: Slice = {}): CallView[] {
+    return this.#list('call:', slice, (value) => {
+      const record = parseCallRecord(value);
+      return record === null ? [] : [viewCall(record)];
+    });
   }
 
-  registrations(): RegistrationView[] {
+  registrations(slice: Slice = {}): RegistrationView[] {
     const now = this.#options.now();
-    return this.#store
-      .scan('registration:', null, limits.listedMax)
-      .map(({ value }) => parseRegistration(value))
-      .filter((registration) => registration !== null)
-      .flatMap((registration) =>
-        reachable(registration, now).map((binding) => ({
-          user: registration.user,
-          contact: binding.contact,
-          received: binding.received,
-          userAgent: binding.userAgent,
-          registeredAt: iso(binding.registeredAt),
-          expiresAt: iso(binding.expiresAt),
-        })),
-      )
-      .slice(0, limits.listedMax);
+    return this.#list('registration:', slice, (value) => {
+      const registration = parseRegistration(value);
+      return registration === null ? [] : viewDevices(registration, now);
+    });
   }
 
-  users(): UserView[] {
+  /** Views of the values below a prefix; short of `limit` only when there are no more. */
+  #list<View>(prefix: string, slice: Slice, view: (value: string) => View[]): View[] {
+    const limit = limitOf(slice);
+    const views: View[] = [];
+    let after = slice.after === undefined ? null : `${prefix}${slice.after}`;
+    while (views.length < limit) {
+      const wanted = limit - views.length;
+      const entries = this.#store.scan(prefix, after, wanted);
+      views.push(...entries.flatMap(({ value }) => view(value)));
+      after = entries.at(-1)?.key ?? null;
+      if (entries.length < wanted) {
+        break;
+      }
+    }
+    return views;
+  }
+
+  users(slice: Slice = {}): UserView[] {
     const now = this.#options.now();
     const rows = this.#store.query<UserRow>(
-      'SELECT name, display_name, created_at FROM users ORDER BY name LIMIT ?',
-      [limits.listedMax],
+      'SELECT name, display_name, created_at FROM users WHERE name > ? ORDER BY name LIMIT ?',
+      [slice.after ?? '', limitOf(slice)],
     );
     return rows.map((row) => {
       const value = this.#store.read(['GET', registrationKey(row.name)]);
@@ -105,12 +108,15 @@ export class Queries implements CallManagerApi {
     });
   }
 
-  cdrs(options: { limit?: number; before?: string } = {}): CdrView[] {
-    const limit = Math.max(1, Math.min(options.limit ?? 100, limits.listedMax));
-    const before = options.before === undefined ? Number.NaN : Date.parse(options.before);
+  cdrs(options: { limit?: number; before?: string; id?: string } = {}): CdrView[] {
+    const parsed = options.before === undefined ? Number.NaN : Date.parse(options.before);
+    const before = Number.isNaN(parsed) ? Number.MAX_SAFE_INTEGER : parsed;
+    const place = 'ended_at <= ? AND (ended_at < ? OR id > ?)';
+    // No id: nothing stands behind the last of that millisecond.
+    const id = options.id ?? '\u{10ffff}';
     const rows = this.#store.query<CdrRow>(
-      'SELECT * FROM cdrs WHERE ended_at < ? ORDER BY ended_at DESC, id LIMIT ?',
-      [Number.isNaN(before) ? Number.MAX_SAFE_INTEGER : before, limit],
+      `SELECT * FROM cdrs WHERE ${place} ORDER BY ended_at DESC, id LIMIT ?`,
+      [before, before, id, limitOf({ limit: options.limit ?? 100 })],
     );
     return rows.map(viewCdr);
   }
@@ -200,4 +206,31 @@ const storeDown = 'PBX_STORE_UNAVAILABLE';
 
 function iso(time: number): string {
   return new Date(time).toISOString();
+}
+
+function limitOf({ limit }: Slice): number {
+  return Math.max(1, Math.min(limit ?? limits.listedMax, limits.listedMax));
+}
+
+function viewCall(record: CallRecord): CallView {
+  return {
+    id: record.id,
+    state: record.state,
+    from: record.from,
+    to: record.to,
+    startedAt: iso(record.startedAt),
+    answeredAt: record.answeredAt === null ? null : iso(record.answeredAt),
+    mediaServer: record.media.server,
+  };
+}
+
+function viewDevices(registration: Registration, now: number): RegistrationView[] {
+  return reachable(registration, now).map((binding) => ({
+    user: registration.user,
+    contact: binding.contact,
+    received: binding.received,
+    userAgent: binding.userAgent,
+    registeredAt: iso(binding.registeredAt),
+    expiresAt: iso(binding.expiresAt),
+  }));
 }

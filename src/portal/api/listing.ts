@@ -25,6 +25,16 @@ export function addListing<Entry extends z.ZodType>(
   );
 }
 
+/** A page that its source has cut already: it is the last one when it is short. */
+export function pageUpTo<Entry>(
+  { limit }: { limit: number },
+  items: Entry[],
+  keyOf: (entry: Entry) => string,
+): Page<Entry> {
+  const last = items.at(-1);
+  return { items, next: items.length < limit || last === undefined ? null : keyOf(last) };
+}
+
 /** Cuts a page out of entries; their keys decide the order. */
 export function cutPage<Entry>(
   entries: readonly Entry[],

@@ -1,11 +1,11 @@
 /** Devices that are registered. */
 import type { FastifyInstance } from 'fastify';
 import type { CallManagerApi } from '../../call-manager/api.ts';
-import { addListing, cutPage } from './listing.ts';
+import { addListing, pageUpTo } from './listing.ts';
 import { registrationShape } from './shapes.ts';
 
 export function addRegistrations(api: FastifyInstance, source: CallManagerApi): void {
   addListing(api, 'registrations', registrationShape, (page) =>
-    cutPage(source.registrations(), (one) => `${one.user} ${one.contact}`, page),
+    pageUpTo(page, source.registrations(page), (one) => one.user),
   );
 }

@@ -9,10 +9,13 @@ const time = z.iso.datetime();
 
 export const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(limits.listedMax).default(100),
-  after: z.string().min(1).max(256).optional(),
+  after: z.string().min(1).max(512).optional(),
 });
 /** Which page: at most `limit` entries after the key `after`. */
-export type PageQuery = z.output<typeof pageQuery>;
+export interface PageQuery {
+  limit: number;
+  after?: string;
+}
 
 /** A page of entries; `next` is the `after` of the following page. */
 export function pageOf<Entry extends z.ZodType>(entry: Entry) {

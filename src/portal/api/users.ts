@@ -4,11 +4,13 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { CallManagerApi, NewUser } from '../../call-manager/api.ts';
 import { orThrow } from './errors.ts';
-import { addListing, cutPage } from './listing.ts';
+import { addListing, pageUpTo } from './listing.ts';
 import { errorShape, newUsersShape, userName, userShape } from './shapes.ts';
 
 export function addUsers(api: FastifyInstance, source: CallManagerApi): void {
-  addListing(api, 'users', userShape, (page) => cutPage(source.users(), (one) => one.name, page));
+  addListing(api, 'users', userShape, (page) =>
+    pageUpTo(page, source.users(page), (one) => one.name),
+  );
   const typed = api.withTypeProvider<ZodTypeProvider>();
   typed.post(
     '/api/v1/users',

@@ -81,3 +81,20 @@ test('call records come newest first, by pages', () => {
   const older = queries.cdrs({ before: page[1]?.endedAt ?? '' });
   expect(older.map(({ id }) => id)).toEqual(['c1000']);
 });
+
+test('calls that ended in the same millisecond are each on one page', () => {
+  for (const id of ['a', 'b', 'c']) {
+    memory.query(`INSERT INTO cdrs VALUES ('${id}', 'x', 'y', 0, NULL, 5000, 'busy', 'callee')`);
+  }
+  const [first] = queries.cdrs({ limit: 1 });
+  const rest = queries.cdrs({ before: first?.endedAt ?? '', id: first?.id ?? '' });
+  expect([first?.id, ...rest.map(({ id }) => id)]).toEqual(['a', 'b', 'c']);
+});
+
+test('users come in pages, each once', async () => {
+  await queries.addUsers(['1001', '1002', '1003'].map(user));
+  const names = (after?: string) =>
+    queries.users({ limit: 2, ...(after ? { after } : {}) }).map(({ name }) => name);
+  expect(names()).toEqual(['1001', '1002']);
+  expect(names('1002')).toEqual(['1003']);
+});
