@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::mailbox::Mailbox;
@@ -48,7 +49,11 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
             waiting: Vec::new(),
         };
         shared.borrow_mut().udp.insert(address, ours);
-        spawn_local(receive(shared.clone(), address, AsyncFd::register(socket)?));
+        spawn_local(receive(
+            shared.clone(),
+            address,
+            UdpSocket::from_std(socket)?,
+        ));
     }
     for (address, listener) in sockets.tcp {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -72,13 +77,13 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
 }
 
 /// Reads one UDP socket in batches.
-async fn receive(shared: Shared, local: SocketAddr, socket: AsyncFd<std::net::UdpSocket>) {
+async fn receive(shared: Shared, local: SocketAddr, socket: UdpSocket) {
     let mut receiver = Receiver::default();
     loop {
-        let Ok(mut ready) = socket.readable().await else {
+        if socket.readable().await.is_err() {
             return;
-        };
-        match receiver.receive(socket.get_ref()) {
+        }
+        match socket.try_io(Interest::READABLE, || receiver.receive(&socket)) {
             Ok(()) => {
                 let mut shell = shared.borrow_mut();
                 for (remote, bytes) in receiver.datagrams() {
@@ -93,7 +98,7 @@ async fn receive(shared: Shared, local: SocketAddr, socket: AsyncFd<std::net::Ud
                 shell.collect();
                 shell.finish();
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => tracing::debug!(%error, "a datagram could not be received"),
         }
         tokio::task::yield_now().await;

@@ -34,7 +34,7 @@ impl Default for Receiver {
 
 impl Receiver {
     /// Receives what is there, up to a batch; `WouldBlock` when there is nothing.
-    pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
         self.lengths.clear();
         let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|i| libc::iovec {
             iov_base: self.buffers[i].as_mut_ptr().cast(),
