@@ -28,13 +28,18 @@
 
 mod batch;
 pub mod certificates;
+mod clock;
 pub mod config;
 pub mod error;
 pub mod event;
+mod events;
 mod keyspace;
 pub mod limits;
+mod machine;
 mod origins;
+mod raft;
 pub mod reply;
+mod snapshot;
 mod sql;
 pub mod status;
 pub mod store;

@@ -1,0 +1,202 @@
+//! Events in log order: one thread tells every watcher what the log changed.
+//!
+//! ```text
+//!  applier ----- changes, messages, resets --+
+//!                                            +--> queue --> thread --> watchers, subscribers
+//!  leadership -- leading, following ---------+
+//! ```
+//!
+//! A new watcher is served by the same thread: it reads the state as of entry X and from then on
+//! ignores what the queue still holds up to X. So it sees every change once, and in order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::event::{Change, StoreEvent};
+use crate::keyspace::Message;
+use crate::limits::{CHANGES_AT_ONCE, EVENTS_QUEUE_MAX, WATCHES_MAX};
+use crate::machine::SharedMachine;
+use crate::store::Sink;
+
+/// Where published messages go.
+pub type Publish = Box<dyn Fn(&[Message]) + Send>;
+
+enum Signal {
+    Applied {
+        index: u64,
+        changes: Vec<Change>,
+        messages: Vec<Message>,
+    },
+    Reset,
+    Leadership(StoreEvent),
+    Watch {
+        prefixes: Vec<Bytes>,
+        sink: Sink,
+    },
+}
+
+/// The entrance to the event thread.
+#[derive(Clone)]
+pub struct Events {
+    queue: SyncSender<Signal>,
+    watches: Arc<Mutex<usize>>,
+}
+
+impl Events {
+    /// Starts the thread; it ends when the last [`Events`] is dropped.
+    pub fn start(machine: SharedMachine, publish: Publish) -> std::io::Result<Events> {
+        let (queue, signals) = sync_channel(EVENTS_QUEUE_MAX);
+        std::thread::Builder::new()
+            .name("store-events".into())
+            .spawn(move || {
+                Teller {
+                    machine,
+                    publish,
+                    watchers: Vec::new(),
+                    leadership: None,
+                }
+                .run(&signals);
+            })?;
+        Ok(Events {
+            queue,
+            watches: Arc::default(),
+        })
+    }
+
+    /// What entries up to `index` changed. Waits while the queue is full.
+    pub fn applied(&self, index: u64, changes: Vec<Change>, messages: Vec<Message>) {
+        if !changes.is_empty() || !messages.is_empty() {
+            self.send(Signal::Applied {
+                index,
+                changes,
+                messages,
+            });
+        }
+    }
+
+    /// A snapshot replaced the state.
+    pub fn reset(&self) {
+        self.send(Signal::Reset);
+    }
+
+    /// This node leads or follows.
+    pub fn leadership(&self, event: StoreEvent) {
+        self.send(Signal::Leadership(event));
+    }
+
+    /// Adds a watcher; false when there are too many.
+    pub fn watch(&self, prefixes: Vec<Bytes>, sink: Sink) -> bool {
+        let mut watches = self.watches.lock();
+        if *watches == WATCHES_MAX {
+            return false;
+        }
+        *watches += 1;
+        self.send(Signal::Watch { prefixes, sink });
+        true
+    }
+
+    fn send(&self, signal: Signal) {
+        if self.queue.send(signal).is_err() {
+            tracing::error!("the event thread has ended; watchers hear nothing any more");
+        }
+    }
+}
+
+struct Watcher {
+    prefixes: Vec<Bytes>,
+    sink: Sink,
+    /// Changes of entries up to this index are known to the watcher.
+    told: u64,
+}
+
+struct Teller {
+    machine: SharedMachine,
+    publish: Publish,
+    watchers: Vec<Watcher>,
+    leadership: Option<StoreEvent>,
+}
+
+impl Teller {
+    fn run(mut self, signals: &Receiver<Signal>) {
+        while let Ok(signal) = signals.recv() {
+            match signal {
+                Signal::Applied {
+                    index,
+                    changes,
+                    messages,
+                } => {
+                    for watcher in &mut self.watchers {
+                        watcher.changed(index, &changes);
+                    }
+                    if !messages.is_empty() {
+                        (self.publish)(&messages);
+                    }
+                }
+                Signal::Reset => {
+                    for watcher in &mut self.watchers {
+                        (watcher.sink)(vec![StoreEvent::Reset]);
+                        watcher.tell_everything(&self.machine);
+                    }
+                }
+                Signal::Leadership(event) => {
+                    for watcher in &mut self.watchers {
+                        (watcher.sink)(vec![event.clone()]);
+                    }
+                    self.leadership = Some(event);
+                }
+                Signal::Watch { prefixes, mut sink } => {
+                    let unknown = StoreEvent::Following {
+                        term: 0,
+                        leader: None,
+                    };
+                    sink(vec![self.leadership.clone().unwrap_or(unknown)]);
+                    let mut watcher = Watcher {
+                        prefixes,
+                        sink,
+                        told: 0,
+                    };
+                    watcher.tell_everything(&self.machine);
+                    self.watchers.push(watcher);
+                }
+            }
+        }
+    }
+}
+
+impl Watcher {
+    fn changed(&mut self, index: u64, changes: &[Change]) {
+        if index <= self.told {
+            return;
+        }
+        let wanted = |change: &&Change| {
+            self.prefixes
+                .iter()
+                .any(|prefix| change.key.starts_with(prefix))
+        };
+        let changes: Vec<_> = changes.iter().filter(wanted).cloned().collect();
+        if !changes.is_empty() {
+            (self.sink)(vec![StoreEvent::Changed(changes)]);
+        }
+    }
+
+    fn tell_everything(&mut self, machine: &SharedMachine) {
+        let (frozen, index) = {
+            let state = machine.state.read();
+            (state.space.freeze(), state.applied)
+        };
+        self.told = index;
+        let mut page = Vec::new();
+        for change in frozen.strings(&self.prefixes) {
+            page.push(change);
+            if page.len() == CHANGES_AT_ONCE {
+                (self.sink)(vec![StoreEvent::Changed(std::mem::take(&mut page))]);
+            }
+        }
+        if !page.is_empty() {
+            (self.sink)(vec![StoreEvent::Changed(page)]);
+        }
+    }
+}

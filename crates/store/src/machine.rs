@@ -1,0 +1,247 @@
+//! The state machine: keyspace, SQL and duplicate detection, in log order.
+//!
+//! Owner: the Raft library calls `raft::applier`, which holds the lock and calls
+//! [`State::apply`] for one entry after the other. Readers take the lock shared.
+//!
+//! Invariant: everything in [`State`] follows from the applied entries alone; the SQL file may be
+//! ahead of it (never behind) because it survives a restart that the memory does not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::batch::{Applied, Batch, NO_ORIGIN, Requests};
+use crate::keyspace::{Effects, Keyspace, Kind, find};
+use crate::origins::{Admission, Origins};
+use crate::reply::{Reply, Request};
+use crate::sql::Database;
+
+/// The replicated state.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Keys.
+    pub space: Keyspace,
+    /// Duplicate detection.
+    pub origins: Origins,
+    /// Index of the last applied entry.
+    pub applied: u64,
+}
+
+/// The state and the SQL file beside it.
+pub struct Machine {
+    /// The state; written by the applier only.
+    pub state: RwLock<State>,
+    /// The SQL file.
+    pub database: Database,
+}
+
+/// Shared handle.
+pub type SharedMachine = Arc<Machine>;
+
+impl Machine {
+    /// An empty state with its SQL file.
+    pub fn new(database: Database) -> Machine {
+        Machine {
+            state: RwLock::default(),
+            database,
+        }
+    }
+
+    /// Answers a command from this node's state.
+    pub fn read(&self, command: &[Bytes]) -> Reply {
+        match find(command).map(|spec| spec.kind) {
+            Ok(Kind::Sql(crate::keyspace::Sql::Query)) => self.sql_query(command),
+            _ => self.state.read().space.read(command),
+        }
+    }
+
+    fn sql_query(&self, command: &[Bytes]) -> Reply {
+        let sql = String::from_utf8_lossy(&command[1]);
+        let args = match command.get(2).map(|json| serde_json::from_slice(json)) {
+            None => Vec::new(),
+            Some(Ok(serde_json::Value::Array(args))) => args,
+            Some(_) => return Reply::error("ERR SQL the arguments must be a JSON array"),
+        };
+        match self
+            .database
+            .query(&sql, &args)
+            .map(|rows| serde_json::to_vec(&rows))
+        {
+            Ok(Ok(text)) => Reply::Bulk(Bytes::from(text)),
+            Ok(Err(error)) => Reply::Error(format!("ERR SQL {error}")),
+            Err(error) => Reply::Error(format!("ERR SQL {error}")),
+        }
+    }
+}
+
+impl State {
+    /// Applies one entry. SQL stays in its open transaction until the caller commits it.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        batch: &Batch,
+        database: &Database,
+        effects: &mut Effects,
+    ) -> Applied {
+        self.applied = index;
+        self.space.advance(batch.now_ms, effects);
+        let guarded = batch.origin != NO_ORIGIN;
+        if guarded
+            && !self
+                .origins
+                .begin(batch.origin, batch.first, batch.floor, index)
+        {
+            return Applied {
+                replies: Vec::new(),
+                gap: true,
+            };
+        }
+        let mut requests = Requests::new(&batch.body);
+        let mut entry = Entry {
+            index,
+            position: 0,
+            database,
+        };
+        let mut replies = Vec::with_capacity(batch.count as usize);
+        for sequence in (batch.first..).take(batch.count as usize) {
+            let request = requests.next();
+            if guarded && let Admission::Repeat(reply) = self.origins.admit(batch.origin, sequence)
+            {
+                replies.push(reply);
+                continue;
+            }
+            let reply = match request {
+                Some(request) => self.request(&request, &mut entry, effects),
+                None => Reply::error("ERR malformed log entry"),
+            };
+            if guarded {
+                self.origins.keep(batch.origin, &reply);
+            }
+            replies.push(reply);
+        }
+        Applied {
+            replies,
+            gap: false,
+        }
+    }
+
+    fn request(&mut self, request: &Request, entry: &mut Entry, effects: &mut Effects) -> Reply {
+        if let [command] = request.as_slice() {
+            return self.command(command, entry, effects);
+        }
+        Reply::Array(
+            request
+                .iter()
+                .map(|one| self.command(one, entry, effects))
+                .collect(),
+        )
+    }
+
+    fn command(&mut self, command: &[Bytes], entry: &mut Entry, effects: &mut Effects) -> Reply {
+        match find(command).map(|spec| spec.kind) {
+            Ok(Kind::Sql(kind)) => {
+                entry.position += 1;
+                entry
+                    .database
+                    .run(entry.index, entry.position, kind, command)
+            }
+            _ => self.space.apply(command, effects),
+        }
+    }
+}
+
+/// Where in the log a command stands.
+struct Entry<'a> {
+    index: u64,
+    position: u32,
+    database: &'a Database,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    fn machine() -> (tempfile::TempDir, Machine) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(&directory.path().join("a.db")).expect("opens");
+        (directory, Machine::new(database))
+    }
+
+    fn command(line: &str) -> Vec<Bytes> {
+        line.split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect()
+    }
+
+    fn batch(origin: u64, first: u64, lines: &[&str]) -> Batch {
+        let mut body = BytesMut::new();
+        for line in lines {
+            let request = line.split(';').map(command).collect();
+            body.extend_from_slice(&crate::batch::encode(&request).expect("accepted"));
+        }
+        let count = u32::try_from(lines.len()).expect("few");
+        Batch {
+            now_ms: 1_000,
+            origin,
+            first,
+            floor: first,
+            count,
+            body: body.freeze(),
+        }
+    }
+
+    fn apply(machine: &Machine, index: u64, batch: &Batch) -> Applied {
+        let mut effects = Effects::default();
+        let mut state = machine.state.write();
+        let applied = state.apply(index, batch, &machine.database, &mut effects);
+        machine.database.commit().expect("committed");
+        applied
+    }
+
+    #[test]
+    fn a_batch_that_comes_twice_is_applied_once() {
+        let (_directory, machine) = machine();
+        let batch = batch(7, 1, &["INCR a", "INCR a;GET a"]);
+        let first = apply(&machine, 1, &batch);
+        let both = Reply::Array(vec![Reply::Int(2), Reply::Bulk(Bytes::from_static(b"2"))]);
+        assert_eq!(first.replies, vec![Reply::Int(1), both]);
+        assert_eq!(apply(&machine, 2, &batch), first);
+        assert_eq!(
+            machine.read(&command("GET a")),
+            Reply::Bulk(Bytes::from_static(b"2"))
+        );
+    }
+
+    #[test]
+    fn a_batch_behind_a_gap_is_not_applied() {
+        let (_directory, machine) = machine();
+        assert!(!apply(&machine, 1, &batch(7, 1, &["INCR a"])).gap);
+        let mut late = batch(7, 3, &["INCR a"]);
+        late.floor = 2;
+        assert!(apply(&machine, 2, &late).gap);
+        assert_eq!(
+            machine.read(&command("GET a")),
+            Reply::Bulk(Bytes::from_static(b"1"))
+        );
+    }
+
+    #[test]
+    fn requests_without_an_origin_are_applied_each_time() {
+        let (_directory, machine) = machine();
+        let batch = batch(NO_ORIGIN, 0, &["INCR a"]);
+        apply(&machine, 1, &batch);
+        assert_eq!(apply(&machine, 2, &batch).replies, vec![Reply::Int(2)]);
+    }
+
+    #[test]
+    fn malformed_bodies_answer_errors() {
+        let (_directory, machine) = machine();
+        let mut batch = batch(7, 1, &["INCR a", "INCR a"]);
+        batch.body = batch.body.slice(..batch.body.len() - 1);
+        let applied = apply(&machine, 1, &batch);
+        assert_eq!(applied.replies[0], Reply::Int(1));
+        assert!(applied.replies[1].is_error());
+    }
+}

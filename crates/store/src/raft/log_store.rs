@@ -1,0 +1,312 @@
+//! The Raft library's log on top of the write-ahead log.
+//!
+//! Entries since the last purge are also kept in memory: replication and apply read them from
+//! there. Their number is bounded by the snapshots that `consensus` triggers.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{EntryPayload, OptionalSend, RaftLogReader};
+use parking_lot::Mutex;
+
+use super::types::{Entry, LogId, Types, Vote};
+use crate::limits::APPEND_BYTES_MAX;
+use crate::wal::{Carry, Flushed, Job, Note, Record, Wal, encode};
+
+#[derive(Default)]
+struct Present {
+    /// Index of the first entry in `entries`.
+    first: u64,
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    purged: Option<LogId>,
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+}
+
+/// The log of one node.
+#[derive(Clone)]
+pub struct LogStore {
+    present: Arc<Mutex<Present>>,
+    wal: Arc<Wal>,
+}
+
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(io::Error::other)
+}
+
+fn write<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
+    postcard::to_stdvec(value)
+        .map(Bytes::from)
+        .map_err(io::Error::other)
+}
+
+fn body_bytes(entry: &Entry) -> u64 {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.body.len() as u64 + 64,
+        _ => 64,
+    }
+}
+
+impl LogStore {
+    /// Opens the log and reads what is in it.
+    pub fn open(directory: &Path) -> io::Result<LogStore> {
+        let (wal, recovered) = Wal::open(directory)?;
+        let mut present = Present {
+            vote: recovered.vote.as_deref().map(read).transpose()?,
+            committed: recovered.committed.as_deref().map(read).transpose()?,
+            ..Present::default()
+        };
+        if let Some((_, payload)) = &recovered.purged {
+            present.purged = Some(read(payload)?);
+        }
+        for (_, payload) in &recovered.entries {
+            present.push(read(payload)?);
+        }
+        tracing::info!(
+            entries = present.entries.len(),
+            first = present.first,
+            torn_bytes = recovered.torn_bytes,
+            "the log was read"
+        );
+        Ok(LogStore {
+            present: Arc::new(Mutex::new(present)),
+            wal: Arc::new(wal),
+        })
+    }
+
+    /// Whether this node has ever taken part.
+    pub fn is_used(&self) -> bool {
+        self.present.lock().vote.is_some()
+    }
+
+    /// Bytes of the entries since the last purge.
+    pub fn bytes(&self) -> u64 {
+        self.present.lock().bytes
+    }
+
+    /// The write-ahead log, for its counters and for closing it.
+    pub fn wal(&self) -> &Arc<Wal> {
+        &self.wal
+    }
+
+    /// Queues one record that is repeated in new segments.
+    fn submit_carried(&self, record: &Record, done: Option<Flushed>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        encode(record, &mut bytes)?;
+        let carry = Carry {
+            kind: record.kind(),
+            bytes: bytes.clone(),
+        };
+        let purge_to = match record {
+            Record::Purge { index, .. } => Some(*index),
+            _ => None,
+        };
+        let note = Note {
+            last_index: None,
+            carry: vec![carry],
+            purge_to,
+        };
+        self.wal.submit(Job { bytes, note, done })
+    }
+}
+
+impl Present {
+    fn push(&mut self, entry: Entry) {
+        if self.entries.is_empty() {
+            self.first = entry.index();
+        }
+        self.bytes += body_bytes(&entry);
+        self.entries.push_back(entry);
+    }
+
+    fn truncate_from(&mut self, from: u64) {
+        while self
+            .entries
+            .back()
+            .is_some_and(|entry| entry.index() >= from)
+        {
+            let removed = self.entries.pop_back();
+            self.bytes -= removed.as_ref().map_or(0, body_bytes);
+        }
+    }
+
+    fn purge_to(&mut self, index: u64) {
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.index() <= index)
+        {
+            let removed = self.entries.pop_front();
+            self.bytes -= removed.as_ref().map_or(0, body_bytes);
+        }
+        self.first = index + 1;
+    }
+
+    fn range(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
+        let from = from.max(self.first);
+        let to = to.min(self.first + self.entries.len() as u64);
+        if from >= to {
+            return Vec::new();
+        }
+        let at = |index: u64| usize::try_from(index - self.first).unwrap_or(usize::MAX);
+        let mut found = Vec::with_capacity(at(to) - at(from));
+        let mut bytes = 0;
+        for entry in self.entries.range(at(from)..at(to)) {
+            bytes += usize::try_from(body_bytes(entry)).unwrap_or(usize::MAX);
+            if !found.is_empty() && bytes > bytes_max {
+                break;
+            }
+            found.push(entry.clone());
+        }
+        found
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        Ok(self.present.lock().range(from, to, usize::MAX))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        Ok(self.present.lock().range(start, end, APPEND_BYTES_MAX))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.present.lock().vote)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let present = self.present.lock();
+        let last = present
+            .entries
+            .back()
+            .map(RaftEntry::log_id)
+            .or(present.purged);
+        Ok(LogState {
+            last_purged_log_id: present.purged,
+            last_log_id: last,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (told, flushed) = tokio::sync::oneshot::channel();
+        let done: Flushed = Box::new(move |outcome| {
+            // The receiver is gone only when the node is shutting down.
+            let _ = told.send(outcome);
+        });
+        self.submit_carried(&Record::Vote(write(vote)?), Some(done))?;
+        flushed.await.map_err(io::Error::other)??;
+        self.present.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let Some(committed) = committed else {
+            return Ok(());
+        };
+        self.present.lock().committed = Some(committed);
+        self.submit_carried(&Record::Committed(write(&committed)?), None)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        // A crash can leave a commit record on disk whose entries were not flushed with it.
+        let present = self.present.lock();
+        let last = present
+            .entries
+            .back()
+            .map(RaftEntry::log_id)
+            .or(present.purged);
+        Ok(present.committed.min(last))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut bytes = Vec::new();
+        let mut note = Note::default();
+        let mut new = Vec::new();
+        for entry in entries {
+            let index = entry.index();
+            encode(
+                &Record::Append {
+                    index,
+                    payload: write(&entry)?,
+                },
+                &mut bytes,
+            )?;
+            note.last_index = Some(index);
+            new.push(entry);
+        }
+        {
+            let mut present = self.present.lock();
+            new.into_iter().for_each(|entry| present.push(entry));
+        }
+        let done: Flushed = Box::new(move |outcome| callback.io_completed(outcome));
+        self.wal.submit(Job {
+            bytes,
+            note,
+            done: Some(done),
+        })
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let from = last.map_or(0, |last| last.index + 1);
+        self.present.lock().truncate_from(from);
+        let mut bytes = Vec::new();
+        encode(&Record::Truncate { from }, &mut bytes)?;
+        // Flushed with the entries that replace the truncated ones.
+        self.wal.submit(Job {
+            bytes,
+            note: Note::default(),
+            done: None,
+        })
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        {
+            let mut present = self.present.lock();
+            present.purge_to(log_id.index);
+            present.purged = Some(log_id);
+        }
+        let record = Record::Purge {
+            index: log_id.index,
+            payload: write(&log_id)?,
+        };
+        self.submit_carried(&record, None)
+    }
+}

@@ -1,0 +1,319 @@
+//! Consensus: the only place that knows the Raft library.
+//!
+//! The rest of the crate sees [`Consensus`]: propose a batch, read under the lease, who leads,
+//! hand leadership over. Replacing the library means rewriting this directory.
+//!
+//! - `types`, `log_store`, `applier`, `network`: what the library asks for.
+//! - `transport`, `server`: frames between nodes.
+//! - `leadership`: lease and events.
+//! - `status`: the node's view of itself.
+
+mod applier;
+mod leadership;
+mod log_store;
+mod network;
+mod server;
+mod start;
+mod status;
+mod transport;
+mod types;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use crate::batch::{Applied, Batch, NO_ORIGIN};
+use crate::clock::wall_ms;
+use crate::config::PeerAddress;
+use crate::error::StoreError;
+use crate::limits::FORWARD_TIMEOUT;
+use crate::machine::SharedMachine;
+use crate::reply::{Command, Reply};
+use crate::snapshot::Snapshots;
+
+pub use leadership::Leadership;
+pub use start::Tuning;
+
+use leadership::LeadershipView;
+use log_store::LogStore;
+use network::Links;
+use transport::Lane;
+use transport::frame::{self, Kind};
+use types::{Raft, Types};
+
+/// How long a transfer of leadership waits for the target to have the whole log.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+/// How long a transfer of leadership may take after that.
+const TRANSFER_MAX: Duration = Duration::from_secs(2);
+
+/// What became of a batch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was committed and applied.
+    Applied(Applied),
+    /// It was not accepted, because this node does not lead; nothing was changed.
+    NotLeader(Option<u64>),
+    /// It may or may not be applied later.
+    Unknown,
+}
+
+/// A batch on its way.
+pub enum Proposed {
+    /// Refused at once.
+    Refused(Outcome),
+    /// In the log of this node.
+    Waiting(oneshot::Receiver<ClientWriteResult<Types>>),
+}
+
+impl Proposed {
+    /// Waits for the outcome.
+    pub async fn outcome(self) -> Outcome {
+        match self {
+            Proposed::Refused(outcome) => outcome,
+            Proposed::Waiting(receiver) => match receiver.await {
+                Ok(Ok(response)) => Outcome::Applied(response.data),
+                Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                    Outcome::NotLeader(forward.leader_id)
+                }
+                Ok(Err(_)) | Err(_) => Outcome::Unknown,
+            },
+        }
+    }
+}
+
+/// A counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// The sum.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What consensus counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Batches proposed here.
+    pub proposed: Counter,
+    /// Links refused because there are too many.
+    pub links_refused: Counter,
+}
+
+/// Consensus of one node.
+pub struct Consensus {
+    /// This node.
+    pub id: u64,
+    raft: Raft,
+    machine: SharedMachine,
+    snapshots: Snapshots,
+    applier: applier::Applier,
+    log: LogStore,
+    links: Links,
+    peers: BTreeMap<u64, PeerAddress>,
+    view: Arc<LeadershipView>,
+    leadership: watch::Receiver<Leadership>,
+    /// Proposals are refused while leadership is being handed over.
+    holding: AtomicBool,
+    /// Before this moment this node does not vote.
+    votes_from: Instant,
+    address: SocketAddr,
+    /// What is counted.
+    pub counters: Counters,
+    stop: watch::Sender<bool>,
+}
+
+impl Consensus {
+    /// Who leads; changes are seen after the events of watchers were queued.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// End of this node's lease, `CLOCK_BOOTTIME` ns, 0 = none.
+    pub fn lease(&self) -> Arc<AtomicU64> {
+        self.view.lease.clone()
+    }
+
+    /// Whether this node leads and has applied an entry of its own term.
+    pub fn is_leading(&self) -> bool {
+        self.view.leading.load(Ordering::Acquire)
+    }
+
+    /// The real address of the Raft listener.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stamps and proposes a batch. Batches of one task keep their order.
+    pub async fn propose(&self, mut batch: Batch) -> Proposed {
+        if !self.is_leading() || self.holding.load(Ordering::Acquire) {
+            return Proposed::Refused(Outcome::NotLeader(self.other_leader()));
+        }
+        batch.now_ms = wall_ms();
+        let (responder, receiver) = ProgressResponder::complete_only();
+        self.counters.proposed.add(1);
+        match self.raft.client_write_ff(batch, Some(responder)).await {
+            Ok(()) => Proposed::Waiting(receiver),
+            Err(_) => Proposed::Refused(Outcome::NotLeader(None)),
+        }
+    }
+
+    fn other_leader(&self) -> Option<u64> {
+        self.leadership
+            .borrow()
+            .leader
+            .filter(|leader| *leader != self.id)
+    }
+
+    /// Sends a batch to the leader. Batches of one task keep their order.
+    pub fn forward(
+        &self,
+        leader: u64,
+        batch: &Batch,
+    ) -> impl Future<Output = Outcome> + Send + 'static + use<> {
+        let link = self.links.get(&(leader, Lane::Client));
+        let call = link.map(|link| frame::encode(batch).map(|body| link.call(Kind::Forward, body)));
+        async move {
+            let Some(Ok(call)) = call else {
+                return Outcome::NotLeader(None);
+            };
+            let Ok(Ok(Ok(body))) = tokio::time::timeout(FORWARD_TIMEOUT, call).await else {
+                return Outcome::Unknown;
+            };
+            match frame::decode::<Result<Outcome, String>>(&body) {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => Outcome::Unknown,
+            }
+        }
+    }
+
+    /// Reads this node's state if it leads with a valid lease; `None` otherwise.
+    pub fn read_as_leader(&self, command: &Command) -> Option<Reply> {
+        let reply = self.machine.read(command);
+        self.view.holds_lease().then_some(reply)
+    }
+
+    /// Asks the leader to read; `None` when it could not.
+    pub async fn read_remote(&self, leader: u64, command: &Command) -> Option<Reply> {
+        let link = self.links.get(&(leader, Lane::Client))?;
+        let body = frame::encode(command).ok()?;
+        let answer = link.request(Kind::Read, body, FORWARD_TIMEOUT).await.ok()?;
+        frame::decode::<Result<Option<Reply>, String>>(&answer)
+            .ok()?
+            .ok()?
+    }
+
+    /// Proposes an empty entry, so that the logical clock moves.
+    pub async fn tick(&self) {
+        let batch = Batch {
+            origin: NO_ORIGIN,
+            body: Bytes::new(),
+            ..Batch::default()
+        };
+        self.propose(batch).await.outcome().await;
+    }
+
+    /// Hands leadership to `to`, or to the voter with the longest log.
+    pub async fn transfer(&self, to: Option<u64>) -> Result<(), StoreError> {
+        if !self.is_leading() {
+            return Err(StoreError::NotLeader {
+                leader: self.other_leader(),
+            });
+        }
+        let target = match to {
+            Some(to) if to == self.id => return Ok(()),
+            Some(to) if self.peers.contains_key(&to) => to,
+            Some(to) => return Err(StoreError::Refused(format!("node {to} is not a voter"))),
+            None => self
+                .most_up_to_date()
+                .ok_or(StoreError::Unavailable { held_ms: 0 })?,
+        };
+        self.holding.store(true, Ordering::Release);
+        let outcome = self.transfer_to(target).await;
+        self.holding.store(false, Ordering::Release);
+        outcome
+    }
+
+    async fn transfer_to(&self, target: u64) -> Result<(), StoreError> {
+        let unavailable = |limit: Duration| StoreError::Unavailable {
+            held_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut metrics = self.raft.metrics();
+        let caught_up = async {
+            loop {
+                let done = {
+                    let metrics = metrics.borrow_watched();
+                    let matched = metrics
+                        .replication
+                        .as_ref()
+                        .and_then(|peers| peers.get(&target));
+                    let matched = matched.copied().flatten().map(|log_id| log_id.index);
+                    matched.is_some() && matched == metrics.last_log_index
+                };
+                if done || metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let caught_up = tokio::time::timeout(CATCH_UP_MAX, caught_up).await;
+        caught_up.map_err(|_| unavailable(CATCH_UP_MAX))?;
+        let term = self.leadership.borrow().term;
+        // The lease ends, and everyone in this process knows it, before another node may lead.
+        self.view.renounce(term);
+        let mut leadership = self.leadership.clone();
+        let stepped_down = leadership.wait_for(|now| !now.leading);
+        let _ = tokio::time::timeout(CATCH_UP_MAX, stepped_down).await;
+        let trigger = self.raft.trigger().transfer_leader(target).await;
+        trigger.map_err(|error| StoreError::Storage(error.to_string()))?;
+        let taken = leadership.wait_for(|now| now.term > term && now.leader.is_some());
+        let taken = tokio::time::timeout(TRANSFER_MAX, taken).await;
+        taken
+            .map_err(|_| unavailable(TRANSFER_MAX))?
+            .map_err(|_| StoreError::Closed)?;
+        Ok(())
+    }
+
+    fn most_up_to_date(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let peers = metrics.replication.as_ref()?;
+        let others = peers.iter().filter(|(id, _)| **id != self.id);
+        others
+            .max_by_key(|(_, matched)| **matched)
+            .map(|(id, _)| *id)
+    }
+
+    /// Takes a snapshot now; the log behind it is purged.
+    pub async fn snapshot(&self) -> Result<(), StoreError> {
+        let triggered = self.raft.trigger().snapshot().await;
+        triggered.map_err(|error| StoreError::Storage(error.to_string()))
+    }
+
+    /// Stops everything and flushes the log.
+    pub async fn shutdown(&self) {
+        self.view.lease.store(0, Ordering::Release);
+        self.stop.send_replace(true);
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(?error, "the Raft library did not end well");
+        }
+        let wal = self.log.wal().clone();
+        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+    }
+}

@@ -1,0 +1,348 @@
+//! The Raft library's network on top of [`super::transport`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{BasicNode, OptionalSend, RaftNetworkFactory};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::oneshot;
+
+use super::transport::Lane;
+use super::transport::frame::{self, Kind};
+use super::transport::link::Link;
+use super::types::{LogId, Snapshot, Types, Vote};
+use crate::limits::{
+    APPENDS_IN_FLIGHT_MAX, RECONNECT_PAUSE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_TIMEOUT,
+};
+use crate::snapshot::SnapshotFile;
+
+/// Time for one append request under load; the link notices dead peers earlier.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time for one piece of a snapshot, and for its installation after the last one.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One piece of a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Piece {
+    /// The sender's vote.
+    pub vote: Vote,
+    /// What the Raft library says about the snapshot, postcard.
+    pub meta: Vec<u8>,
+    /// Where the bytes belong; 0 begins a new transfer.
+    pub offset: u64,
+    /// Size of the whole file.
+    pub total: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The answer to a piece: `None` means "go on", the response comes with the last one.
+pub type PieceAnswer = Result<Option<SnapshotResponse<Types>>, String>;
+
+/// All links of this node: one a peer and lane.
+pub type Links = Arc<BTreeMap<(u64, Lane), Link>>;
+
+/// Gives the Raft library its connections.
+pub struct Network {
+    links: Links,
+}
+
+impl Network {
+    /// A network over these links.
+    pub fn new(links: Links) -> Self {
+        Self { links }
+    }
+
+    fn peer(&self, id: u64, lane: Lane) -> Peer {
+        let link = |lane| self.links.get(&(id, lane)).cloned();
+        Peer {
+            log: link(lane),
+            control: link(Lane::Control),
+            snapshot: link(Lane::Snapshot),
+        }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _: &BasicNode) -> Peer {
+        self.peer(target, Lane::Log)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, _: &BasicNode) -> Peer {
+        self.peer(target, Lane::Control)
+    }
+}
+
+/// The links to one node; `None` when the configuration does not know it.
+pub struct Peer {
+    log: Option<Link>,
+    control: Option<Link>,
+    snapshot: Option<Link>,
+}
+
+type RpcResult<T> = Result<T, RPCError<Types>>;
+
+fn unreachable(error: impl std::fmt::Display) -> RPCError<Types> {
+    RPCError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
+}
+
+fn streaming(error: impl std::fmt::Display) -> StreamingError<Types> {
+    StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
+}
+
+fn unwrap_answer<T: DeserializeOwned>(body: &[u8]) -> RpcResult<T> {
+    let answer: Result<T, String> = frame::decode(body).map_err(unreachable)?;
+    answer.map_err(unreachable)
+}
+
+async fn ask<A: Serialize, B: DeserializeOwned>(
+    link: Option<&Link>,
+    kind: Kind,
+    request: &A,
+    timeout: Duration,
+) -> RpcResult<B> {
+    let link = link.ok_or_else(|| unreachable("this peer is not configured"))?;
+    let body = frame::encode(request).map_err(unreachable)?;
+    let answer = link
+        .request(kind, body, timeout)
+        .await
+        .map_err(unreachable)?;
+    unwrap_answer(&answer)
+}
+
+struct Sent {
+    previous: Option<LogId>,
+    last: Option<LogId>,
+    answer: oneshot::Receiver<io::Result<Bytes>>,
+}
+
+/// A pipelined stream of append requests over one link.
+struct Appends<S> {
+    input: S,
+    link: Link,
+    sent: VecDeque<Sent>,
+    input_ended: bool,
+    failed: bool,
+}
+
+enum Step {
+    Request(Option<AppendEntriesRequest<Types>>),
+    Answered(io::Result<Bytes>),
+}
+
+impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Appends<S> {
+    /// The next result, in the order of the requests.
+    async fn next(&mut self) -> Option<RpcResult<StreamAppendResult<Types>>> {
+        while !self.failed {
+            let may_send = !self.input_ended && self.sent.len() < APPENDS_IN_FLIGHT_MAX;
+            let step = match self.sent.front_mut() {
+                None if self.input_ended => return None,
+                None => Step::Request(self.input.next().await),
+                Some(first) => {
+                    let answer = tokio::time::timeout(APPEND_TIMEOUT, &mut first.answer);
+                    tokio::select! {
+                        biased;
+                        answer = answer => Step::Answered(match answer {
+                            Ok(Ok(answer)) => answer,
+                            Ok(Err(_)) => Err(io::Error::other("the link went down")),
+                            Err(_) => Err(io::Error::other("no answer in time")),
+                        }),
+                        request = self.input.next(), if may_send => Step::Request(request),
+                    }
+                }
+            };
+            match step {
+                Step::Request(None) => self.input_ended = true,
+                Step::Request(Some(request)) => {
+                    if let Err(error) = self.send(&request) {
+                        self.failed = true;
+                        return Some(Err(unreachable(error)));
+                    }
+                }
+                Step::Answered(answer) => return Some(self.answered(answer)),
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, request: &AppendEntriesRequest<Types>) -> io::Result<()> {
+        let last = request
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(request.prev_log_id);
+        let answer = self.link.call(Kind::Append, frame::encode(request)?);
+        self.sent.push_back(Sent {
+            previous: request.prev_log_id,
+            last,
+            answer,
+        });
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: io::Result<Bytes>) -> RpcResult<StreamAppendResult<Types>> {
+        let sent = self.sent.pop_front();
+        let (previous, last) = sent.map_or((None, None), |sent| (sent.previous, sent.last));
+        let response = answer
+            .map_err(unreachable)
+            .and_then(|body| unwrap_answer::<AppendEntriesResponse<Types>>(&body));
+        let result = response.map(|response| response.into_stream_result(previous, last));
+        self.failed = !matches!(result, Ok(Ok(_)));
+        result
+    }
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<AppendEntriesResponse<Types>> {
+        ask(self.log.as_ref(), Kind::Append, &request, option.hard_ttl()).await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, RpcResult<BoxStream<'s, RpcResult<StreamAppendResult<Types>>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let link = self.log.clone();
+        Box::pin(async move {
+            let link = link.ok_or_else(|| unreachable("this peer is not configured"))?;
+            let appends = Appends {
+                input,
+                link,
+                sent: VecDeque::new(),
+                input_ended: false,
+                failed: false,
+            };
+            let results = stream::unfold(appends, |mut appends| async move {
+                appends.next().await.map(|result| (result, appends))
+            });
+            Ok(results.boxed())
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<Types>> {
+        ask(
+            self.control.as_ref(),
+            Kind::Vote,
+            &request,
+            option.hard_ttl(),
+        )
+        .await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<Types>> {
+        ask(
+            self.control.as_ref(),
+            Kind::PreVote,
+            &request,
+            option.hard_ttl(),
+        )
+        .await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let link = self
+            .snapshot
+            .clone()
+            .ok_or_else(|| streaming("this peer is not configured"))?;
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = tokio::time::timeout(SNAPSHOT_TIMEOUT, send_snapshot(link, vote, snapshot)) => {
+                sent.unwrap_or_else(|_| Err(streaming("the snapshot took too long")))
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<TransferLeaderResponse<Types>> {
+        ask(
+            self.control.as_ref(),
+            Kind::Transfer,
+            &request,
+            option.hard_ttl(),
+        )
+        .await
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RECONNECT_PAUSE)))
+    }
+}
+
+async fn send_snapshot(
+    link: Link,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+    let meta = postcard::to_stdvec(&snapshot.meta).map_err(streaming)?;
+    let total = snapshot.snapshot.bytes;
+    let mut offset = 0;
+    while offset < total {
+        let size = usize::try_from(total - offset)
+            .unwrap_or(usize::MAX)
+            .min(SNAPSHOT_PIECE_BYTES);
+        let file = snapshot.snapshot.file.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; size];
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        });
+        let bytes = read.await.map_err(streaming)?.map_err(streaming)?;
+        let piece = Piece {
+            vote,
+            meta: meta.clone(),
+            offset,
+            total,
+            bytes: bytes.into(),
+        };
+        let body = frame::encode(&piece).map_err(streaming)?;
+        let answer = link.request(Kind::SnapshotPiece, body, PIECE_TIMEOUT).await;
+        let answer: PieceAnswer = frame::decode(&answer.map_err(streaming)?).map_err(streaming)?;
+        if let Some(response) = answer.map_err(streaming)? {
+            return Ok(response);
+        }
+        offset += size as u64;
+    }
+    Err(streaming("the receiver did not answer the last piece"))
+}

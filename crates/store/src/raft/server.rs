@@ -1,0 +1,358 @@
+//! The called side of the links: serves the requests of other nodes.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
+use tokio::io::{AsyncWriteExt, BufReader, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::Consensus;
+use super::network::{Piece, PieceAnswer};
+use super::transport::frame::{self, Frame, Greeting, Kind};
+use super::transport::tls::{Security, Wire};
+use super::types::{Snapshot, SnapshotMeta};
+use crate::limits::{
+    APPENDS_IN_FLIGHT_MAX, CONNECT_TIMEOUT, FORWARDS_PER_LINK_MAX, LINK_QUEUE_MAX,
+    LINKS_ACCEPTED_MAX,
+};
+use crate::snapshot::{SnapshotFile, verify};
+
+/// Bytes gathered for one write.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Accepts links until `stop` changes.
+pub async fn serve(
+    listener: TcpListener,
+    security: Security,
+    consensus: Arc<Consensus>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(LINKS_ACCEPTED_MAX));
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.changed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, address)) = accepted else {
+            // Out of file descriptors or the like: do not spin.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            consensus.counters.links_refused.add(1);
+            continue;
+        };
+        let (security, consensus) = (security.clone(), consensus.clone());
+        let mut stop = stop.clone();
+        tokio::spawn(async move {
+            let served = tokio::select! {
+                _ = stop.changed() => Ok(()),
+                served = serve_link(stream, security, consensus) => served,
+            };
+            if let Err(error) = served {
+                tracing::debug!(%address, %error, "a link from another node ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve_link(
+    stream: TcpStream,
+    security: Security,
+    consensus: Arc<Consensus>,
+) -> io::Result<()> {
+    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "no greeting in time");
+    let opening = async {
+        let stream = security.accept(stream).await?;
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut reader = BufReader::with_capacity(WRITE_BYTES, reader);
+        let first = frame::read(&mut reader)
+            .await?
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let greeting: Greeting = frame::decode(&first.body)?;
+        let refusal = greeting.refusal(consensus.id);
+        let answer: Result<(), String> = refusal.clone().map_or(Ok(()), Err);
+        let mut out = BytesMut::new();
+        frame::put(&mut out, Kind::Answer, first.id, &frame::encode(&answer)?);
+        writer.write_all(&out).await?;
+        writer.flush().await?;
+        match refusal {
+            Some(refusal) => Err(io::Error::other(refusal)),
+            None => Ok((reader, writer)),
+        }
+    };
+    let (mut reader, writer) = tokio::time::timeout(CONNECT_TIMEOUT, opening)
+        .await
+        .map_err(timed_out)??;
+    let (answers, queue) = mpsc::channel(LINK_QUEUE_MAX);
+    let writing = tokio::spawn(write_answers(writer, queue));
+    let (appends, append_queue) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
+    let appending = tokio::spawn(answer_appends(append_queue, answers.clone()));
+    let mut served = Served {
+        consensus,
+        answers,
+        appends,
+        places: Arc::new(Semaphore::new(FORWARDS_PER_LINK_MAX)),
+        incoming: None,
+    };
+    let mut outcome = Ok(());
+    loop {
+        match frame::read(&mut reader).await {
+            Ok(Some(frame)) => {
+                if let Err(error) = served.handle(frame).await {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    drop(served);
+    appending.abort();
+    writing.abort();
+    outcome
+}
+
+type Answer = (u64, Bytes);
+
+async fn write_answers(
+    mut writer: WriteHalf<Box<dyn Wire>>,
+    mut queue: mpsc::Receiver<Answer>,
+) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    while let Some(first) = queue.recv().await {
+        let mut answer = Some(first);
+        while let Some((id, body)) = answer {
+            frame::put(&mut out, Kind::Answer, id, &body);
+            answer = if out.len() < WRITE_BYTES {
+                queue.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        writer.write_all(&out).await?;
+        writer.flush().await?;
+        out.clear();
+    }
+    Ok(())
+}
+
+/// Answers appends in their order; the log works on many of them at once.
+async fn answer_appends(
+    mut queue: mpsc::Receiver<BoxFuture<'static, Answer>>,
+    answers: mpsc::Sender<Answer>,
+) {
+    let mut working = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(answer) = working.next(), if !working.is_empty() => {
+                if answers.send(answer).await.is_err() {
+                    return;
+                }
+            }
+            next = queue.recv(), if working.len() < APPENDS_IN_FLIGHT_MAX => match next {
+                Some(append) => working.push_back(append),
+                None => return,
+            },
+        }
+    }
+}
+
+/// A snapshot that is being received.
+struct Incoming {
+    path: PathBuf,
+    file: Arc<std::fs::File>,
+    received: u64,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Installed snapshots were renamed; whatever is left under this name is a fragment.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// One link being served.
+struct Served {
+    consensus: Arc<Consensus>,
+    answers: mpsc::Sender<Answer>,
+    appends: mpsc::Sender<BoxFuture<'static, Answer>>,
+    places: Arc<Semaphore>,
+    incoming: Option<Incoming>,
+}
+
+fn answer<T: serde::Serialize>(outcome: &Result<T, String>) -> Bytes {
+    frame::encode(outcome).unwrap_or_else(|error| {
+        let failed: Result<(), String> = Err(error.to_string());
+        frame::encode(&failed).unwrap_or_default()
+    })
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the link is closing")
+}
+
+impl Served {
+    async fn handle(&mut self, frame: Frame) -> io::Result<()> {
+        let id = frame.id;
+        let raft = self.consensus.raft.clone();
+        match frame.kind {
+            Kind::Append => {
+                let request = frame::decode(&frame.body)?;
+                let append: BoxFuture<'static, Answer> = Box::pin(async move {
+                    let outcome = raft.append_entries(request).await;
+                    (id, answer(&outcome.map_err(|error| error.to_string())))
+                });
+                self.appends.send(append).await.map_err(|_| ended())
+            }
+            Kind::Vote => {
+                let request = frame::decode(&frame.body)?;
+                let early = self.too_early();
+                self.spawn(id, async move {
+                    early?;
+                    raft.vote(request).await.map_err(|error| error.to_string())
+                })
+                .await
+            }
+            Kind::PreVote => {
+                let request = frame::decode(&frame.body)?;
+                let early = self.too_early();
+                self.spawn(id, async move {
+                    early?;
+                    raft.pre_vote(request)
+                        .await
+                        .map_err(|error| error.to_string())
+                })
+                .await
+            }
+            Kind::Transfer => {
+                let request = frame::decode(&frame.body)?;
+                self.spawn(id, async move {
+                    raft.handle_transfer_leader(request)
+                        .await
+                        .map_err(|error| error.to_string())
+                })
+                .await
+            }
+            Kind::Forward => {
+                let batch = frame::decode(&frame.body)?;
+                // Proposed here and now, so that batches keep their order; awaited elsewhere.
+                let proposed = self.consensus.propose(batch).await;
+                self.spawn(id, async move { Ok(proposed.outcome().await) })
+                    .await
+            }
+            Kind::Read => {
+                let command: Vec<Bytes> = frame::decode(&frame.body)?;
+                let consensus = self.consensus.clone();
+                self.spawn(id, async move { Ok(consensus.read_as_leader(&command)) })
+                    .await
+            }
+            Kind::SnapshotPiece => {
+                let piece = frame::decode(&frame.body)?;
+                let outcome: PieceAnswer = self.piece(piece).await;
+                self.answers
+                    .send((id, answer(&outcome)))
+                    .await
+                    .map_err(|_| ended())
+            }
+            Kind::Greet | Kind::Answer => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "an unexpected frame",
+            )),
+        }
+    }
+
+    /// Works on a request beside the link; waits while too many are being worked on.
+    async fn spawn<T: serde::Serialize>(
+        &self,
+        id: u64,
+        work: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) -> io::Result<()> {
+        let place = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| ended())?;
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let body = answer(&work.await);
+            // The link may be gone by now; then nobody waits for the answer.
+            let _ = answers.send((id, body)).await;
+            drop(place);
+        });
+        Ok(())
+    }
+
+    /// A node that was restarted does not vote until every lease it may have granted is over.
+    fn too_early(&self) -> Result<(), String> {
+        if Instant::now() < self.consensus.votes_from {
+            return Err("just started, a leader may still hold a lease from this node".into());
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self, piece: Piece) -> PieceAnswer {
+        let text = |error: io::Error| error.to_string();
+        if piece.offset == 0 {
+            let path = self.consensus.snapshots.incoming();
+            let file = std::fs::File::create(&path).map_err(text)?;
+            self.incoming = Some(Incoming {
+                path,
+                file: Arc::new(file),
+                received: 0,
+            });
+        }
+        let incoming = self
+            .incoming
+            .as_mut()
+            .ok_or("a piece without a beginning")?;
+        if incoming.received != piece.offset {
+            return Err("a piece out of order".into());
+        }
+        let (file, offset) = (incoming.file.clone(), piece.offset);
+        incoming.received += piece.bytes.len() as u64;
+        let last = incoming.received >= piece.total;
+        let written = tokio::task::spawn_blocking(move || {
+            file.write_all_at(&piece.bytes, offset)?;
+            if last { file.sync_all() } else { Ok(()) }
+        });
+        written
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(text)?;
+        if !last {
+            return Ok(None);
+        }
+        let incoming = self.incoming.take().ok_or("a piece without a beginning")?;
+        let path = incoming.path.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            verify(&path)?;
+            SnapshotFile::open(&path)
+        });
+        let snapshot = checked.await.map_err(|error| error.to_string())?;
+        let snapshot = snapshot.map_err(|error| error.to_string())?;
+        let meta: SnapshotMeta = postcard::from_bytes(&piece.meta).map_err(|e| e.to_string())?;
+        let installed = self
+            .consensus
+            .raft
+            .install_full_snapshot(piece.vote, Snapshot { meta, snapshot })
+            .await;
+        drop(incoming);
+        installed.map(Some).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,244 @@
+//! Starting consensus: files, links, the library, and the tasks around it.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use openraft::{BasicNode, Config, SnapshotPolicy};
+use tokio::sync::watch;
+
+use super::applier::Applier;
+use super::leadership::{Leadership, LeadershipView, Observer};
+use super::log_store::LogStore;
+use super::network::{Links, Network};
+use super::transport::Lane;
+use super::transport::link::{Link, Target};
+use super::transport::tls::Security;
+use super::types::Raft;
+use super::{Consensus, Counters, server};
+use crate::clock::wall_ms;
+use crate::config::{StoreConfig, Timing};
+use crate::error::StoreError;
+use crate::events::Events;
+use crate::limits::{
+    APPEND_ENTRIES_MAX, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, TICK_INTERVAL,
+};
+use crate::machine::SharedMachine;
+use crate::snapshot::Snapshots;
+
+/// When snapshots are taken and how much log stays behind them.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// Entries since the last snapshot.
+    pub snapshot_entries: u64,
+    /// Bytes of log since the last snapshot.
+    pub snapshot_bytes: u64,
+    /// Entries kept behind a snapshot.
+    pub entries_kept: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            snapshot_entries: SNAPSHOT_LOG_ENTRIES,
+            snapshot_bytes: SNAPSHOT_LOG_BYTES,
+            entries_kept: ENTRIES_KEPT,
+        }
+    }
+}
+
+/// How long a node waits for one with a lower id to initialise the cluster, times its rank.
+const INITIALISE_STEP: Duration = Duration::from_millis(400);
+
+fn network_error(error: std::io::Error) -> StoreError {
+    StoreError::Network(error.to_string())
+}
+
+/// Our timing in the library's terms. It counts twice: voters refuse other candidates for its
+/// `election_timeout_max` after a heartbeat, and a candidacy begins between its minimum and its
+/// maximum after *that*. Half of our maximum for both makes the sum end at our maximum.
+fn library_config(timing: &Timing, tuning: &Tuning) -> Result<Config, StoreError> {
+    let refusal = timing.vote_refusal_ms();
+    let earliest = timing.election_min_ms.saturating_sub(refusal);
+    // Never below half a refusal: it is also the time a vote request may take.
+    let earliest = earliest.max(refusal / 2).max(timing.heartbeat_ms + 1);
+    let config = Config {
+        cluster_name: "raftpbx".into(),
+        heartbeat_interval: timing.heartbeat_ms,
+        election_timeout_min: earliest.min(refusal - 1),
+        election_timeout_max: refusal,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        enable_elect: false,
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: tuning.entries_kept,
+        replication_lag_threshold: u64::MAX / 2,
+        install_snapshot_timeout: 60_000,
+        ..Config::default()
+    };
+    config
+        .validate()
+        .map_err(|error| StoreError::Config(error.to_string()))
+}
+
+/// What a start needs beside the configuration.
+pub struct Parts {
+    pub machine: SharedMachine,
+    pub snapshots: Snapshots,
+    pub events: Events,
+    pub tuning: Tuning,
+}
+
+impl Consensus {
+    /// Opens the log and starts the node. Runs inside the runtime.
+    pub async fn start(config: &StoreConfig, parts: Parts) -> Result<Arc<Consensus>, StoreError> {
+        let Parts {
+            machine,
+            snapshots,
+            events,
+            tuning,
+        } = parts;
+        let security = Security::open(config.tls.as_ref())?;
+        let listener = TcpListener::bind(config.raft_listen).map_err(network_error)?;
+        listener.set_nonblocking(true).map_err(network_error)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(network_error)?;
+        let address = listener.local_addr().map_err(network_error)?;
+        let log = LogStore::open(&config.directory.join("log"))?;
+        let quiet = Duration::from_millis(config.timing.vote_refusal_ms());
+        let votes_from = Instant::now() + if log.is_used() { quiet } else { Duration::ZERO };
+        let applier = Applier::open(machine.clone(), snapshots.clone(), events.clone())?;
+        let (stop, stopped) = watch::channel(false);
+        let links = open_links(config, &security, &stopped);
+        let library = Arc::new(library_config(&config.timing, &tuning)?);
+        let network = Network::new(links.clone());
+        let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
+            .await
+            .map_err(|error| StoreError::Storage(error.to_string()))?;
+        let view = Arc::new(LeadershipView::new());
+        let (told, leadership) = watch::channel(Leadership::default());
+        let consensus = Arc::new(Consensus {
+            id: config.id,
+            raft: raft.clone(),
+            machine,
+            snapshots,
+            applier,
+            log,
+            links,
+            peers: config.peers.clone(),
+            view: view.clone(),
+            leadership,
+            holding: AtomicBool::new(false),
+            votes_from,
+            address,
+            counters: Counters::default(),
+            stop,
+        });
+        let (id, timing) = (config.id, config.timing);
+        let stop = stopped.clone();
+        tokio::spawn(
+            Observer {
+                id,
+                timing,
+                raft,
+                view,
+                told,
+                events,
+                stop,
+            }
+            .run(),
+        );
+        tokio::spawn(server::serve(
+            listener,
+            security,
+            consensus.clone(),
+            stopped.clone(),
+        ));
+        tokio::spawn(consensus.clone().begin(stopped.clone()));
+        tokio::spawn(consensus.clone().keep_clock(stopped.clone()));
+        tokio::spawn(consensus.clone().keep_snapshots(tuning, stopped));
+        Ok(consensus)
+    }
+
+    /// Lets this node stand for election as soon as it may, and initialises a new cluster.
+    async fn begin(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let work = async {
+            tokio::time::sleep_until(self.votes_from.into()).await;
+            self.raft.runtime_config().elect(true);
+            let rank = self.peers.keys().filter(|id| **id < self.id).count();
+            tokio::time::sleep(INITIALISE_STEP * u32::try_from(rank).unwrap_or(0)).await;
+            match self.raft.is_initialized().await {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            }
+            let node = |peer: &crate::config::PeerAddress| BasicNode::new(peer.raft.to_string());
+            let voters: BTreeMap<_, _> = self
+                .peers
+                .iter()
+                .map(|(id, peer)| (*id, node(peer)))
+                .collect();
+            if let Err(error) = self.raft.initialize(voters).await {
+                tracing::debug!(%error, "the cluster was initialised by another node meanwhile");
+            }
+        };
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = work => {}
+        }
+    }
+
+    /// The leader proposes an empty entry when the time of a key is over and nobody else writes.
+    async fn keep_clock(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(TICK_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                _ = interval.tick() => {}
+            }
+            let due = || self.machine.state.read().space.next_deadline_ms();
+            if self.is_leading() && due().is_some_and(|at| at <= wall_ms()) {
+                self.tick().await;
+            }
+        }
+    }
+
+    /// Takes a snapshot when enough was written since the last one.
+    async fn keep_snapshots(self: Arc<Self>, tuning: Tuning, mut stop: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(Duration::from_millis(250));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut asked_at, mut bytes_then) = (self.applier.snapshot_index(), 0);
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                _ = interval.tick() => {}
+            }
+            let applied = self.machine.state.read().applied;
+            let written = self.log.wal().stats().bytes.load(Ordering::Relaxed);
+            let base = asked_at.max(self.applier.snapshot_index());
+            let entries = applied.saturating_sub(base);
+            let due = entries >= tuning.snapshot_entries
+                || (entries > 0 && written - bytes_then >= tuning.snapshot_bytes);
+            if due && self.snapshot().await.is_ok() {
+                (asked_at, bytes_then) = (applied, written);
+            }
+        }
+    }
+}
+
+fn open_links(config: &StoreConfig, security: &Security, stop: &watch::Receiver<bool>) -> Links {
+    let others = config.peers.iter().filter(|(id, _)| **id != config.id);
+    let ends = others.flat_map(|(id, peer)| Lane::ALL.map(|lane| (*id, lane, peer.raft)));
+    let links = ends.map(|(to, lane, address)| {
+        let target = Target {
+            from: config.id,
+            to,
+            address,
+            security: security.clone(),
+        };
+        ((to, lane), Link::start(target, stop.clone()))
+    });
+    Arc::new(links.collect())
+}

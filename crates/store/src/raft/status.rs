@@ -1,0 +1,107 @@
+//! The node's view of itself, for status pages and metrics.
+
+use std::sync::atomic::Ordering;
+
+use openraft::Instant as _;
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use super::Consensus;
+use crate::clock::boot_ns;
+use crate::status::{PeerStatus, StoreStatus};
+
+impl Consensus {
+    /// What consensus knows; the caller adds the rest.
+    pub fn status(&self) -> StoreStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let role = match metrics.state {
+            _ if metrics.running_state.is_err() => "stopped",
+            ServerState::Leader => "leader",
+            ServerState::Candidate => "candidate",
+            ServerState::Follower => "follower",
+            _ => "learner",
+        };
+        let lease = self.view.lease.load(Ordering::Acquire);
+        let heard = metrics.heartbeat.as_ref();
+        let peers = metrics
+            .replication
+            .iter()
+            .flatten()
+            .filter(|(id, _)| **id != self.id);
+        let peers = peers.map(|(id, matched)| PeerStatus {
+            id: *id,
+            matched: matched.map(|log_id| log_id.index),
+            last_ack_ms: heard
+                .and_then(|heard| heard.get(id).copied().flatten())
+                .map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
+        });
+        let index = |log_id: Option<super::types::LogId>| log_id.map_or(0, |log_id| log_id.index);
+        StoreStatus {
+            id: self.id,
+            leader: self.leadership.borrow().leader,
+            term: metrics.current_term,
+            role: role.to_owned(),
+            leading: self.is_leading(),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            committed: index(metrics.local_committed),
+            applied: index(metrics.last_applied),
+            snapshot: index(metrics.snapshot),
+            purged: index(metrics.purged),
+            lease_remaining_ms: lease.saturating_sub(boot_ns()) / 1_000_000,
+            peers: peers.collect(),
+            log_bytes: self.log.bytes(),
+            raft_address: Some(self.address),
+            stopped: metrics
+                .running_state
+                .as_ref()
+                .err()
+                .map(ToString::to_string),
+            ..StoreStatus::default()
+        }
+    }
+
+    /// Prometheus lines of consensus and the log.
+    pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
+        let wal = self.log.wal().stats();
+        let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
+        line(
+            "raftpbx_store_wal_flushes_total",
+            "counter",
+            load(&wal.flushes),
+        );
+        line(
+            "raftpbx_store_wal_flush_nanoseconds_total",
+            "counter",
+            load(&wal.flush_ns),
+        );
+        line("raftpbx_store_wal_bytes_total", "counter", load(&wal.bytes));
+        line("raftpbx_store_wal_segments", "gauge", load(&wal.segments));
+        line(
+            "raftpbx_store_wal_failures_total",
+            "counter",
+            load(&wal.failures),
+        );
+        line(
+            "raftpbx_store_batches_proposed_total",
+            "counter",
+            self.counters.proposed.get(),
+        );
+        line(
+            "raftpbx_store_links_refused_total",
+            "counter",
+            self.counters.links_refused.get(),
+        );
+        line(
+            "raftpbx_store_elections_won_total",
+            "counter",
+            load(&self.view.elections),
+        );
+        let refused = self
+            .links
+            .values()
+            .map(super::transport::link::Link::refused)
+            .sum();
+        line("raftpbx_store_link_queue_full_total", "counter", refused);
+    }
+}

@@ -1,0 +1,154 @@
+//! Writing and reading the file format of snapshots.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use super::{Frozen, Head};
+use crate::error::StoreError;
+use crate::keyspace::{Keyspace, Restore};
+use crate::limits::FRAME_BYTES_MAX;
+
+/// First bytes; the last one is the version of the format.
+const MAGIC: &[u8; 8] = b"RPBXSNP\x01";
+
+/// Buffer of file reads and writes.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Passes bytes on and keeps their checksum.
+struct Summed<T> {
+    inner: T,
+    checksum: u32,
+}
+
+impl<T: Write> Write for Summed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.checksum = crc32c::crc32c_append(self.checksum, &bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T: Read> Read for Summed<T> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        self.checksum = crc32c::crc32c_append(self.checksum, &bytes[..read]);
+        Ok(read)
+    }
+}
+
+fn damaged(text: &str) -> StoreError {
+    StoreError::Storage(format!("the snapshot is damaged: {text}"))
+}
+
+/// Writes and flushes a snapshot.
+pub fn write(path: &Path, frozen: &Frozen, sqlite: &Path) -> Result<(), StoreError> {
+    let mut sql = File::open(sqlite)?;
+    let head = Head {
+        index: frozen.index,
+        raft: frozen.raft.clone(),
+        clock_ms: frozen.dump.clock_ms,
+        expired: frozen.dump.expired,
+        records: frozen.dump.len() as u64,
+        sql_bytes: sql.metadata()?.len(),
+        origins: frozen.origins.clone(),
+    };
+    let buffered = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+    let mut out = Summed {
+        inner: buffered,
+        checksum: 0,
+    };
+    out.write_all(MAGIC)?;
+    write_part(&mut out, &encode(&head)?)?;
+    for record in frozen.dump.records() {
+        write_part(&mut out, &encode(&record)?)?;
+    }
+    io::copy(&mut sql, &mut out)?;
+    let checksum = out.checksum;
+    let mut inner = out.inner;
+    inner.write_all(&checksum.to_le_bytes())?;
+    let file = inner
+        .into_inner()
+        .map_err(|error| StoreError::Storage(error.to_string()))?;
+    file.sync_all()?;
+    Ok(())
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+    postcard::to_stdvec(value).map_err(|error| StoreError::Storage(error.to_string()))
+}
+
+fn write_part(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(bytes)
+}
+
+fn read_part(input: &mut impl Read, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    // A key of the largest allowed values stays far below; more is damage, not content.
+    if length > FRAME_BYTES_MAX * 16 {
+        return Err(damaged("a part is too long"));
+    }
+    buffer.resize(length, 0);
+    input.read_exact(buffer)?;
+    Ok(())
+}
+
+/// Checks magic and checksum of a whole file and answers its head.
+pub fn verify(path: &Path) -> Result<Head, StoreError> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let content = size.checked_sub(4).ok_or_else(|| damaged("too short"))?;
+    let mut summed = Summed {
+        inner: BufReader::with_capacity(BUFFER_BYTES, file),
+        checksum: 0,
+    };
+    io::copy(&mut (&mut summed).take(content), &mut io::sink())?;
+    let computed = summed.checksum;
+    let mut stored = [0; 4];
+    summed.inner.read_exact(&mut stored)?;
+    if computed != u32::from_le_bytes(stored) {
+        return Err(damaged("wrong checksum"));
+    }
+    let mut input = BufReader::new(File::open(path)?);
+    read_head(&mut input)
+}
+
+fn read_head(input: &mut impl Read) -> Result<Head, StoreError> {
+    let mut magic = [0; 8];
+    input.read_exact(&mut magic)?;
+    if &magic != MAGIC {
+        return Err(damaged("not a snapshot of this version"));
+    }
+    let mut buffer = Vec::new();
+    read_part(input, &mut buffer)?;
+    postcard::from_bytes(&buffer).map_err(|_| damaged("unreadable head"))
+}
+
+/// Reads a whole snapshot; the SQLite part becomes a file at `sqlite`.
+pub fn read(path: &Path, sqlite: &Path) -> Result<(Head, Keyspace), StoreError> {
+    verify(path)?;
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+    let head = read_head(&mut input)?;
+    let mut restore = Restore::default();
+    let mut buffer = Vec::new();
+    for _ in 0..head.records {
+        read_part(&mut input, &mut buffer)?;
+        restore.add(postcard::from_bytes(&buffer).map_err(|_| damaged("unreadable record"))?);
+    }
+    let mut out = File::create(sqlite)?;
+    let copied = io::copy(&mut input.take(head.sql_bytes), &mut out)?;
+    if copied != head.sql_bytes {
+        return Err(damaged("the SQLite part is cut"));
+    }
+    out.sync_all()?;
+    let space = restore.finish(head.clock_ms, head.expired);
+    Ok((head, space))
+}
