@@ -23,10 +23,15 @@ pub fn sweep(control: &mut Control, timeout_s: u64, now_ns: u64) -> Swept {
     let mut swept = Swept::default();
     let mut abandoned = Vec::new();
     let Control { calls, workers, .. } = control;
+    // Each worker is stopped once and shortly, not once for every call.
+    let last_packets: Vec<Vec<u64>> = workers
+        .iter()
+        .map(|worker| worker.table().last_packets_ns())
+        .collect();
     for call in calls.values_mut() {
         let last_packet_ns = call
             .lines()
-            .filter_map(|line| Some(workers[line.worker].table().get(line.key)?.last_packet_ns()))
+            .filter_map(|line| last_packets[line.worker].get(line.key.slot()).copied())
             .max()
             .unwrap_or(0);
         let last_ns = last_packet_ns.max(call.signalled_ns);

@@ -30,6 +30,11 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// Index into [`Table::last_packets_ns`].
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+
     fn tag(self, socket: SocketId) -> u64 {
         u64::from(self.slot) << 32 | u64::from(self.generation) << 2 | socket.bits()
     }
@@ -90,6 +95,12 @@ impl Table {
         slot.flow
             .as_mut()
             .filter(|_| slot.generation == key.generation)
+    }
+
+    /// When the last valid packet of each flow came, by slot, `CLOCK_MONOTONIC` ns.
+    pub fn last_packets_ns(&self) -> Vec<u64> {
+        let last = |slot: &Slot| slot.flow.as_ref().map_or(0, Flow::last_packet_ns);
+        self.slots.iter().map(last).collect()
     }
 
     fn insert(&mut self, flow: Flow) -> FlowKey {
