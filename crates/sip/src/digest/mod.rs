@@ -29,11 +29,22 @@ pub enum Verdict {
     Wrong,
 }
 
+/// The algorithms a challenge names. Either is always accepted in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offer {
+    /// MD5 only: baresip 1.0 and sipp 3.6 give up when SHA-256 is offered beside it.
+    #[default]
+    Md5,
+    /// SHA-256 first, then MD5 (RFC 8760 section 2.4).
+    Sha256AndMd5,
+}
+
 /// Challenges and checks for one realm.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     realm: String,
     nonce_key: [u8; 32],
+    offer: Offer,
 }
 
 /// The parts of an Authorization header.
@@ -48,10 +59,11 @@ struct Answer<'a> {
 
 impl Authenticator {
     /// For a realm, with the cluster's nonce key.
-    pub fn new(realm: &str, nonce_key: [u8; 32]) -> Self {
+    pub fn new(realm: &str, nonce_key: [u8; 32], offer: Offer) -> Self {
         Self {
             realm: realm.to_owned(),
             nonce_key,
+            offer,
         }
     }
 
@@ -65,15 +77,20 @@ impl Authenticator {
     }
 
     /// Header values to challenge with, the stronger algorithm first.
-    pub fn challenges(&self, now_s: u64, stale: bool) -> [String; 2] {
+    pub fn challenges(&self, now_s: u64, stale: bool) -> Vec<String> {
         let nonce = self.nonce(now_s);
         let stale = if stale { ", stale=true" } else { "" };
-        ["SHA-256", "MD5"].map(|algorithm| {
+        let algorithms: &[&str] = match self.offer {
+            Offer::Md5 => &["MD5"],
+            Offer::Sha256AndMd5 => &["SHA-256", "MD5"],
+        };
+        let challenge = |algorithm: &&str| {
             format!(
                 "Digest realm=\"{}\", nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}",
                 self.realm
             )
-        })
+        };
+        algorithms.iter().map(challenge).collect()
     }
 
     fn is_fresh(&self, nonce: &str, now_s: u64) -> bool {

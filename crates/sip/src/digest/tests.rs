@@ -4,7 +4,7 @@ use crate::journal::digest_ha1;
 const NOW_S: u64 = 1_700_000_000;
 
 fn authenticator() -> Authenticator {
-    Authenticator::new("pbx.test", [7; 32])
+    Authenticator::new("pbx.test", [7; 32], Offer::Sha256AndMd5)
 }
 
 fn users(user: &str) -> Option<Credentials> {
@@ -65,7 +65,7 @@ fn an_old_nonce_with_the_right_password_is_stale() {
         verify(&answer("1001", "guess", &nonce, true), late),
         Verdict::Missing
     );
-    let forged = Authenticator::new("pbx.test", [8; 32]).nonce(NOW_S);
+    let forged = Authenticator::new("pbx.test", [8; 32], Offer::Md5).nonce(NOW_S);
     assert_eq!(
         verify(&answer("1001", "secret", &forged, true), NOW_S),
         Verdict::Stale
@@ -84,7 +84,9 @@ fn other_realms_and_schemes_are_no_answer() {
 
 #[test]
 fn the_stronger_algorithm_is_offered_first() {
-    let [first, second] = authenticator().challenges(NOW_S, true);
-    assert!(first.contains("SHA-256") && first.ends_with("stale=true"));
-    assert!(second.contains("algorithm=MD5"));
+    let challenges = authenticator().challenges(NOW_S, true);
+    assert!(challenges[0].contains("SHA-256") && challenges[0].ends_with("stale=true"));
+    assert!(challenges[1].contains("algorithm=MD5"));
+    let plain = Authenticator::new("pbx.test", [7; 32], Offer::Md5).challenges(NOW_S, false);
+    assert!(plain.len() == 1 && plain[0].contains("algorithm=MD5"));
 }

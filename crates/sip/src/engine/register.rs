@@ -189,10 +189,12 @@ impl Core {
                 self.respond(flow, message, essentials, 403, &[]);
             }
             Verdict::Missing | Verdict::Stale => {
-                let [first, second] = authenticator.challenges(now_s, stale);
-                let name = "WWW-Authenticate";
-                let challenges = [(name, first.as_str()), (name, second.as_str())];
-                self.respond(flow, message, essentials, 401, &challenges);
+                let challenges = authenticator.challenges(now_s, stale);
+                let headers: Vec<(&str, &str)> = challenges
+                    .iter()
+                    .map(|value| ("WWW-Authenticate", value.as_str()))
+                    .collect();
+                self.respond(flow, message, essentials, 401, &headers);
             }
         }
         None
