@@ -1,15 +1,26 @@
 //! The handle through which the process uses its store.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::event::StoreEvent;
+use crate::events::Events;
+use crate::limits::{HOLD_MS, WATCHES_MAX};
+use crate::machine::{Machine, SharedMachine};
+use crate::proposer::Proposer;
+use crate::raft::{Consensus, Parts, Tuning};
 use crate::reply::{Command, Reply, Request};
+use crate::resp::{Door, PubSub};
+use crate::snapshot::Snapshots;
+use crate::sql::Database;
 use crate::status::StoreStatus;
 
 /// Called once with the outcome of a submitted request.
@@ -18,55 +29,133 @@ pub type Done = Box<dyn FnOnce(Result<Reply, StoreError>) + Send>;
 /// Called with events in log order, always from the same thread; must not block.
 pub type Sink = Box<dyn FnMut(Vec<StoreEvent>) + Send>;
 
+/// Pause between two attempts of a read while there is no leader.
+const READ_RETRY: Duration = Duration::from_millis(5);
+
 /// One node of the replicated store. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
 pub struct Store {
-    lease: Arc<AtomicU64>,
+    node: Arc<Node>,
+}
+
+/// A handle that does not keep the node open.
+#[derive(Clone)]
+pub(crate) struct WeakStore {
+    node: Weak<Node>,
+}
+
+impl WeakStore {
+    /// The store, unless it was closed.
+    pub fn upgrade(&self) -> Option<Store> {
+        self.node.upgrade().map(|node| Store { node })
+    }
+}
+
+struct Node {
+    machine: SharedMachine,
+    events: Events,
+    consensus: Arc<Consensus>,
+    proposer: Proposer,
+    door: Option<Door>,
+    closed: AtomicBool,
+    runtime: tokio::runtime::Handle,
 }
 
 impl Store {
     /// Recovers the log, starts the node on `runtime` and returns. Blocks while files are read.
+    /// The runtime must be multi-threaded.
     pub fn open(config: StoreConfig, runtime: tokio::runtime::Handle) -> Result<Store, StoreError> {
+        Self::open_tuned(config, runtime, Tuning::default())
+    }
+
+    /// [`Store::open`] with other thresholds for snapshots; for tests and benchmarks.
+    #[doc(hidden)]
+    pub fn open_tuned(
+        config: StoreConfig,
+        runtime: tokio::runtime::Handle,
+        tuning: Tuning,
+    ) -> Result<Store, StoreError> {
         config.validate()?;
-        let _ = runtime;
-        Ok(Store {
-            lease: Arc::default(),
+        std::fs::create_dir_all(&config.directory)?;
+        let lock = DirectoryLock::take(&config.directory)?;
+        // A thread of its own: the caller may be inside a runtime, where blocking is refused.
+        std::thread::scope(|scope| {
+            let handle = runtime.clone();
+            let opening = scope.spawn(move || handle.block_on(open(config, tuning, lock)));
+            opening.join().unwrap_or_else(|_| Err(StoreError::Closed))
         })
     }
 
     /// Proposes a request; `done` runs after it was applied here or on the leader. Never blocks.
     ///
     /// A follower forwards to the leader. A request is held through an election for at most
-    /// two seconds. Requests of one process are applied in the order of submission.
+    /// [`HOLD_MS`]. Requests of one process are applied in the order of submission.
     pub fn submit(&self, request: Request, done: Done) {
-        let _ = request;
-        done(Err(StoreError::Closed));
+        self.node.proposer.submit(&request, done);
     }
 
     /// Submits all requests and waits for all answers, in order.
     pub async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, StoreError>> {
-        requests
+        let waiting: Vec<_> = requests
             .into_iter()
-            .map(|_| Err(StoreError::Closed))
-            .collect()
+            .map(|request| {
+                let (told, answer) = oneshot::channel();
+                self.submit(request, Box::new(move |outcome| drop(told.send(outcome))));
+                answer
+            })
+            .collect();
+        let mut outcomes = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            outcomes.push(answer.await.unwrap_or(Err(StoreError::Closed)));
+        }
+        outcomes
     }
 
     /// Like [`Store::submit`] but fails at once when this node does not lead.
     pub fn submit_as_leader(&self, request: Request, done: Done) {
-        let _ = request;
-        done(Err(StoreError::Closed));
+        self.node.proposer.submit_as_leader(&request, done);
     }
 
     /// Reads this node's state, which may be stale.
     pub fn read(&self, command: &Command) -> Reply {
-        let _ = command;
-        Reply::Nil
+        self.node.machine.read(command)
     }
 
     /// Reads the leader's state under its lease.
     pub async fn read_linearizable(&self, command: Command) -> Result<Reply, StoreError> {
-        let _ = command;
-        Err(StoreError::Closed)
+        let consensus = &self.node.consensus;
+        let leadership = consensus.leadership();
+        let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
+        loop {
+            let now = *leadership.borrow();
+            let reply = match now.leader {
+                Some(leader) if leader == consensus.id => consensus.read_as_leader(&command),
+                Some(leader) => consensus.read_remote(leader, &command).await,
+                None => None,
+            };
+            if let Some(reply) = reply {
+                return Ok(reply);
+            }
+            if self.node.closed.load(Ordering::Acquire) {
+                return Err(StoreError::Closed);
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::Unavailable { held_ms: HOLD_MS });
+            }
+            tokio::time::sleep(READ_RETRY).await;
+        }
+    }
+
+    /// A handle that does not keep the node open.
+    pub(crate) fn downgrade(&self) -> WeakStore {
+        WeakStore {
+            node: Arc::downgrade(&self.node),
+        }
+    }
+
+    /// [`Store::read_linearizable`] when it can be answered here and now.
+    pub(crate) fn read_now(&self, command: &Command) -> Option<Reply> {
+        self.node.consensus.read_as_leader(command)
     }
 
     /// String keys with a prefix, in order, beginning behind `after`; at most `limit`.
@@ -76,48 +165,191 @@ impl Store {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Vec<(Bytes, Bytes)> {
-        let _ = (prefix, after, limit);
-        Vec::new()
+        self.node
+            .machine
+            .state
+            .read()
+            .space
+            .scan_prefix(prefix, after, limit)
     }
 
     /// Number of keys with a prefix.
     pub fn count_prefix(&self, prefix: &[u8]) -> usize {
-        prefix.len()
+        self.node.machine.state.read().space.count_prefix(prefix)
     }
 
     /// Reads this node's SQLite file.
     pub fn query(&self, sql: &str, args: &[Value]) -> Result<Vec<Map<String, Value>>, StoreError> {
-        let _ = (sql, args);
-        Ok(Vec::new())
+        self.node.machine.database.query(sql, args)
     }
 
     /// Watches string keys by prefix. The sink is first told the present leadership and every
-    /// existing matching key, then every change in log order.
+    /// existing matching key, then every change in log order. A node serves at most
+    /// [`WATCHES_MAX`] watches.
     pub fn watch(&self, prefixes: Vec<Bytes>, sink: Sink) {
-        let _ = (prefixes, sink);
+        if !self.node.events.watch(prefixes, sink) {
+            tracing::error!(
+                limit = WATCHES_MAX,
+                "a watch was refused, there are too many"
+            );
+        }
     }
 
     /// End of this node's leader lease in `CLOCK_BOOTTIME` nanoseconds, 0 when it has none.
     pub fn lease(&self) -> Arc<AtomicU64> {
-        self.lease.clone()
+        self.node.consensus.lease()
     }
 
     /// State of this node now.
     pub fn status(&self) -> StoreStatus {
-        StoreStatus::default()
+        let mut status = self.node.consensus.status();
+        let state = self.node.machine.state.read();
+        status.keys = state.space.len() as u64;
+        status.clock_ms = state.space.clock_ms();
+        drop(state);
+        status.resp_addresses = self
+            .node
+            .door
+            .as_ref()
+            .map(Door::addresses)
+            .unwrap_or_default();
+        status
     }
 
     /// Hands leadership to `to`, or to the most up-to-date voter.
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<(), StoreError> {
-        let _ = to;
-        Err(StoreError::Closed)
+        self.node.consensus.transfer(to).await
+    }
+
+    /// Takes a snapshot now and purges the log behind it.
+    pub async fn snapshot(&self) -> Result<(), StoreError> {
+        self.node.consensus.snapshot().await
     }
 
     /// Prometheus text.
     pub fn metrics(&self) -> String {
-        String::new()
+        let status = self.status();
+        let mut text = String::new();
+        let mut line = |name: &str, kind: &str, value: u64| {
+            text.push_str(&format!("# TYPE {name} {kind}\n{name} {value}\n"));
+        };
+        line("raftpbx_store_leading", "gauge", u64::from(status.leading));
+        line("raftpbx_store_term", "gauge", status.term);
+        line("raftpbx_store_last_log_index", "gauge", status.last_log);
+        line("raftpbx_store_committed_index", "gauge", status.committed);
+        line("raftpbx_store_applied_index", "gauge", status.applied);
+        line("raftpbx_store_snapshot_index", "gauge", status.snapshot);
+        line("raftpbx_store_log_bytes", "gauge", status.log_bytes);
+        line("raftpbx_store_keys", "gauge", status.keys);
+        line(
+            "raftpbx_store_lease_remaining_milliseconds",
+            "gauge",
+            status.lease_remaining_ms,
+        );
+        let expired = self.node.machine.state.read().space.expired();
+        line("raftpbx_store_expired_keys_total", "counter", expired);
+        line(
+            "raftpbx_store_pending_requests",
+            "gauge",
+            self.node.proposer.pending() as u64,
+        );
+        line(
+            "raftpbx_store_refused_requests_total",
+            "counter",
+            self.node.proposer.refused(),
+        );
+        self.node.consensus.metrics(&mut line);
+        if let Some(door) = &self.node.door {
+            door.metrics(&mut line);
+        }
+        text
     }
 
     /// Stops the node: listeners close, the log is flushed. Calling it twice does no harm.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        if !self.node.closed.swap(true, Ordering::AcqRel) {
+            if let Some(door) = &self.node.door {
+                door.close();
+            }
+            self.node.consensus.shutdown().await;
+        }
+    }
+}
+
+impl Drop for Node {
+    /// A node whose last handle is gone stops like one that was shut down.
+    fn drop(&mut self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            let consensus = self.consensus.clone();
+            self.runtime
+                .spawn(async move { consensus.shutdown().await });
+        }
+    }
+}
+
+async fn open(
+    config: StoreConfig,
+    tuning: Tuning,
+    lock: DirectoryLock,
+) -> Result<Store, StoreError> {
+    let database = Database::open(&config.directory.join("state.db"))?;
+    let snapshots = Snapshots::open(&config.directory.join("snapshots"))?;
+    let machine = Arc::new(Machine::new(database));
+    let pubsub = PubSub::default();
+    let publisher = pubsub.clone();
+    let publish = Box::new(move |messages: &[_]| publisher.publish(messages));
+    let events = Events::start(machine.clone(), publish)?;
+    let parts = Parts {
+        machine: machine.clone(),
+        snapshots,
+        events: events.clone(),
+        tuning,
+        lock,
+    };
+    let consensus = Consensus::start(&config, parts).await?;
+    let proposer = Proposer::start(consensus.clone(), new_origin()?);
+    let listeners = match &config.resp {
+        Some(resp) => Some(Door::bind(resp, &config, pubsub).await?),
+        None => None,
+    };
+    let node = Node {
+        machine,
+        events,
+        consensus,
+        proposer,
+        door: listeners,
+        closed: AtomicBool::new(false),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let store = Store {
+        node: Arc::new(node),
+    };
+    if let Some(door) = &store.node.door {
+        door.serve(&store);
+    }
+    Ok(store)
+}
+
+/// A number no other process life has used: 64 random bits.
+fn new_origin() -> Result<u64, StoreError> {
+    use std::io::Read;
+    let mut bits = [0; 8];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bits)?;
+    Ok(u64::from_le_bytes(bits).max(1))
+}
+
+/// Keeps a second process out of a node's directory.
+pub(crate) struct DirectoryLock {
+    _file: std::fs::File,
+}
+
+impl DirectoryLock {
+    fn take(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join("lock");
+        let file = std::fs::File::create(&path)?;
+        file.try_lock().map_err(|error| {
+            StoreError::Storage(format!("{} is in use: {error}", directory.display()))
+        })?;
+        Ok(Self { _file: file })
+    }
 }

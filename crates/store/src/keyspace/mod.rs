@@ -35,7 +35,7 @@ use crate::reply::Reply;
 
 pub use dump::{Dump, Restore};
 pub use pattern::matches;
-pub use table::{Kind, Spec, Sql, arity_refusal, find, unknown_command};
+pub use table::{Kind, Spec, Sql, arity_refusal, find, size as table_size};
 
 use cursors::Cursors;
 use parse::{Refusal, WRONG_TYPE};

@@ -29,6 +29,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
@@ -40,9 +41,10 @@ use crate::limits::FORWARD_TIMEOUT;
 use crate::machine::SharedMachine;
 use crate::reply::{Command, Reply};
 use crate::snapshot::Snapshots;
+use crate::store::DirectoryLock;
 
 pub use leadership::Leadership;
-pub use start::Tuning;
+pub use start::{Parts, Tuning};
 
 use leadership::LeadershipView;
 use log_store::LogStore;
@@ -138,6 +140,7 @@ pub struct Consensus {
     /// What is counted.
     pub counters: Counters,
     stop: watch::Sender<bool>,
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl Consensus {
@@ -194,8 +197,11 @@ impl Consensus {
             let Some(Ok(call)) = call else {
                 return Outcome::NotLeader(None);
             };
-            let Ok(Ok(Ok(body))) = tokio::time::timeout(FORWARD_TIMEOUT, call).await else {
-                return Outcome::Unknown;
+            let body = match tokio::time::timeout(FORWARD_TIMEOUT, call).await {
+                Ok(Ok(Ok(body))) => body,
+                // The link says so itself: the batch was never sent.
+                Ok(Ok(Err(_))) => return Outcome::NotLeader(None),
+                Ok(Err(_)) | Err(_) => return Outcome::Unknown,
             };
             match frame::decode::<Result<Outcome, String>>(&body) {
                 Ok(Ok(outcome)) => outcome,
@@ -315,5 +321,6 @@ impl Consensus {
         }
         let wal = self.log.wal().clone();
         let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+        drop(self.lock.lock().take());
     }
 }

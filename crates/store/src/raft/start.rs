@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::{BasicNode, Config, SnapshotPolicy};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::applier::Applier;
@@ -27,6 +28,7 @@ use crate::limits::{
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
+use crate::store::DirectoryLock;
 
 /// When snapshots are taken and how much log stays behind them.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +92,8 @@ pub struct Parts {
     pub snapshots: Snapshots,
     pub events: Events,
     pub tuning: Tuning,
+    /// Held as long as the node may write.
+    pub lock: DirectoryLock,
 }
 
 impl Consensus {
@@ -100,6 +104,7 @@ impl Consensus {
             snapshots,
             events,
             tuning,
+            lock,
         } = parts;
         let security = Security::open(config.tls.as_ref())?;
         let listener = TcpListener::bind(config.raft_listen).map_err(network_error)?;
@@ -135,6 +140,7 @@ impl Consensus {
             address,
             counters: Counters::default(),
             stop,
+            lock: Mutex::new(Some(lock)),
         });
         let (id, timing) = (config.id, config.timing);
         let stop = stopped.clone();

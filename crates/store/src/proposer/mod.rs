@@ -1,0 +1,224 @@
+//! Brings requests into the log: numbers them, gathers them into batches, sends the batches to
+//! whoever leads, and holds them while nobody does.
+//!
+//! ```text
+//!  submit --> queue --> task { window } --> propose here | forward to the leader
+//! ```
+//!
+//! - [`window`]: what is not answered yet; a pure machine.
+//! - [`direct`]: requests that only this node, as leader, may propose.
+
+mod direct;
+mod window;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+
+use crate::batch;
+use crate::error::StoreError;
+use crate::limits::{BATCHES_IN_FLIGHT_MAX, HOLD_MS, PENDING_BYTES_MAX, PENDING_MAX};
+use crate::raft::{Consensus, Leadership, Outcome};
+use crate::reply::Request;
+use crate::store::Done;
+use window::{Ticket, Window};
+
+/// Pause before a refused batch is sent again to the same leader.
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Requests taken from the queue at once.
+const TAKE_MAX: usize = 1_024;
+
+struct Submitted {
+    body: Bytes,
+    done: Done,
+    deadline: Instant,
+}
+
+/// What waits, for the bounds.
+#[derive(Default)]
+struct Load {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+    refused: AtomicU64,
+}
+
+/// The entrance for requests of this process.
+#[derive(Clone)]
+pub struct Proposer {
+    queue: mpsc::UnboundedSender<Submitted>,
+    direct: mpsc::UnboundedSender<Submitted>,
+    consensus: Arc<Consensus>,
+    load: Arc<Load>,
+}
+
+impl Proposer {
+    /// Starts the tasks; `origin` must be unused by any other life of any process.
+    pub fn start(consensus: Arc<Consensus>, origin: u64) -> Proposer {
+        let (queue, submitted) = mpsc::unbounded_channel();
+        let (direct, as_leader) = mpsc::unbounded_channel();
+        let driver = Driver {
+            leadership: consensus.leadership(),
+            consensus: consensus.clone(),
+            window: Window::new(origin),
+            sent: FuturesUnordered::new(),
+            retry_at: None,
+        };
+        tokio::spawn(driver.run(submitted));
+        tokio::spawn(direct::run(consensus.clone(), as_leader));
+        Proposer {
+            queue,
+            direct,
+            consensus,
+            load: Arc::default(),
+        }
+    }
+
+    /// Queues a request; it is held through an election.
+    pub fn submit(&self, request: &Request, done: Done) {
+        self.enqueue(&self.queue, request, done);
+    }
+
+    /// Queues a request that fails at once unless this node leads.
+    pub fn submit_as_leader(&self, request: &Request, done: Done) {
+        if self.consensus.is_leading() {
+            self.enqueue(&self.direct, request, done);
+        } else {
+            let leader = self.consensus.leadership().borrow().leader;
+            done(Err(StoreError::NotLeader { leader }));
+        }
+    }
+
+    fn enqueue(&self, queue: &mpsc::UnboundedSender<Submitted>, request: &Request, done: Done) {
+        let body = match batch::encode(request) {
+            Ok(body) => body,
+            Err(error) => return done(Err(error)),
+        };
+        let size = body.len();
+        let requests = self.load.requests.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.load.bytes.fetch_add(size, Ordering::Relaxed);
+        let load = self.load.clone();
+        let done: Done = Box::new(move |outcome| {
+            load.requests.fetch_sub(1, Ordering::Relaxed);
+            load.bytes.fetch_sub(size, Ordering::Relaxed);
+            done(outcome);
+        });
+        if requests >= PENDING_MAX || bytes >= PENDING_BYTES_MAX {
+            self.load.refused.fetch_add(1, Ordering::Relaxed);
+            return done(Err(StoreError::Overloaded { limit: PENDING_MAX }));
+        }
+        let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
+        if let Err(refused) = queue.send(Submitted {
+            body,
+            done,
+            deadline,
+        }) {
+            (refused.0.done)(Err(StoreError::Closed));
+        }
+    }
+
+    /// Requests that are not answered yet.
+    pub fn pending(&self) -> usize {
+        self.load.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests refused because too many were pending.
+    pub fn refused(&self) -> u64 {
+        self.load.refused.load(Ordering::Relaxed)
+    }
+}
+
+struct Driver {
+    consensus: Arc<Consensus>,
+    leadership: watch::Receiver<Leadership>,
+    window: Window<Done>,
+    sent: FuturesUnordered<BoxFuture<'static, (Ticket, Outcome)>>,
+    retry_at: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Submitted>) {
+        let mut taken = Vec::new();
+        loop {
+            self.send().await;
+            let wake = [self.window.deadline(), self.retry_at]
+                .into_iter()
+                .flatten()
+                .min();
+            let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
+            tokio::select! {
+                number = queue.recv_many(&mut taken, TAKE_MAX) => {
+                    if number == 0 {
+                        break;
+                    }
+                    for Submitted { body, done, deadline } in taken.drain(..) {
+                        self.window.push(body, done, deadline);
+                    }
+                }
+                Some((ticket, outcome)) = self.sent.next(), if !self.sent.is_empty() => {
+                    self.settle(ticket, outcome);
+                }
+                changed = self.leadership.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.retry_at = None;
+                }
+                () = tokio::time::sleep_until(wake.into()) => {
+                    let now = Instant::now();
+                    self.retry_at = self.retry_at.filter(|at| *at > now);
+                    for (done, error) in self.window.expire(now) {
+                        done(Err(error));
+                    }
+                }
+            }
+        }
+        self.window
+            .close()
+            .into_iter()
+            .for_each(|done| done(Err(StoreError::Closed)));
+    }
+
+    /// Sends what may be sent now.
+    async fn send(&mut self) {
+        while self.window.has_unsent()
+            && self.sent.len() < BATCHES_IN_FLIGHT_MAX
+            && self.retry_at.is_none()
+        {
+            let now = *self.leadership.borrow_and_update();
+            let Some(leader) = now.leader else { return };
+            let Some((ticket, batch)) = self.window.take() else {
+                return;
+            };
+            let outcome: BoxFuture<'static, Outcome> = if leader == self.consensus.id {
+                Box::pin(self.consensus.propose(batch).await.outcome())
+            } else {
+                Box::pin(self.consensus.forward(leader, &batch))
+            };
+            self.sent
+                .push(Box::pin(async move { (ticket, outcome.await) }));
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
+        let certain = match outcome {
+            Outcome::Applied(applied) if !applied.gap => {
+                for (done, reply) in self.window.applied(ticket, applied.replies) {
+                    done(Ok(reply));
+                }
+                return;
+            }
+            Outcome::Applied(_) | Outcome::NotLeader(_) => true,
+            Outcome::Unknown => false,
+        };
+        if self.window.failed(ticket, certain) {
+            self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+        }
+    }
+}
