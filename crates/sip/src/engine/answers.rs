@@ -258,13 +258,14 @@ impl Core {
             self.step_server(id, Input::Respond(status));
         }
         let Some(dialog) = dialog else { return };
-        if method == "UPDATE" && (200..300).contains(&status) {
-            if let (Some(record), Some(live)) = (refreshed, self.dialogs.get_mut(&dialog)) {
-                live.record = record;
-                if live.confirmed {
-                    let op = live.op();
-                    self.commit(vec![op], Then::Nothing);
-                }
+        if method == "UPDATE"
+            && (200..300).contains(&status)
+            && let (Some(record), Some(live)) = (refreshed, self.dialogs.get_mut(&dialog))
+        {
+            live.record = record;
+            if live.confirmed {
+                let op = live.op();
+                self.commit(vec![op], Then::Nothing);
             }
         }
     }

@@ -136,10 +136,10 @@ impl Core {
         let Some(request) = self.clients.get(client).map(|c| c.request.clone()) else {
             return;
         };
-        if let Some(ticket) = &ticket {
-            if let Some(flow) = self.clients.get(client).map(|c| c.flow) {
-                self.echo_request(ticket, &request, &flow, client);
-            }
+        if let Some(ticket) = &ticket
+            && let Some(flow) = self.clients.get(client).map(|c| c.flow)
+        {
+            self.echo_request(ticket, &request, &flow, client);
         }
         if unsolicited.is_some() {
             self.tell_unsolicited(dialog, &request);

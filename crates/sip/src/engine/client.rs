@@ -218,10 +218,10 @@ impl Core {
         if client.stored {
             self.commit(vec![delete_transaction(id)], Then::Nothing);
         }
-        if let Some(leg) = &client.leg {
-            if self.legs.get(leg) == Some(&super::legs::Place::Client(id.clone())) {
-                self.legs.remove(leg);
-            }
+        if let Some(leg) = &client.leg
+            && self.legs.get(leg) == Some(&super::legs::Place::Client(id.clone()))
+        {
+            self.legs.remove(leg);
         }
         let dialog = client
             .dialog

@@ -59,13 +59,13 @@ impl Core {
     /// Delivers a request of a dialog now, or after those that wait already.
     pub(super) fn deliver_when_ready(&mut self, dialog: &Id, server: Id) {
         let now_ms = self.now.mono_ms;
-        if let Some(live) = self.dialogs.get_mut(dialog) {
-            if now_ms < live.hold_until_ms || !live.held.is_empty() {
-                live.held.push_back(server);
-                let at_ms = live.hold_until_ms.max(now_ms);
-                self.timers.arm(at_ms, Alarm::Hold(dialog.clone()));
-                return;
-            }
+        if let Some(live) = self.dialogs.get_mut(dialog)
+            && (now_ms < live.hold_until_ms || !live.held.is_empty())
+        {
+            live.held.push_back(server);
+            let at_ms = live.hold_until_ms.max(now_ms);
+            self.timers.arm(at_ms, Alarm::Hold(dialog.clone()));
+            return;
         }
         self.deliver(&server);
     }

@@ -38,7 +38,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_never_panic(edits in prop::collection::vec((0..SEED.len(), any::<u8>()), 1..12)) {
+    fn damaged_messages_never_panic(
+        edits in prop::collection::vec((0..SEED.len(), any::<u8>()), 1..12),
+    ) {
         let mut bytes = SEED.to_vec();
         for (at, byte) in edits {
             bytes[at] = byte;

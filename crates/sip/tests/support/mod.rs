@@ -1,0 +1,84 @@
+//! A journal that can be held, an application, and a phone, all over real sockets.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod app;
+pub mod journal;
+pub mod phone;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raftpbx_sip::{DrachtioConfig, Engine, EngineConfig, Listen, RegistrarConfig, Transport};
+
+pub use app::App;
+pub use journal::TestJournal;
+pub use phone::Phone;
+
+/// How long an expected message may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to listen before believing that nothing comes.
+pub const QUIET: Duration = Duration::from_millis(150);
+pub const SECRET: &str = "s3cret";
+
+pub fn config(listen: SocketAddr) -> EngineConfig {
+    EngineConfig {
+        listen: vec![Listen {
+            transport: Transport::Udp,
+            address: listen,
+        }],
+        drachtio: DrachtioConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            secret: SECRET.to_owned(),
+        },
+        registrar: Some(RegistrarConfig {
+            domains: Vec::new(),
+            realm: "pbx.test".to_owned(),
+            nonce_key: [1; 32],
+            min_expires_s: 60,
+            max_expires_s: 7_200,
+            default_expires_s: 3_600,
+            max_bindings: 3,
+        }),
+        authenticate_calls: false,
+        tag_key: [2; 32],
+    }
+}
+
+/// An engine that leads and shares `journal`.
+pub fn leader(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
+    let engine = follower(journal, listen);
+    engine.lead(1);
+    engine
+}
+
+/// An engine that hears of everything and does nothing.
+pub fn follower(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
+    let events = journal.events();
+    let engine = Engine::start(
+        config(listen),
+        journal.clone(),
+        Box::new(move |batch| events(batch)),
+    );
+    let engine = Arc::new(engine.expect("the engine starts"));
+    journal.feed(&engine);
+    engine
+}
+
+pub fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("an address")
+}
+
+/// Where an engine listens.
+pub fn address(engine: &Engine) -> SocketAddr {
+    engine.addresses()[0].address
+}
+
+/// Ends an engine as a dying process would; its successor can bind its address.
+pub fn kill(engine: Arc<Engine>, journal: &TestJournal) {
+    journal.forget();
+    let engine = Arc::try_unwrap(engine)
+        .ok()
+        .expect("nobody else holds the engine");
+    engine.shutdown();
+}
