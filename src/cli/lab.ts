@@ -156,7 +156,8 @@ async function showStatus(options: { output?: string }): Promise<void> {
   }
 }
 
-function execute(name: string, command: string[]): void {
+function execute(name: string, rest: string[]): void {
+  const command = rest[0] === '--' ? rest.slice(1) : rest;
   requireRoot("enter a server's network");
   const namespace =
     name === 'phones' ? phonesNamespace() : findServer(planOf(here()), name).server.namespace;

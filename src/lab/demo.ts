@@ -25,6 +25,7 @@ interface Findings {
   successor: string;
   takeoverMs: number;
   silenceMs: { caller: number; callee: number };
+  packets: { caller: number; callee: number };
   dropped: boolean;
   registrations: { before: number; after: number };
   records: number;
@@ -72,10 +73,12 @@ async function perform(
     return waitForSuccessor(api, killed, started);
   });
   await steps.step(`${successor} leads, they talk on`, () => delay(talkMs));
+  const ears = { caller: heard.caller.heard, callee: heard.callee.heard };
   const silenceMs = {
-    caller: heard.caller.heard.longestSilenceMs,
-    callee: heard.callee.heard.longestSilenceMs,
+    caller: ears.caller.longestSilenceMs,
+    callee: ears.callee.longestSilenceMs,
   };
+  const packets = { caller: ears.caller.packets, callee: ears.callee.packets };
   heard.caller.close();
   heard.callee.close();
   const dropped = phones.some((phone) => phone.history.some((one) => one.type === 'CALL_CLOSED'));
@@ -90,14 +93,15 @@ async function perform(
     startServer(killed, { directory: plan.directory }),
   );
   const registrations = { before, after };
-  return { killed, successor, takeoverMs, silenceMs, dropped, registrations, records };
+  return { killed, successor, takeoverMs, silenceMs, packets, dropped, registrations, records };
 }
 
 async function openPhones(plan: LabPlan, phones: Phone[]): Promise<[Phone, Phone]> {
   const { users } = readCredentials(labFiles(plan.directory).credentials);
   const open = async (index: number): Promise<Phone> => {
     const user = users[index];
-    const address = plan.phones[index + 1];
+    // baresip's RTP leaves from the first address of the interface, whatever it registers with.
+    const address = plan.phones[0];
     if (user === undefined || address === undefined) {
       const fix = "make a fresh lab: 'make cluster-down', then 'make cluster-up'";
       throw new LabError('PBX_LAB_USERS', 'the lab has no users', fix);
@@ -110,7 +114,8 @@ async function openPhones(plan: LabPlan, phones: Phone[]): Promise<[Phone, Phone
       password: user.password,
       namespace: plan.phonesNamespace,
       address,
-      port: 5061 + index,
+      // It takes the port above as well, for TLS.
+      port: 5070 + 2 * index,
       directory,
       toneHz: 440 + 160 * index,
     });
@@ -174,9 +179,10 @@ async function waitForRecord(
   }
 }
 
-function isKept({ silenceMs, dropped, registrations, records }: Findings): boolean {
+function isKept({ silenceMs, packets, dropped, registrations, records }: Findings): boolean {
   return (
     !dropped &&
+    Math.min(packets.caller, packets.callee) > 0 &&
     Math.max(silenceMs.caller, silenceMs.callee) <= silenceMaxMs &&
     registrations.before === registrations.after &&
     records === 1
@@ -184,12 +190,19 @@ function isKept({ silenceMs, dropped, registrations, records }: Findings): boole
 }
 
 function formatFindings(findings: Findings): string {
-  const { killed, successor, takeoverMs, silenceMs, dropped, registrations, records } = findings;
+  const { killed, successor, takeoverMs, silenceMs, packets, dropped } = findings;
+  const { registrations, records } = findings;
+  const silent = Math.min(packets.caller, packets.callee) === 0;
   const ms = (value: number) => `${Math.round(value)} ms`;
   const rows: [string, string][] = [
     ['killed', `${killed}, the leader (SIGKILL)`],
     ['took over', `${successor}; API and VIP answered after ${ms(takeoverMs)}`],
-    ['audio', `longest silence ${ms(silenceMs.caller)} / ${ms(silenceMs.callee)} (packets: 20 ms)`],
+    [
+      'audio',
+      silent
+        ? 'nothing was heard'
+        : `longest gap ${ms(silenceMs.caller)} / ${ms(silenceMs.callee)}, packets come each 20 ms`,
+    ],
     ['dialog', dropped ? 'the call was DROPPED' : 'kept on both sides, hung up by the caller'],
     ['registrations', `${registrations.before} before, ${registrations.after} after`],
     ['call record', records === 1 ? 'exactly one, answered' : `${records} records`],

@@ -15,6 +15,10 @@ import { writeFile } from './records.ts';
 
 const program = fileURLToPath(new URL('./phone-inside.ts', import.meta.url));
 const modules = '/usr/lib/baresip/modules';
+/** How often a phone is asked whether it is registered. */
+const askPeriodMs = 100;
+/** A phone has unregistered by then. */
+const quitPatienceMs = 2000;
 /** Where audio goes that nobody listens to; the recording is made before it gets there. */
 const nowhere = 'aubridge,nowhere';
 
@@ -24,7 +28,7 @@ export interface PhoneOptions {
   password: string;
   namespace: string;
   address: string;
-  /** SIP port of the phone; its control port and RTP ports are derived from it. */
+  /** SIP port, the one above is taken as well; control and RTP ports are derived from it. */
   port: number;
   /** For its configuration and recordings. */
   directory: string;
@@ -83,7 +87,13 @@ export class Phone {
 
   /** Resolves when the phone is registered. */
   async registered(timeoutMs = 10_000): Promise<void> {
-    await this.wait((event) => event.type === 'REGISTER_OK', timeoutMs);
+    // It may have registered before it could be listened to, so it is asked as well.
+    const asking = setInterval(() => this.#send('reginfo', ''), askPeriodMs);
+    try {
+      await this.wait((event) => isRegistration(event), timeoutMs);
+    } finally {
+      clearInterval(asking);
+    }
   }
 
   /** Calls a user; resolves when he has answered. */
@@ -143,14 +153,18 @@ export class Phone {
     return last === undefined ? null : join(this.#options.directory, last);
   }
 
-  /** Ends the phone as a power cut would. */
+  /** Takes the registration back and ends the phone; as a power cut when that takes too long. */
   stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
       return Promise.resolve();
     }
     return new Promise((resolve) => {
-      this.#child.once('exit', () => resolve());
-      this.#child.kill('SIGTERM');
+      const late = setTimeout(() => this.#child.kill('SIGTERM'), quitPatienceMs);
+      this.#child.once('exit', () => {
+        clearTimeout(late);
+        resolve();
+      });
+      this.#send('quit', '');
     });
   }
 
@@ -217,6 +231,10 @@ export class Listener {
   close(): void {
     this.#watcher.close();
   }
+}
+
+function isRegistration({ type, detail }: PhoneEvent): boolean {
+  return type === 'REGISTER_OK' || (type === 'response' && /User Agents[\s\S]*OK\s/.test(detail));
 }
 
 function isRecording(name: string): boolean {
