@@ -12,7 +12,7 @@ use crate::MediaConfig;
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::epoll::monotonic_ns;
 use crate::flow::{Flow, Side};
-use crate::limits::{LEGS_MAX, SESSIONS_MAX};
+use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
@@ -33,7 +33,6 @@ pub struct Control {
     /// The threads that relay.
     pub workers: Arc<[Worker]>,
     sites: Vec<Site>,
-    next_worker: usize,
     /// Calls ever made.
     pub created: u64,
 }
@@ -58,7 +57,6 @@ impl Control {
             calls: HashMap::new(),
             workers,
             sites,
-            next_worker: 0,
             created: 0,
         }
     }
@@ -294,9 +292,7 @@ impl Control {
             opaque: !media.is_rtp(),
             sides: [Side::new(first), Side::new(second)],
         };
-        // Neighbouring calls go to different workers.
-        let worker = self.next_worker % self.workers.len();
-        self.next_worker = self.next_worker.wrapping_add(1);
+        let worker = self.choose_worker();
         let key = match self.workers[worker].add(flow) {
             Ok(key) => key,
             Err((error, pairs)) => {
@@ -316,6 +312,17 @@ impl Control {
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
         })
+    }
+
+    /// The first worker that is not busy, so that a light load wakes one thread and not
+    /// all; the least loaded one once all are.
+    fn choose_worker(&self) -> usize {
+        let flows: Vec<usize> = self.workers.iter().map(|w| w.table().flows()).collect();
+        let idle = flows
+            .iter()
+            .position(|&flows| flows < FLOWS_BEFORE_NEXT_WORKER);
+        let least = || (0..flows.len()).min_by_key(|&worker| flows[worker]);
+        idle.or_else(least).unwrap_or(0)
     }
 
     /// From the first site of the family; as rtpengine, from any other when there is none.

@@ -97,6 +97,11 @@ impl Table {
             .filter(|_| slot.generation == key.generation)
     }
 
+    /// Number of flows.
+    pub fn flows(&self) -> usize {
+        self.slots.len() - self.empty.len()
+    }
+
     /// When the last valid packet of each flow came, by slot, `CLOCK_MONOTONIC` ns.
     pub fn last_packets_ns(&self) -> Vec<u64> {
         let last = |slot: &Slot| slot.flow.as_ref().map_or(0, Flow::last_packet_ns);
