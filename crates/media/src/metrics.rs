@@ -40,88 +40,44 @@ pub struct Counts {
     pub abandoned: Count,
 }
 
+/// Name, kind, help and value of one figure.
+type Figure = (&'static str, &'static str, &'static str, u64);
+
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
-    let list = [
-        ("sessions", "gauge", "Calls held now", stats.sessions),
-        ("legs", "gauge", "Legs held now", stats.legs),
-        ("ports_used", "gauge", "Port pairs in use", stats.ports_used),
-        ("ports_free", "gauge", "Port pairs free", stats.ports_free),
-        (
-            "sessions_total",
-            "counter",
-            "Calls set up",
-            stats.sessions_total,
-        ),
-        ("packets_total", "counter", "Packets relayed", stats.packets),
-        ("bytes_total", "counter", "Bytes relayed", stats.bytes),
-        (
-            "wrong_source_total",
-            "counter",
-            "Packets from strangers",
-            stats.wrong_source,
-        ),
-        (
-            "not_rtp_total",
-            "counter",
-            "Datagrams that are not RTP or RTCP",
-            stats.not_rtp,
-        ),
-        (
-            "unsent_total",
-            "counter",
-            "Packets without a destination",
-            stats.unsent,
-        ),
-        (
-            "ng_requests_total",
-            "counter",
-            "NG requests answered",
-            stats.ng_requests,
-        ),
-        (
-            "ng_errors_total",
-            "counter",
-            "NG requests refused",
-            stats.ng_errors,
-        ),
-        (
-            "ng_repeats_total",
-            "counter",
-            "NG answers repeated",
-            stats.ng_repeats,
-        ),
-        (
-            "ng_nonsense_total",
-            "counter",
-            "NG datagrams without a cookie",
-            stats.ng_nonsense,
-        ),
-        (
-            "refused_total",
-            "counter",
-            "Refusals because of a limit",
-            stats.refused,
-        ),
-        (
-            "timeouts_total",
-            "counter",
-            "Calls reported silent",
-            stats.timeouts,
-        ),
-        (
-            "abandoned_total",
-            "counter",
-            "Calls removed as abandoned",
-            stats.abandoned,
-        ),
-    ];
     let mut out = String::with_capacity(2_048);
-    for (name, kind, help, value) in list {
+    for (name, kind, help, value) in calls(stats).into_iter().chain(commands(stats)) {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
         let _ = writeln!(out, "# TYPE raftpbx_media_{name} {kind}");
         let _ = writeln!(out, "raftpbx_media_{name} {value}");
     }
     out
+}
+
+fn calls(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        ("sessions", "gauge", "Calls held now", s.sessions),
+        ("legs", "gauge", "Legs held now", s.legs),
+        ("ports_used", "gauge", "Port pairs in use", s.ports_used),
+        ("ports_free", "gauge", "Port pairs free", s.ports_free),
+        ("sessions_total", "counter", "Calls set up", s.sessions_total),
+        ("packets_total", "counter", "Packets relayed", s.packets),
+        ("bytes_total", "counter", "Bytes relayed", s.bytes),
+        ("wrong_source_total", "counter", "Packets from strangers", s.wrong_source),
+        ("not_rtp_total", "counter", "Datagrams that are not RTP or RTCP", s.not_rtp),
+        ("unsent_total", "counter", "Packets without a destination", s.unsent),
+        ("timeouts_total", "counter", "Calls reported silent", s.timeouts),
+        ("abandoned_total", "counter", "Calls removed as abandoned", s.abandoned),
+    ]
+}
+
+fn commands(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        ("ng_requests_total", "counter", "NG requests answered", s.ng_requests),
+        ("ng_errors_total", "counter", "NG requests refused", s.ng_errors),
+        ("ng_repeats_total", "counter", "NG answers repeated", s.ng_repeats),
+        ("ng_nonsense_total", "counter", "NG datagrams without a cookie", s.ng_nonsense),
+        ("refused_total", "counter", "Refusals because of a limit", s.refused),
+    ]
 }
