@@ -2,6 +2,7 @@
  * Media servers as call control uses them: NG offer, answer and delete with bounded repetition.
  * NG commands are idempotent, so a lost datagram or a takeover in between only repeats one.
  */
+import { isIPv6 } from 'node:net';
 import { Client, type NgReply } from 'rtpengine-client';
 import { parseHost } from '../cluster/index.ts';
 import type { CallId, MediaAnchor } from '../domain/call.ts';
@@ -14,6 +15,13 @@ import type { Log } from '../domain/log.ts';
  * a later answer replaces an earlier one (early media of a device that lost).
  */
 export type MediaSide = 'caller' | 'device';
+
+/** What a party said about its audio, and where that message came from. */
+export interface HeardSdp {
+  sdp: string;
+  /** Address of the sender; its audio may come from there instead (NAT). Null: not known. */
+  source: string | null;
+}
 
 /** Chooses the server for a call; names in `except` did not answer a moment ago. */
 export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
@@ -40,7 +48,7 @@ export class MediaControl {
   }
 
   /** Anchors a new call: offers the caller's description at the least loaded server. */
-  async anchor(callId: CallId, sdp: string): Promise<MediaAnchor> {
+  async anchor(callId: CallId, heard: HeardSdp): Promise<MediaAnchor> {
     const silent = new Set<string>();
     for (;;) {
       const server = this.#choose(silent);
@@ -48,7 +56,7 @@ export class MediaControl {
         throw new PbxError(silent.size === 0 ? 'PBX_MEDIA_NONE' : 'PBX_MEDIA_SILENT');
       }
       try {
-        const offered = await this.offer(server.ng, callId, 'caller', sdp);
+        const offered = await this.offer(server.ng, callId, 'caller', heard);
         return { server: server.name, ng: server.ng, sdp: offered, moving: false };
       } catch (error) {
         if (!(error instanceof PbxError) || error.code !== 'PBX_MEDIA_SILENT') {
@@ -61,19 +69,15 @@ export class MediaControl {
   }
 
   /** Translates an offer of one side for the other. */
-  offer(ng: string, callId: CallId, from: MediaSide, sdp: string): Promise<string> {
-    return this.#translate('offer', ng, { 'call-id': callId, 'from-tag': from, sdp });
+  offer(ng: string, callId: CallId, from: MediaSide, heard: HeardSdp): Promise<string> {
+    return this.#translate('offer', ng, { 'call-id': callId, 'from-tag': from }, heard);
   }
 
   /** Translates the answer that `answerer` gave to the other side's offer. */
-  answer(ng: string, callId: CallId, answerer: MediaSide, sdp: string): Promise<string> {
+  answer(ng: string, callId: CallId, answerer: MediaSide, heard: HeardSdp): Promise<string> {
     const offerer = answerer === 'device' ? 'caller' : 'device';
-    return this.#translate('answer', ng, {
-      'call-id': callId,
-      'from-tag': offerer,
-      'to-tag': answerer,
-      sdp,
-    });
+    const tags = { 'call-id': callId, 'from-tag': offerer, 'to-tag': answerer };
+    return this.#translate('answer', ng, tags, heard);
   }
 
   /** Ends the session; a server that is gone has ended it anyway. */
@@ -85,9 +89,12 @@ export class MediaControl {
     command: 'offer' | 'answer',
     ng: string,
     fields: Record<string, string>,
+    { sdp, source }: HeardSdp,
   ): Promise<string> {
     const reply = await this.#command(command, ng, {
       ...fields,
+      sdp,
+      ...(source === null ? {} : { 'received-from': [isIPv6(source) ? 'IP6' : 'IP4', source] }),
       ICE: 'remove',
       replace: ['origin', 'session-connection'],
     });

@@ -94,8 +94,11 @@ function addon(): Addon {
 /** The replicated store of this node. */
 export class Store {
   readonly #native: NativeStore;
-  #pending: { request: readonly Command[]; resolve: (r: Reply) => void; reject: (e: Error) => void }[] =
-    [];
+  #pending: {
+    request: readonly Command[];
+    resolve: (r: Reply) => void;
+    reject: (e: Error) => void;
+  }[] = [];
 
   private constructor(native: NativeStore) {
     this.#native = native;
@@ -161,7 +164,11 @@ export class Store {
   }
 
   /** String keys that begin with `prefix`, in order, from this node's own copy. */
-  scan(prefix: string, after: string | null = null, limit = 1000): { key: string; value: string }[] {
+  scan(
+    prefix: string,
+    after: string | null = null,
+    limit = 1000,
+  ): { key: string; value: string }[] {
     return this.#native.scan(prefix, after, limit);
   }
 
@@ -328,9 +335,13 @@ export function issueCertificate(
   addresses: readonly string[],
   names: readonly string[],
 ): { certificate: string; key: string } {
-  return addon().issueCertificate(authority.certificate, authority.key, name, [...addresses], [
-    ...names,
-  ]);
+  return addon().issueCertificate(
+    authority.certificate,
+    authority.key,
+    name,
+    [...addresses],
+    [...names],
+  );
 }
 
 /** Sends the Rust side's log lines to `listener`; once a process. */

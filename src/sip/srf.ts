@@ -52,6 +52,7 @@ export interface SendOptions {
 export interface SipResponse extends SipMessage {
   status: number;
   reason: string;
+  source_address: string;
   req: SipRequest;
   agent: Agent;
   socket: Socket;

@@ -4,7 +4,7 @@
  */
 import { limits } from '../../domain/limits.ts';
 import { allowedMethods } from '../../sip/rehydrate.ts';
-import type { CallFailure, Dialog, SipRequest, SrfInstance } from '../../sip/srf.ts';
+import type { CallFailure, Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 
 export interface DeviceCall {
   uri: string;
@@ -22,7 +22,7 @@ export interface DeviceCall {
 }
 
 export interface DeviceEvents {
-  progress(status: number, sdp: string | null): void;
+  progress(status: number, sdp: string | null, source: string): void;
   answered(dialog: Dialog): void;
   failed(status: number): void;
 }
@@ -56,9 +56,9 @@ export class DeviceLeg {
     };
     const progress = {
       cbRequest: (_error: unknown, request?: SipRequest) => this.#sent(request ?? null),
-      cbProvisional: (response: { status: number; body?: string }) => {
-        if (!this.#over && response.status > 100) {
-          this.#events.progress(response.status, response.body ? response.body : null);
+      cbProvisional: ({ status, body, source_address }: SipResponse) => {
+        if (!this.#over && status > 100) {
+          this.#events.progress(status, body ? body : null, source_address);
         }
       },
     };

@@ -41,6 +41,8 @@ export class LiveCall {
   readonly #log: Log;
   readonly #media: CallMedia;
   readonly #legs = new Map<number, DeviceLeg>();
+  /** Where the SIP messages of each leg came from last. */
+  readonly #sources = new Map<number, string>();
   /** Taken over: legs may live in the engine although they were not dialled here. */
   readonly #resumed: boolean;
   #call: Call;
@@ -65,6 +67,7 @@ export class LiveCall {
       now: here.now,
       call: () => this.#call,
       callerSdp: () => this.#callerSdp(),
+      sourceOf: (leg) => this.#sources.get(leg) ?? sourceOf(this.#dialog(leg)),
       dispatch: (event) => this.dispatch(event),
     });
     this.#enqueue(first.effects);
@@ -97,6 +100,7 @@ export class LiveCall {
     const invite = new CallerInvite(this.#here.srf, req, res);
     invite.onCancel(() => this.dispatch({ type: 'cancelled', at: this.#here.now() }));
     this.#invite = invite;
+    this.#sources.set(0, req.source_address);
   }
 
   /** Starts a fresh call, once its INVITE is attached. */
@@ -137,6 +141,7 @@ export class LiveCall {
       return;
     }
     this.#reinvite = res;
+    this.#sources.set(leg, req.source_address);
     this.dispatch({ type: 'modify', leg, sdp });
   }
 
@@ -318,14 +323,17 @@ export class LiveCall {
       attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {
-      progress: (status, sdp) =>
+      progress: (status, sdp, source) => {
+        this.#sources.set(no, source);
         this.dispatch(
           sdp === null
             ? { type: 'legRinging', leg: no, status }
             : { type: 'legProgress', leg: no, sdp },
-        ),
+        );
+      },
       answered: (dialog) => {
         dialogs.adopt(dialog, { callId: id, leg: no });
+        this.#sources.set(no, dialog.res.source_address);
         const sdp = dialog.remote.sdp ?? '';
         this.dispatch({ type: 'legAnswered', leg: no, dialogId: dialog.id, sdp, at: now() });
       },
@@ -414,6 +422,13 @@ export function hangUp(dialog: Dialog, log: Log): void {
   } catch (error) {
     log.warn({ error, dialog: dialog.id }, 'BYE could not be sent');
   }
+}
+
+/** Where the message came from that made the dialog. */
+function sourceOf(dialog: Dialog | undefined): string | null {
+  return dialog === undefined
+    ? null
+    : (dialog.type === 'uas' ? dialog.req : dialog.res).source_address;
 }
 
 /** Events a phone could flood with, and that may be missed. */

@@ -4,7 +4,7 @@
  */
 import { PbxError } from '../../domain/errors.ts';
 import type { Log } from '../../domain/log.ts';
-import type { MediaControl, MediaSide } from '../media-control.ts';
+import type { HeardSdp, MediaControl, MediaSide } from '../media-control.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
 
 export interface CallMediaOptions {
@@ -14,6 +14,8 @@ export interface CallMediaOptions {
   call(): Call;
   /** What the caller last said about its audio: in its INVITE, or in its dialog. */
   callerSdp(): string;
+  /** Where the SIP messages of a leg come from, as far as one came. */
+  sourceOf(leg: number): string | null;
   dispatch(event: CallEvent): void;
 }
 
@@ -46,37 +48,37 @@ export class CallMedia {
   }
 
   async #run(effect: MediaEffect): Promise<void> {
-    const { media, call, callerSdp, dispatch } = this.#options;
+    const { media, call, dispatch } = this.#options;
     const { id } = call();
     const ng = call().media?.ng ?? this.#offeredAt;
     switch (effect.type) {
       case 'offerMedia': {
-        const anchor = await media.anchor(id, callerSdp());
+        const anchor = await media.anchor(id, this.#heardFromCaller());
         this.#offeredAt = anchor.ng;
         dispatch({ type: 'mediaOffered', media: anchor });
         break;
       }
       case 'answerEarly': {
-        const sdp = await media.answer(ng ?? '', id, 'device', effect.sdp);
+        const sdp = await media.answer(ng ?? '', id, 'device', this.#heard(effect));
         dispatch({ type: 'earlyMedia', leg: effect.leg, sdp });
         break;
       }
       case 'answerMedia':
         dispatch({
           type: 'mediaAnswered',
-          sdp: await media.answer(ng ?? '', id, 'device', effect.sdp),
+          sdp: await media.answer(ng ?? '', id, 'device', this.#heard(effect)),
         });
         break;
       case 'modifyOffer':
         dispatch({
           type: 'modifyOffered',
-          sdp: await media.offer(ng ?? '', id, sideOf(effect.leg), effect.sdp),
+          sdp: await media.offer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect)),
         });
         break;
       case 'modifyAnswer':
         dispatch({
           type: 'modifyAnswered',
-          sdp: await media.answer(ng ?? '', id, sideOf(effect.leg), effect.sdp),
+          sdp: await media.answer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect)),
         });
         break;
       case 'moveMedia':
@@ -92,11 +94,19 @@ export class CallMedia {
     }
   }
 
+  #heard({ leg, sdp }: { leg: number; sdp: string }): HeardSdp {
+    return { sdp, source: this.#options.sourceOf(leg) };
+  }
+
+  #heardFromCaller(): HeardSdp {
+    return this.#heard({ leg: 0, sdp: this.#options.callerSdp() });
+  }
+
   /** Anchors the call anew at a server that is up. */
   async #move(old: string | null): Promise<void> {
-    const { media, call, callerSdp, dispatch, log } = this.#options;
+    const { media, call, dispatch, log } = this.#options;
     const { id } = call();
-    const anchor = await media.anchor(id, callerSdp());
+    const anchor = await media.anchor(id, this.#heardFromCaller());
     log.info({ server: anchor.server }, 'call moves to another media server');
     dispatch({ type: 'mediaMoved', media: anchor });
     if (old !== null && old !== anchor.ng) {
