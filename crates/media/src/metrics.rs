@@ -61,23 +61,78 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
         ("legs", "gauge", "Legs held now", s.legs),
         ("ports_used", "gauge", "Port pairs in use", s.ports_used),
         ("ports_free", "gauge", "Port pairs free", s.ports_free),
-        ("sessions_total", "counter", "Calls set up", s.sessions_total),
+        (
+            "sessions_total",
+            "counter",
+            "Calls set up",
+            s.sessions_total,
+        ),
         ("packets_total", "counter", "Packets relayed", s.packets),
         ("bytes_total", "counter", "Bytes relayed", s.bytes),
-        ("wrong_source_total", "counter", "Packets from strangers", s.wrong_source),
-        ("not_rtp_total", "counter", "Datagrams that are not RTP or RTCP", s.not_rtp),
-        ("unsent_total", "counter", "Packets without a destination", s.unsent),
-        ("timeouts_total", "counter", "Calls reported silent", s.timeouts),
-        ("abandoned_total", "counter", "Calls removed as abandoned", s.abandoned),
+        (
+            "wrong_source_total",
+            "counter",
+            "Packets from strangers",
+            s.wrong_source,
+        ),
+        (
+            "not_rtp_total",
+            "counter",
+            "Datagrams that are not RTP or RTCP",
+            s.not_rtp,
+        ),
+        (
+            "unsent_total",
+            "counter",
+            "Packets without a destination",
+            s.unsent,
+        ),
+        (
+            "timeouts_total",
+            "counter",
+            "Calls reported silent",
+            s.timeouts,
+        ),
+        (
+            "abandoned_total",
+            "counter",
+            "Calls removed as abandoned",
+            s.abandoned,
+        ),
     ]
 }
 
 fn commands(s: &MediaStats) -> Vec<Figure> {
     vec![
-        ("ng_requests_total", "counter", "NG requests answered", s.ng_requests),
-        ("ng_errors_total", "counter", "NG requests refused", s.ng_errors),
-        ("ng_repeats_total", "counter", "NG answers repeated", s.ng_repeats),
-        ("ng_nonsense_total", "counter", "NG datagrams without a cookie", s.ng_nonsense),
-        ("refused_total", "counter", "Refusals because of a limit", s.refused),
+        (
+            "ng_requests_total",
+            "counter",
+            "NG requests answered",
+            s.ng_requests,
+        ),
+        (
+            "ng_errors_total",
+            "counter",
+            "NG requests refused",
+            s.ng_errors,
+        ),
+        (
+            "ng_repeats_total",
+            "counter",
+            "NG answers repeated",
+            s.ng_repeats,
+        ),
+        (
+            "ng_nonsense_total",
+            "counter",
+            "NG datagrams without a cookie",
+            s.ng_nonsense,
+        ),
+        (
+            "refused_total",
+            "counter",
+            "Refusals because of a limit",
+            s.refused,
+        ),
     ]
 }
