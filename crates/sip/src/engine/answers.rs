@@ -286,7 +286,7 @@ impl Core {
         server.response = Some(bytes.clone());
         server.stored = record.is_some();
         let (app, of_dialog) = (server.app, server.dialog.clone());
-        tracing::info!(transaction = %id, status, "answered");
+        tracing::info!(callId = %id, status, "answered");
         match record {
             Some(record) => self.confirm_uas(&id, *record, app),
             None if of_dialog.is_none() => self.drop_early(&id),

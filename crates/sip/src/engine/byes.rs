@@ -31,7 +31,7 @@ impl Core {
         let Some(live) = self.dialogs.get_mut(dialog) else {
             return;
         };
-        tracing::info!(call = essentials.call_id, peer = %flow.remote, "BYE");
+        tracing::info!(callId = live.call(), peer = %flow.remote, "BYE");
         if !live.confirmed {
             self.deliver_when_ready(dialog, server);
             return;
@@ -168,7 +168,7 @@ impl Core {
         if live.record.end.is_some() {
             return;
         }
-        tracing::warn!(dialog = %id, why, "ending a dialog");
+        tracing::warn!(callId = live.call(), why, "ending a dialog");
         live.record.dialog.local_seq += 1;
         let flow = live.destination();
         let branch = self.ids.branch();

@@ -20,7 +20,7 @@ impl Core {
         user: Option<String>,
     ) {
         let id = self.add_server(message, essentials, flow, user, None);
-        tracing::info!(call = essentials.call_id, transaction = %id, peer = %flow.remote, "INVITE");
+        tracing::info!(callId = %id, sip = essentials.call_id, peer = %flow.remote, "INVITE");
         self.store_invite(id);
     }
 

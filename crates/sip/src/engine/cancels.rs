@@ -87,7 +87,7 @@ impl Core {
         let Some(server) = self.servers.get(id) else {
             return;
         };
-        tracing::info!(transaction = %id, "cancelled by the caller");
+        tracing::info!(callId = %id, "cancelled by the caller");
         let app = server.app;
         self.end_cancelled(id);
         if let Some(app) = app {

@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 use super::calls_in::{delete_transaction, set_transaction};
 use super::commits::Then;
 use super::flow::Flow;
+use super::legs::call_of_leg;
 use super::metrics::Metrics;
 use super::sending::Ticket;
 use super::timers::Alarm;
@@ -76,6 +77,11 @@ impl Client {
             cancelled: self.cancel != Cancel::No,
             answer: None,
         }
+    }
+
+    /// The call it belongs to, as call control names it.
+    pub fn call<'a>(&'a self, id: &'a Id) -> &'a str {
+        self.leg.as_deref().map_or(id, call_of_leg)
     }
 
     /// Whether nothing has been sent yet.
@@ -260,7 +266,7 @@ impl Core {
         let Some(client) = self.clients.get(id) else {
             return;
         };
-        tracing::info!(transaction = %id, method = %client.method, "no response in time");
+        tracing::info!(callId = client.call(id), method = %client.method, "no response in time");
         let Some(bytes) = build_timeout(&client.request) else {
             return;
         };

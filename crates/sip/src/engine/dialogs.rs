@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
 use super::flow::{Flow, is_private};
+use super::legs::call_of_leg;
 use super::sending::Ticket;
 use super::{AppId, Core, Id};
 use crate::config::Transport;
@@ -56,6 +57,12 @@ impl LiveDialog {
             server_invite: None,
             end_after_ack: false,
         }
+    }
+
+    /// The call it belongs to, as call control names it.
+    pub fn call(&self) -> &str {
+        let leg = self.record.leg.as_deref();
+        leg.map_or(&self.record.transaction_id, call_of_leg)
     }
 
     /// The journal entry for its present state.

@@ -15,6 +15,11 @@ pub(super) enum Place {
     Dialog(Id),
 }
 
+/// The call in `callId/legNo`.
+pub(super) fn call_of_leg(leg: &str) -> &str {
+    leg.split('/').next().unwrap_or(leg)
+}
+
 impl Core {
     /// Answers a request for a leg that exists; false when there is none.
     pub(super) fn attach(&mut self, ticket: &Ticket, leg: &str) -> bool {

@@ -260,7 +260,7 @@ impl Core {
         if let Ok(message) = Message::parse(&bytes) {
             client.final_to = message.get(Name::To).unwrap_or_default().to_owned();
         }
-        tracing::info!(transaction = %id, status, "final response");
+        tracing::info!(callId = client.call(&id), status, "final response");
         let (flow, app, leg) = (client.flow, client.app, client.leg.clone());
         let (of_dialog, cancelled) = (client.dialog.clone(), client.cancel != Cancel::No);
         let over = client.machine.state() == crate::transaction::State::Terminated;

@@ -221,7 +221,7 @@ impl Core {
         if server.heard || server.stage != Stage::Open {
             return;
         }
-        tracing::warn!(transaction = %id, method = %server.method, "the application is silent");
+        tracing::warn!(callId = %id, method = %server.method, "the application is silent");
         if server.method == "INVITE" {
             self.answer_ourselves(id, 408, &[]);
         } else {

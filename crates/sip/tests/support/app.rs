@@ -119,7 +119,7 @@ impl App {
     }
 
     /// Whether the engine closes the connection.
-    pub fn is_closed(mut self) -> bool {
+    pub fn ends(&mut self) -> bool {
         self.stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a duration that is not zero");

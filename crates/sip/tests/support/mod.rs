@@ -55,11 +55,7 @@ pub fn leader(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
 /// An engine that hears of everything and does nothing.
 pub fn follower(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
     let events = journal.events();
-    let engine = Engine::start(
-        config(listen),
-        journal.clone(),
-        Box::new(move |batch| events(batch)),
-    );
+    let engine = Engine::start(config(listen), journal.clone(), Box::new(events));
     let engine = Arc::new(engine.expect("the engine starts"));
     journal.feed(&engine);
     engine
