@@ -38,7 +38,8 @@ async function baresip(index: number, toneHz: number, transport: 'udp' | 'tcp'):
     password: user.password,
     namespace: phonesNamespace,
     address: `10.77.0.${220 + index}`,
-    port: 5060,
+    // The control ports, which follow from this one, share the namespace's loopback.
+    port: 5060 + 2 * index,
     directory: `${testLab.directory}/phones/${user.name}-${transport}`,
     server: vip,
     transport,

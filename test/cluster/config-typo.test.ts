@@ -24,7 +24,7 @@ function breakConfig(from: string | RegExp, to: string): number {
 test.each([
   ['a misspelt key', /^ {2}domain:/m, '  domian:', 'domain'],
   ['a value out of range', /^(sip:)$/m, 'sip:\n  maxBindings: 100000', 'maxBindings'],
-  ['an address that is none', /10\.77\.0\.11/, '10.77.0.311', '10.77.0.311'],
+  ['an address that is none', /10\.77\.0\.11/, '10.77.0.311', "'address' is not an IP address"],
 ])('%s is refused with file, line and fix, and the cluster does not notice', async (...row) => {
   const [, from, to, named] = row;
   const line = breakConfig(from, to);
