@@ -47,6 +47,19 @@ pub struct Authenticator {
     offer: Offer,
 }
 
+/// What is read from an Authorization header.
+const FIELDS: [&str; 9] = [
+    "realm",
+    "username",
+    "nonce",
+    "uri",
+    "response",
+    "algorithm",
+    "qop",
+    "nc",
+    "cnonce",
+];
+
 /// The parts of an Authorization header.
 struct Answer<'a> {
     username: String,
@@ -133,26 +146,42 @@ impl Authenticator {
         if !scheme.eq_ignore_ascii_case("Digest") {
             return None;
         }
-        let get = |name: &str| {
-            let mut all = list(rest).filter_map(|one| one.split_once('='));
-            let found = all.find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
-            found.map(|(_, value)| unquote(value.trim()))
-        };
-        if get("realm")? != self.realm {
-            return None;
+        let mut fields = [""; FIELDS.len()];
+        for (name, value) in list(rest).filter_map(|one| one.split_once('=')) {
+            let known = FIELDS
+                .iter()
+                .position(|field| name.trim().eq_ignore_ascii_case(field));
+            if let Some(known) = known {
+                fields[known] = unquote(value.trim());
+            }
         }
-        let qop = match get("qop") {
-            Some(qop) => Some((get("nc")?, get("cnonce")?, qop)),
-            None => None,
-        };
-        Some(Answer {
-            username: get("username")?.replace('\\', ""),
-            nonce: get("nonce")?,
-            uri: get("uri")?,
-            response: get("response")?,
-            algorithm: get("algorithm").unwrap_or("MD5"),
+        let [
+            realm,
+            username,
+            nonce,
+            uri,
+            response,
+            algorithm,
             qop,
-        })
+            nc,
+            cnonce,
+        ] = fields;
+        let complete = [username, nonce, uri, response]
+            .iter()
+            .all(|field| !field.is_empty());
+        let answer = Answer {
+            username: username.replace('\\', ""),
+            nonce,
+            uri,
+            response,
+            algorithm: if algorithm.is_empty() {
+                "MD5"
+            } else {
+                algorithm
+            },
+            qop: (!qop.is_empty()).then_some((nc, cnonce, qop)),
+        };
+        (realm == self.realm && complete).then_some(answer)
     }
 
     /// Unknown users cost the same work as known ones.

@@ -41,7 +41,16 @@ pub fn is_host(text: &str) -> bool {
 
 /// Removes linear white space, folding included, at both ends.
 pub fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = text.as_bytes();
+    let Some(start) = bytes.iter().position(|byte| !is_space(byte)) else {
+        return "";
+    };
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_space(byte))
+        .map_or(start, |last| last + 1);
+    &text[start..end]
 }
 
 /// A decimal number of at most ten digits that fits 32 bits.

@@ -66,7 +66,6 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
     loop {
         {
             let mut shell = shared.borrow_mut();
-            shell.collect();
             shell.finish();
             if shell.stopped {
                 return Ok(());
@@ -94,8 +93,6 @@ async fn receive(shared: Shared, local: SocketAddr, socket: UdpSocket) {
                     };
                     shell.feed(Input::Received { flow, bytes });
                 }
-                // Commits of this very batch may be through already.
-                shell.collect();
                 shell.finish();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -109,7 +106,7 @@ async fn receive(shared: Shared, local: SocketAddr, socket: UdpSocket) {
 async fn keep_time(shared: Shared) {
     let clock = shared.borrow().clock.clone();
     loop {
-        let wait_ms = shared.borrow().until_tick_ms();
+        let wait_ms = shared.borrow_mut().sleep_ms();
         match wait_ms {
             Some(0) => {
                 shared.borrow_mut().turn(Input::Tick);

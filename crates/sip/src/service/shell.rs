@@ -91,6 +91,8 @@ pub(super) struct Shell {
     pub streams: HashMap<Flow, Outlet>,
     pub apps: HashMap<AppId, Outlet>,
     told: Vec<EngineEvent>,
+    /// When the clock wakes by itself, ms.
+    asleep_until_ms: u64,
     /// The host wants the engine to end.
     pub stopped: bool,
     /// TCP flows that need a connection first.
@@ -124,6 +126,7 @@ impl Shell {
             streams: HashMap::new(),
             apps: HashMap::new(),
             told: Vec::new(),
+            asleep_until_ms: 0,
             stopped: false,
             wanted: Vec::new(),
             lookups: Vec::new(),
@@ -198,7 +201,7 @@ impl Shell {
     }
 
     /// Takes what the host and the journal left.
-    pub fn collect(&mut self) {
+    fn collect(&mut self) {
         while !self.stopped {
             let (commands, completions) = self.mailbox.take();
             if commands.is_empty() && completions.is_empty() {
@@ -219,8 +222,10 @@ impl Shell {
         }
     }
 
-    /// After a batch of inputs: sends datagrams, tells the host, wakes the clock.
+    /// After a batch of inputs: takes commits that came back already, sends datagrams,
+    /// tells the host, wakes the clock when it sleeps for too long.
     pub fn finish(&mut self) {
+        self.collect();
         for port in self
             .udp
             .values_mut()
@@ -239,7 +244,13 @@ impl Shell {
             .connections
             .store(self.streams.len() as u64, Relaxed);
         self.core.publish();
-        self.clock.notify_one();
+        if self
+            .core
+            .next_tick_ms()
+            .is_some_and(|next_ms| next_ms < self.asleep_until_ms)
+        {
+            self.clock.notify_one();
+        }
     }
 
     /// One input with everything that follows from it.
@@ -248,9 +259,10 @@ impl Shell {
         self.finish();
     }
 
-    /// How long until the next timer, ms.
-    pub fn until_tick_ms(&self) -> Option<u64> {
-        let next_ms = self.core.next_tick_ms()?;
-        Some(next_ms.saturating_sub(self.now().mono_ms))
+    /// How long the clock may sleep, ms; None for ever.
+    pub fn sleep_ms(&mut self) -> Option<u64> {
+        let next_ms = self.core.next_tick_ms();
+        self.asleep_until_ms = next_ms.unwrap_or(u64::MAX);
+        next_ms.map(|next_ms| next_ms.saturating_sub(self.now().mono_ms))
     }
 }
