@@ -28,7 +28,8 @@
 
 mod batch;
 pub mod certificates;
-mod clock;
+#[doc(hidden)]
+pub mod clock;
 pub mod config;
 pub mod error;
 pub mod event;
@@ -50,6 +51,8 @@ mod wal;
 pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
 pub use error::StoreError;
 pub use event::{Change, StoreEvent};
+#[doc(hidden)]
+pub use raft::Tuning;
 pub use reply::{Command, Reply, Request};
 pub use status::{PeerStatus, StoreStatus};
 pub use store::Store;

@@ -1,0 +1,81 @@
+//! A follower that was away too long is given a snapshot.
+
+mod support;
+
+use raftpbx_store::{Reply, StoreEvent, Tuning};
+use support::{Cluster, bulk, command, execute, request, until, watch, words};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
+    let mut cluster = Cluster::prepare();
+    cluster.tuning = Tuning {
+        snapshot_entries: 100,
+        entries_kept: 5,
+        ..Tuning::default()
+    };
+    (1..=3).for_each(|id| cluster.open(id));
+    let away = cluster.follower().await;
+    execute(&cluster.nodes[&away], "SET key:old 1")
+        .await
+        .expect("written");
+    cluster.until_read(away, "GET key:old", &bulk("1")).await;
+    cluster.stop(away).await;
+    let leader = cluster.leader().await;
+    let store = cluster.nodes[&leader].clone();
+    let table = words(&["SQL.MIGRATE", "1", "CREATE TABLE t (a)"]);
+    store.execute(vec![table]).await.remove(0).expect("applied");
+    for number in 0..300 {
+        // One at a time, so that each becomes an entry.
+        execute(&store, &format!("SET key:{number} {number}"))
+            .await
+            .expect("written");
+    }
+    let insert = words(&["SQL.EXEC", "INSERT INTO t VALUES (?1)", "[7]"]);
+    store
+        .execute(vec![insert, request("DEL key:old")])
+        .await
+        .remove(0)
+        .expect("applied");
+    store.snapshot().await.expect("asked for");
+    until("the log to be purged", || store.status().purged > 290).await;
+
+    cluster.open(away);
+    let mut events = watch(&cluster.nodes[&away], "key:");
+    cluster.until_read(away, "GET key:299", &bulk("299")).await;
+    assert_eq!(
+        cluster.nodes[&away].read(&command("EXISTS key:old")),
+        Reply::Int(0)
+    );
+    until("the snapshot to show", || {
+        cluster.nodes[&away].status().snapshot > 290
+    })
+    .await;
+    let rows = cluster.nodes[&away]
+        .query("SELECT a FROM t", &[])
+        .expect("readable");
+    assert_eq!(rows[0]["a"], 7);
+    // Whatever the watcher was told before, in the end it knows the 300 keys and no other.
+    let mut known = std::collections::BTreeSet::new();
+    while known.len() != 300 {
+        match support::next_event(&mut events).await {
+            StoreEvent::Reset => known.clear(),
+            StoreEvent::Changed(changes) => {
+                for change in changes {
+                    match change.value {
+                        Some(_) => known.insert(change.key),
+                        None => known.remove(&change.key),
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+    // The node goes on from the snapshot, also after another start.
+    execute(&cluster.nodes[&away], "SET key:299 new")
+        .await
+        .expect("written");
+    cluster.stop(away).await;
+    cluster.open(away);
+    cluster.until_read(away, "GET key:299", &bulk("new")).await;
+    assert_eq!(cluster.nodes[&away].count_prefix(b"key:"), 300);
+}

@@ -1,0 +1,296 @@
+//! Three nodes in one process, over real TCP with mutual TLS.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use raftpbx_store::{
+    Account, Command, PeerAddress, Reply, Request, RespConfig, Store, StoreConfig, StoreError,
+    StoreEvent, Timing, TlsFiles, Tuning, certificates,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Nothing in these tests takes as long unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Slower than in production: test machines are busy.
+pub const CALM: Timing = Timing {
+    heartbeat_ms: 50,
+    election_min_ms: 300,
+    election_max_ms: 600,
+};
+
+pub const PASSWORD: &str = "correct horse";
+
+pub struct Cluster {
+    pub directory: tempfile::TempDir,
+    pub configs: BTreeMap<u64, StoreConfig>,
+    pub nodes: BTreeMap<u64, Store>,
+    pub tuning: Tuning,
+}
+
+pub fn command(line: &str) -> Command {
+    line.split(' ')
+        .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+        .collect()
+}
+
+pub fn request(line: &str) -> Request {
+    line.split(';').map(command).collect()
+}
+
+/// A command whose arguments contain spaces.
+pub fn words(words: &[&str]) -> Request {
+    vec![
+        words
+            .iter()
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect(),
+    ]
+}
+
+pub fn bulk(text: &str) -> Reply {
+    Reply::Bulk(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Addresses that were free a moment ago, all of them held until all are known.
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listeners: Vec<_> = (0..count).map(bind).collect();
+    listeners
+        .iter()
+        .map(|listener| listener.local_addr().expect("bound"))
+        .collect()
+}
+
+fn write_tls(directory: &Path) -> TlsFiles {
+    let (authority, authority_key) = certificates::create_authority().expect("an authority");
+    let ips = ["127.0.0.1".parse().expect("an address")];
+    let (certificate, key) =
+        certificates::issue(&authority, &authority_key, "node", &ips, &[]).expect("issued");
+    let files = TlsFiles {
+        authority: directory.join("authority.pem"),
+        certificate: directory.join("node.pem"),
+        key: directory.join("node.key"),
+    };
+    std::fs::write(&files.authority, authority).expect("written");
+    std::fs::write(&files.certificate, certificate).expect("written");
+    std::fs::write(&files.key, key).expect("written");
+    files
+}
+
+impl Cluster {
+    /// Three configurations; nothing runs yet.
+    pub fn prepare() -> Cluster {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tls = write_tls(directory.path());
+        let addresses = free_addresses(3);
+        let peers: BTreeMap<u64, PeerAddress> = (1..)
+            .zip(&addresses)
+            .map(|(id, raft)| {
+                (
+                    id,
+                    PeerAddress {
+                        raft: *raft,
+                        resp: None,
+                    },
+                )
+            })
+            .collect();
+        let account = Account {
+            name: "node".into(),
+            password: PASSWORD.into(),
+        };
+        let config = |id: u64| StoreConfig {
+            id,
+            directory: directory.path().join(id.to_string()),
+            raft_listen: peers[&id].raft,
+            peers: peers.clone(),
+            resp: Some(RespConfig {
+                listen: vec!["127.0.0.1:0".parse().expect("an address")],
+                accounts: vec![account.clone()],
+            }),
+            tls: Some(tls.clone()),
+            timing: CALM,
+        };
+        let configs = (1..=3).map(|id| (id, config(id))).collect();
+        Cluster {
+            directory,
+            configs,
+            nodes: BTreeMap::new(),
+            tuning: Tuning::default(),
+        }
+    }
+
+    /// Three running nodes and a leader.
+    pub async fn start() -> Cluster {
+        let mut cluster = Cluster::prepare();
+        (1..=3).for_each(|id| cluster.open(id));
+        cluster.leader().await;
+        cluster
+    }
+
+    pub fn open(&mut self, id: u64) {
+        let runtime = tokio::runtime::Handle::current();
+        let store = Store::open_tuned(self.configs[&id].clone(), runtime, self.tuning);
+        self.nodes.insert(id, store.expect("the node starts"));
+    }
+
+    pub async fn stop(&mut self, id: u64) {
+        if let Some(store) = self.nodes.remove(&id) {
+            store.shutdown().await;
+        }
+    }
+
+    /// Waits until one of the running nodes leads.
+    pub async fn leader(&self) -> u64 {
+        let mut found = None;
+        until("a leader", || {
+            found = self
+                .nodes
+                .iter()
+                .find(|(_, node)| node.status().leading)
+                .map(|(id, _)| *id);
+            found.is_some()
+        })
+        .await;
+        found.expect("waited for it")
+    }
+
+    pub async fn follower(&self) -> u64 {
+        let leader = self.leader().await;
+        *self
+            .nodes
+            .keys()
+            .find(|id| **id != leader)
+            .expect("more than one node")
+    }
+
+    /// Waits until a node's own state answers `expected`.
+    pub async fn until_read(&self, id: u64, line: &str, expected: &Reply) {
+        let command = command(line);
+        until(line, || self.nodes[&id].read(&command) == *expected).await;
+    }
+
+    /// How many nodes hold a lease right now; all of them share one clock.
+    pub fn leases(&self) -> usize {
+        let leases = self.nodes.values().map(Store::lease);
+        leases
+            .filter(|lease| lease.load(Ordering::Acquire) > raftpbx_store::clock::boot_ns())
+            .count()
+    }
+}
+
+/// Waits until `condition` holds, looking every millisecond; panics after [`PATIENCE`].
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(Duration::from_millis(1));
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        look.tick().await;
+    }
+}
+
+pub async fn execute(store: &Store, line: &str) -> Result<Reply, StoreError> {
+    store.execute(vec![request(line)]).await.remove(0)
+}
+
+/// Watches all keys with a prefix.
+pub fn watch(store: &Store, prefix: &'static str) -> mpsc::UnboundedReceiver<StoreEvent> {
+    let (told, events) = mpsc::unbounded_channel();
+    let sink = Box::new(move |batch: Vec<StoreEvent>| {
+        for event in batch {
+            let _ = told.send(event);
+        }
+    });
+    store.watch(vec![Bytes::from_static(prefix.as_bytes())], sink);
+    events
+}
+
+pub async fn next_event(events: &mut mpsc::UnboundedReceiver<StoreEvent>) -> StoreEvent {
+    let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+    event.expect("an event in time").expect("the node is open")
+}
+
+/// Waits for an event that `wanted` accepts.
+pub async fn event_where(
+    events: &mut mpsc::UnboundedReceiver<StoreEvent>,
+    wanted: impl Fn(&StoreEvent) -> bool,
+) -> StoreEvent {
+    loop {
+        let event = next_event(events).await;
+        if wanted(&event) {
+            return event;
+        }
+    }
+}
+
+/// A Redis client that speaks bytes.
+pub struct Client {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Client {
+    pub async fn connect(store: &Store) -> Client {
+        let address = store.status().resp_addresses[0];
+        let stream = TcpStream::connect(address).await.expect("the door is open");
+        Client {
+            stream,
+            input: Vec::new(),
+        }
+    }
+
+    /// Connected and logged in.
+    pub async fn login(store: &Store) -> Client {
+        let mut client = Client::connect(store).await;
+        client.send(&["AUTH", "node", PASSWORD]).await;
+        client.expect("+OK\r\n").await;
+        client
+    }
+
+    pub async fn send(&mut self, words: &[&str]) {
+        let mut bytes = format!("*{}\r\n", words.len());
+        for word in words {
+            bytes.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        self.stream
+            .write_all(bytes.as_bytes())
+            .await
+            .expect("the door is open");
+    }
+
+    /// Reads exactly these bytes.
+    pub async fn expect(&mut self, expected: &str) {
+        while self.input.len() < expected.len() && self.read().await {}
+        let length = self.input.len().min(expected.len());
+        let taken: Vec<u8> = self.input.drain(..length).collect();
+        assert_eq!(String::from_utf8_lossy(&taken), expected);
+    }
+
+    /// Reads until the answer contains a text, and forgets all of it.
+    pub async fn expect_containing(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.input).contains(text) {
+            let got = String::from_utf8_lossy(&self.input).into_owned();
+            assert!(self.read().await, "the door closed before {text}: {got}");
+        }
+        self.input.clear();
+    }
+
+    pub async fn expect_end(&mut self) {
+        while self.read().await {}
+    }
+
+    async fn read(&mut self) -> bool {
+        self.input.reserve(16 << 10);
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await;
+        read.expect("an answer in time")
+            .is_ok_and(|bytes| bytes > 0)
+    }
+}
