@@ -109,10 +109,10 @@ pub fn start_log(level: String, sink: Sink) -> napi::Result<()> {
         .name("log".into())
         .spawn(move || forward(&receiver, &sink))
         .map_err(failure)?;
-    // openraft tells every heartbeat at info; only its troubles concern an operator.
+    // openraft warns at every try while a peer is away; the store tells that once, itself.
     let quiet = tracing_subscriber::filter::Targets::new()
         .with_default(level)
-        .with_target("openraft", level.min(LevelFilter::WARN));
+        .with_target("openraft", level.min(LevelFilter::ERROR));
     tracing_subscriber::registry()
         .with(ToJavaScript { lines }.with_filter(quiet))
         .try_init()
