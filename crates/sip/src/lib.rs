@@ -8,7 +8,12 @@
 //!
 //! - [`config`], [`journal`], [`view`], [`error`]: what a host hands in and gets back.
 //! - [`limits`]: every bound of this crate, each with its reason.
-//! - [`service`]: the [`Engine`] handle, its thread and its sockets.
+//! - [`message`]: the parser, typed headers, stream framing, building.
+//! - [`transaction`], [`dialog`], [`registrar`], [`digest`]: the machines, pure.
+//! - [`durable`]: the records in the journal and each node's copy of them.
+//! - [`drachtio`]: the wire protocol toward call control, pure.
+//! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
+//! - [`transport`], [`service`]: sockets, and the [`Engine`] handle with its thread.
 pub mod config;
 pub mod dialog;
 pub mod digest;
