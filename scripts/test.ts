@@ -50,7 +50,6 @@ async function runVitest(projects: string[]): Promise<Tally> {
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
-    '--passWithNoTests',
   ]);
   return atLeastOneFailure(readReport(report), status);
 }

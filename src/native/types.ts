@@ -1,4 +1,4 @@
-/** Shapes that cross the door to the Rust addon. Times are Unix milliseconds unless named otherwise. */
+/** Shapes that cross the door to the Rust addon. Times are Unix milliseconds unless named so. */
 
 /** One Redis command: name and arguments. */
 export type Command = readonly (string | number | Buffer)[];
