@@ -44,7 +44,7 @@ pub struct BootClock {
 
 impl BootClock {
     /// Observes both clocks for the first time.
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let origin = Instant::now();
         let origin_ns = boot_ns();
         Self {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn translation_never_runs_ahead_of_the_boot_clock() {
-        let mut clock = BootClock::new();
+        let mut clock = BootClock::start();
         for _ in 0..1_000 {
             let translated = clock.translate_ns(Instant::now());
             let now = boot_ns();

@@ -60,7 +60,10 @@ async fn keys_end_on_every_node_without_any_traffic() {
     execute(&cluster.nodes[&follower], "SET lease x PX 150")
         .await
         .expect("written");
-    let ended = |event: &StoreEvent| matches!(event, StoreEvent::Changed(changes) if changes.iter().any(|c| c.value.is_none()));
+    let ended = |event: &StoreEvent| {
+        matches!(event, StoreEvent::Changed(changes)
+            if changes.iter().any(|change| change.value.is_none()))
+    };
     event_where(&mut events, ended).await;
     for id in 1..=3 {
         cluster.until_read(id, "EXISTS lease", &Reply::Int(0)).await;

@@ -40,13 +40,8 @@ pub struct Dump {
 
 impl Dump {
     /// Number of records.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.len()
-    }
-
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 
     /// All keys in order.

@@ -136,18 +136,6 @@ pub fn index_range(start: i64, stop: i64, len: usize) -> Option<(usize, usize)> 
     Some((usize::try_from(start).ok()?, usize::try_from(stop).ok()?))
 }
 
-/// The text Redis prints for a score.
-pub fn score_text(score: f64) -> String {
-    if score.is_infinite() {
-        return if score > 0.0 {
-            "inf".into()
-        } else {
-            "-inf".into()
-        };
-    }
-    format!("{score}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -260,7 +260,7 @@ fn within(
     low: ScoreBound,
     high: ScoreBound,
 ) -> impl Iterator<Item = (Bytes, f64)> + use<'_> {
-    set.from_score(low.score)
+    set.at_least(low.score)
         .skip_while(move |(_, score)| !low.admits_from_below(*score))
         .take_while(move |(_, score)| high.admits_from_above(*score))
 }

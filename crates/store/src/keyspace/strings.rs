@@ -261,7 +261,7 @@ pub fn mget(space: &Keyspace, command: &[Bytes]) -> Outcome {
 
 /// `MSET key value ...`
 pub fn mset(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    if command.len() % 2 == 0 {
+    if command.len().is_multiple_of(2) {
         return Err(refuse("ERR wrong number of arguments for 'mset' command"));
     }
     for pair in command[1..].chunks_exact(2) {

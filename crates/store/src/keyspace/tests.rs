@@ -41,7 +41,7 @@ fn show(reply: &Reply) -> String {
         Reply::Nil => "nil".into(),
         Reply::Ok => "OK".into(),
         Reply::Int(number) => number.to_string(),
-        Reply::Double(number) => parse::score_text(*number),
+        Reply::Double(number) => number.to_string(),
         Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
         Reply::Simple(text) | Reply::Error(text) => text.clone(),
         Reply::Array(items) => {

@@ -88,7 +88,7 @@ impl SortedSet {
     }
 
     /// Members with at least this score, in order.
-    pub fn from_score(&self, score: f64) -> impl Iterator<Item = (Bytes, f64)> + use<'_> {
+    pub fn at_least(&self, score: f64) -> impl Iterator<Item = (Bytes, f64)> + use<'_> {
         let start = score_key(score, b"");
         self.by_score
             .from(&start)

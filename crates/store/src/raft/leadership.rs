@@ -91,7 +91,7 @@ impl Observer {
     /// Runs until `stop` changes or the Raft library ends.
     pub async fn run(mut self) {
         let mut metrics = self.raft.metrics();
-        let mut clock = BootClock::new();
+        let mut clock = BootClock::start();
         let mut last: Option<Leadership> = None;
         loop {
             let now = {

@@ -159,11 +159,6 @@ impl Consensus {
         self.view.leading.load(Ordering::Acquire)
     }
 
-    /// The real address of the Raft listener.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Stamps and proposes a batch. Batches of one task keep their order.
     pub async fn propose(&self, mut batch: Batch) -> Proposed {
         if !self.is_leading() || self.holding.load(Ordering::Acquire) {

@@ -53,7 +53,7 @@ pub fn write(path: &Path, frozen: &Frozen, sqlite: &Path) -> Result<(), StoreErr
         raft: frozen.raft.clone(),
         clock_ms: frozen.dump.clock_ms,
         expired: frozen.dump.expired,
-        records: frozen.dump.len() as u64,
+        records: frozen.dump.count() as u64,
         sql_bytes: sql.metadata()?.len(),
         origins: frozen.origins.clone(),
     };

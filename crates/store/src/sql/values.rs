@@ -40,11 +40,7 @@ pub fn rows(
     if !statement.readonly() {
         return Err(wrong("this statement writes; use SQL.EXEC"));
     }
-    let names: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement
         .query(rusqlite::params_from_iter(args.iter()))
         .map_err(wrong)?;

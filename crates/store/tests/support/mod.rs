@@ -260,10 +260,12 @@ impl Client {
         for word in words {
             bytes.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        self.stream
-            .write_all(bytes.as_bytes())
-            .await
-            .expect("the door is open");
+        self.send_bytes(&bytes).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &str) {
+        let written = self.stream.write_all(bytes.as_bytes()).await;
+        written.expect("the door is open");
     }
 
     /// Reads exactly these bytes.

@@ -125,7 +125,9 @@ impl Keeper {
             let attempt = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
             let connected = tokio::select! {
                 _ = stop.changed() => return,
-                connected = attempt => connected.unwrap_or_else(|_| Err(down("no connection in time"))),
+                connected = attempt => {
+                    connected.unwrap_or_else(|_| Err(down("no connection in time")))
+                }
             };
             match connected {
                 Ok((reader, writer)) => {
