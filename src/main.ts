@@ -229,6 +229,7 @@ function sipOptions(
       maxExpiresS: sip.maxExpiresS,
       defaultExpiresS: sip.defaultExpiresS,
       maxBindings: sip.maxBindings,
+      digest: sip.digest,
     },
     authenticateCalls: true,
     secret: readSecret(config.cluster.secretFile),

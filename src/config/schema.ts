@@ -132,6 +132,10 @@ const sip = z.strictObject({
   maxExpiresS: z.int().min(60).default(7200).describe('longest registration granted'),
   defaultExpiresS: z.int().min(60).default(3600).describe('when a phone asks for none'),
   maxBindings: z.int().min(1).max(64).default(10).describe('devices a user may register'),
+  digest: z
+    .enum(['md5', 'sha-256-and-md5'])
+    .default('md5')
+    .describe('what challenges offer; some phones give up when SHA-256 stands beside MD5'),
 });
 
 const media = z.strictObject({

@@ -61,6 +61,8 @@ export interface SipOptions {
     maxExpiresS: number;
     defaultExpiresS: number;
     maxBindings: number;
+    /** Algorithms that challenges name; an answer with either is accepted. */
+    digest: 'md5' | 'sha-256-and-md5';
   } | null;
   /** Challenge INVITEs that come from outside. */
   authenticateCalls: boolean;

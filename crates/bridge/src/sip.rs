@@ -6,11 +6,11 @@ use bytes::Bytes;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
-    DialogView, DrachtioConfig, Engine, EngineConfig, EngineEvent, Journal, Listen, MemoryJournal,
+    DrachtioConfig, Engine, EngineConfig, EngineEvent, Listen, MemoryJournal, Offer,
     RegistrarConfig,
 };
 use raftpbx_store::StoreEvent;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::journal::StoreJournal;
@@ -19,8 +19,6 @@ use crate::{Sink, deliver, failure, options};
 
 /// The keys that make up the engine's replica.
 const REPLICA_PREFIXES: [&str; 2] = ["sip:", "registration:"];
-/// The term of an engine that has no cluster.
-const STAND_ALONE_TERM: u64 = 1;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -48,6 +46,15 @@ struct WireRegistrar {
     max_expires_s: u32,
     default_expires_s: u32,
     max_bindings: usize,
+    digest: WireDigest,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireDigest {
+    Md5,
+    #[serde(rename = "sha-256-and-md5")]
+    Sha256AndMd5,
 }
 
 /// A key of its own for each purpose, from the one secret of the cluster.
@@ -75,6 +82,10 @@ impl WireSipOptions {
             max_expires_s: wire.max_expires_s,
             default_expires_s: wire.default_expires_s,
             max_bindings: wire.max_bindings,
+            offer: match wire.digest {
+                WireDigest::Md5 => Offer::Md5,
+                WireDigest::Sha256AndMd5 => Offer::Sha256AndMd5,
+            },
         });
         Ok(EngineConfig {
             listen,
@@ -86,22 +97,6 @@ impl WireSipOptions {
             authenticate_calls: self.authenticate_calls,
             tag_key: derive(&self.secret, "tag"),
         })
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-enum WireSipEvent {
-    DialogConfirmed { dialog: DialogView },
-    DialogRemoved { id: String },
-}
-
-impl From<EngineEvent> for WireSipEvent {
-    fn from(event: EngineEvent) -> Self {
-        match event {
-            EngineEvent::DialogConfirmed(dialog) => WireSipEvent::DialogConfirmed { dialog },
-            EngineEvent::DialogRemoved { id } => WireSipEvent::DialogRemoved { id },
-        }
     }
 }
 
@@ -125,18 +120,16 @@ impl NativeSip {
 #[napi]
 pub fn start_sip(wire: String, store: Option<&NativeStore>, sink: Sink) -> napi::Result<NativeSip> {
     let config = options::<WireSipOptions>(&wire)?.config()?;
-    let journal: Arc<dyn Journal> = match store {
-        Some(native) => Arc::new(StoreJournal::new(native.store().clone())),
-        None => Arc::new(MemoryJournal::default()),
-    };
-    let events = Box::new(move |events: Vec<EngineEvent>| {
-        let batch: Vec<WireSipEvent> = events.into_iter().map(Into::into).collect();
-        deliver(&sink, &batch);
-    });
-    let engine = Engine::start(config, journal, events).map_err(failure)?;
-    if store.is_none() {
-        engine.lead(STAND_ALONE_TERM);
+    let events = Box::new(move |events: Vec<EngineEvent>| deliver(&sink, &events));
+    let engine = match store {
+        Some(native) => Engine::start(
+            config,
+            Arc::new(StoreJournal::new(native.store().clone())),
+            events,
+        ),
+        None => Engine::start_alone(config, Arc::new(MemoryJournal::default()), events),
     }
+    .map_err(failure)?;
     let engine = Arc::new(Mutex::new(Some(engine)));
     if let Some(native) = store {
         let watched = Arc::clone(&engine);

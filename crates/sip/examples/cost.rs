@@ -34,6 +34,7 @@ fn core(listen: Listen) -> Core {
             max_expires_s: 7_200,
             default_expires_s: 3_600,
             max_bindings: 10,
+            offer: raftpbx_sip::Offer::Md5,
         }),
         authenticate_calls: false,
         tag_key: [2; 32],

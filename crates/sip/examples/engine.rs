@@ -43,6 +43,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         max_expires_s: 7_200,
         default_expires_s: 3_600,
         max_bindings: 10,
+        offer: raftpbx_sip::Offer::Md5,
     });
     Ok(EngineConfig {
         listen: listen?,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Offer;
 use crate::error::EngineError;
 
 /// How SIP messages travel between the engine and a peer.
@@ -107,6 +108,8 @@ pub struct RegistrarConfig {
     pub default_expires_s: u32,
     /// Bindings one user may have.
     pub max_bindings: usize,
+    /// The digest algorithms that challenges name.
+    pub offer: Offer,
 }
 
 /// Everything the engine needs to start.

@@ -31,6 +31,7 @@ pub mod transport;
 pub mod view;
 
 pub use config::{DrachtioConfig, EngineConfig, Listen, RegistrarConfig, Transport};
+pub use digest::Offer;
 pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
 pub use service::Engine;

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Listen, RegistrarConfig};
-use crate::digest::{Authenticator, Offer};
+use crate::digest::Authenticator;
 use crate::durable::Replica;
 use crate::journal::{Credentials, JournalError, JournalOp};
 use crate::view::{EngineEvent, EngineStatus};
@@ -239,7 +239,7 @@ impl Core {
         let authenticator = setup
             .registrar
             .as_ref()
-            .map(|r| Authenticator::new(&r.realm, r.nonce_key, Offer::Md5));
+            .map(|r| Authenticator::new(&r.realm, r.nonce_key, r.offer));
         Core {
             ids: Ids::new(setup.seed),
             setup,

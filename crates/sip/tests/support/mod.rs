@@ -39,6 +39,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             max_expires_s: 7_200,
             default_expires_s: 3_600,
             max_bindings: 3,
+            offer: raftpbx_sip::Offer::Md5,
         }),
         authenticate_calls: false,
         tag_key: [2; 32],
