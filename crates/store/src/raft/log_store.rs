@@ -29,6 +29,8 @@ struct Present {
     purged: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
+    /// Whether `committed` is newer than what the log on disk says.
+    committed_unwritten: bool,
 }
 
 /// The log of one node.
@@ -234,11 +236,13 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let Some(committed) = committed else {
-            return Ok(());
-        };
-        self.present.lock().committed = Some(committed);
-        self.submit_carried(&Record::Committed(write(&committed)?), None)
+        // Written with the next entries: a job of its own for each commit would double the work
+        // of the writer, and an older value on disk only makes a restarted node wait for a leader
+        // before it applies the rest.
+        let mut present = self.present.lock();
+        present.committed_unwritten |= present.committed != committed;
+        present.committed = committed;
+        Ok(())
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
@@ -275,6 +279,18 @@ impl RaftLogStorage<Types> for LogStore {
         {
             let mut present = self.present.lock();
             new.into_iter().for_each(|entry| present.push(entry));
+            if std::mem::take(&mut present.committed_unwritten)
+                && let Some(committed) = present.committed
+            {
+                let record = Record::Committed(write(&committed)?);
+                let start = bytes.len();
+                encode(&record, &mut bytes)?;
+                let carried = bytes[start..].to_vec();
+                note.carry.push(Carry {
+                    kind: record.kind(),
+                    bytes: carried,
+                });
+            }
         }
         let done: Flushed = Box::new(move |outcome| callback.io_completed(outcome));
         self.wal.submit(Job {
