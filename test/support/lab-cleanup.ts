@@ -1,12 +1,31 @@
-/** Runs around all cluster tests: whatever happened in them, nothing of the lab stays. */
-import { closeLab } from './lab.ts';
+/**
+ * Runs around all cluster tests: one run at a time has the test lab, and whatever happened in
+ * it, nothing of the lab stays.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { closeLab, testLab } from './lab.ts';
+
+/** Holds the process id of the run that has the lab. */
+const lock = `${testLab.directory}.lock`;
 
 export function setup(): void {
   if (process.getuid?.() !== 0) {
     throw new Error('cluster tests make network namespaces, which needs root: run with sudo');
   }
+  const owner = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0;
+  if (owner > 0 && existsSync(`/proc/${owner}`)) {
+    throw new Error(
+      `process ${owner} is running the cluster tests; they have one lab between them`,
+    );
+  }
+  mkdirSync(dirname(lock), { recursive: true });
+  rmSync(lock, { force: true });
+  // Fails when another run was quicker.
+  writeFileSync(lock, String(process.pid), { flag: 'wx' });
 }
 
 export async function teardown(): Promise<void> {
   await closeLab();
+  rmSync(lock, { force: true });
 }
