@@ -85,8 +85,8 @@ test('nonsense on the Raft and API ports changes nothing', () =>
 test('nonsense on the RTP ports of a call is not passed on', async () => {
   const pair = await lab.pair();
   await talk(pair);
-  await listen(pair);
   const media = (await pair.alice.audio()).from.split(':');
+  await listen(pair);
   await hostile.udp(media[0] ?? '', Number(media[1]), sipNonsense());
 
   const heard = await heardFor(pair, 50);

@@ -306,6 +306,7 @@ export class TestLab {
       return;
     }
     this.#closed = true;
+    await Promise.all(this.#opened.map(({ phone }) => phone.leave()));
     const registered = this.#opened.filter((one) => one.registered);
     await Promise.all(registered.map(({ phone }) => phone.register(0)));
     await this.#phones.stop();

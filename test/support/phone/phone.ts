@@ -3,8 +3,7 @@
  * numbered frames. It does exactly what the test says and counts what happens, which a
  * real phone does not. It shares no code with the product.
  */
-import { randomBytes } from 'node:crypto';
-import { ackOfFailure, cancelOf, responseTo } from './build.ts';
+import { ackOfFailure, cancelOf, id, responseTo } from './build.ts';
 import {
   type Dialog,
   type Direction,
@@ -27,7 +26,7 @@ import {
   tagOf,
 } from './message.ts';
 import { type AudioReport, RtpEnd } from './rtp.ts';
-import { openTcp, openUdp, type Place, type Wire } from './wire.ts';
+import { hostPort, openTcp, openUdp, type Place, type Wire } from './wire.ts';
 
 export interface PhoneOptions {
   user: string;
@@ -59,8 +58,6 @@ export interface Snapshot {
   /** Contact URI of the peer, the address that answers for it. */
   peer: string;
 }
-
-const id = () => randomBytes(6).toString('hex');
 
 export class Phone {
   readonly #options: PhoneOptions;
@@ -263,6 +260,16 @@ export class Phone {
     return this.#rtp.report();
   }
 
+  /** Leaves whatever call there is, as a phone that is switched off politely. */
+  async leave(): Promise<void> {
+    if (this.#state === 'up') {
+      await this.bye();
+    } else if (this.#state === 'calling' || this.#state === 'ringing') {
+      // Only a caller does not know the other side's tag yet.
+      await (this.#dialog?.remoteTag === '' ? this.cancel() : this.reject(480));
+    }
+  }
+
   close(): void {
     this.#exchange.close();
     this.#rtp.close();
@@ -391,8 +398,7 @@ export class Phone {
 
   #request(method: string, uri: string, headers: [string, string][], body = ''): SipMessage {
     const { address, transport } = this.#options;
-    const host = address.includes(':') ? `[${address}]` : address;
-    const sentBy = `${host}:${this.#wire.port()}`;
+    const sentBy = hostPort(address, this.#wire.port());
     const via = `SIP/2.0/${transport.toUpperCase()} ${sentBy};branch=z9hG4bK${id()};rport`;
     const type: [string, string][] = body === '' ? [] : [['Content-Type', 'application/sdp']];
     return {
@@ -477,8 +483,7 @@ export class Phone {
 
   #contact(): string {
     const { user, address, transport } = this.#options;
-    const host = address.includes(':') ? `[${address}]` : address;
-    return `sip:${user}@${host}:${this.#wire.port()};transport=${transport}`;
+    return `sip:${user}@${hostPort(address, this.#wire.port())};transport=${transport}`;
   }
 
   #dialogPlace(): Place {
