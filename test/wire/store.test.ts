@@ -118,8 +118,8 @@ it('ioredis at a follower writes and reads every type the servers use', async ()
   expect(await redis.hgetall('hash')).toEqual({ a: '1', b: '2' });
   expect(await redis.sadd('set', 'x', 'y', 'x')).toBe(2);
   expect((await redis.smembers('set')).sort()).toEqual(['x', 'y']);
-  expect(await redis.zadd('line', '2', 'second', '1', 'first')).toBe(2);
-  expect(await redis.zrange('line', 0, -1)).toEqual(['first', 'second']);
+  expect(await redis.zadd('line', 2, 'second', 1, 'first')).toBe(2);
+  expect(await redis.zrange('line', '0', '-1')).toEqual(['first', 'second']);
   expect(await redis.del('text', 'hash', 'set', 'line')).toBe(4);
 });
 
