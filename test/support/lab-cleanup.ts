@@ -2,12 +2,11 @@
  * Runs around all cluster tests: one run at a time has the test lab, and whatever happened in
  * it, nothing of the lab stays.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { closeLab, testLab } from './lab.ts';
 
-/** Holds the process id of the run that has the lab. */
-const lock = `${testLab.directory}.lock`;
+/** Holds the process id of the run that has the lab. Namespaces are the machine's, so is this. */
+const lock = `/run/${testLab.prefix}.lock`;
 
 export function setup(): void {
   if (process.getuid?.() !== 0) {
@@ -19,7 +18,6 @@ export function setup(): void {
       `process ${owner} is running the cluster tests; they have one lab between them`,
     );
   }
-  mkdirSync(dirname(lock), { recursive: true });
   rmSync(lock, { force: true });
   // Fails when another run was quicker.
   writeFileSync(lock, String(process.pid), { flag: 'wx' });

@@ -1,5 +1,9 @@
 /** Messages the test phone derives from other messages (RFC 3261 sections 8.2.6, 9.1, 17.1.1.3). */
+import { randomBytes } from 'node:crypto';
 import { headerOf, type SipMessage, tagOf } from './message.ts';
+
+/** A fresh tag, branch or Call-ID. */
+export const id = () => randomBytes(6).toString('hex');
 
 function copied(message: SipMessage, names: RegExp): [string, string][] {
   return message.headers.filter(([name]) => names.test(name));

@@ -45,7 +45,6 @@ export interface PhoneOptions {
 
 export type CallState = 'idle' | 'calling' | 'ringing' | 'up' | 'ended';
 
-/** What the test may know of the phone's one call. */
 export interface Snapshot {
   state: CallState;
   /** Final status of the INVITE, 0 before. */
@@ -55,7 +54,7 @@ export interface Snapshot {
   held: boolean;
   /** Requests received, copies included. */
   requests: Record<string, number>;
-  /** Contact URI of the peer, the address that answers for it. */
+  /** Contact URI. */
   peer: string;
 }
 
@@ -87,12 +86,11 @@ export class Phone {
 
   static async open(options: PhoneOptions): Promise<Phone> {
     const phone = new Phone(options, await RtpEnd.open(options.address, 0, options.hertz));
-    const local = { address: options.address, port: options.port };
     const receive = (text: string, from: Place) => phone.#receive(parse(text), from);
     phone.#wire =
       options.transport === 'udp'
-        ? await openUdp(local, receive)
-        : openTcp(local, options.registrar, receive);
+        ? await openUdp(options, receive)
+        : openTcp(options, options.registrar, receive);
     return phone;
   }
 

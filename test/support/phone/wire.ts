@@ -8,6 +8,10 @@ export interface Place {
   port: number;
 }
 
+export function hostPort(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 export interface Wire {
   /** The port that Contact and Via name. */
   port(): number;
