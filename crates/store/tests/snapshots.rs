@@ -5,21 +5,8 @@ mod support;
 use raftpbx_store::{Reply, StoreEvent, Tuning};
 use support::{Cluster, bulk, command, execute, request, until, watch, words};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
-    let mut cluster = Cluster::prepare();
-    cluster.tuning = Tuning {
-        snapshot_entries: 100,
-        entries_kept: 5,
-        ..Tuning::default()
-    };
-    (1..=3).for_each(|id| cluster.open(id));
-    let away = cluster.follower().await;
-    execute(&cluster.nodes[&away], "SET key:old 1")
-        .await
-        .expect("written");
-    cluster.until_read(away, "GET key:old", &bulk("1")).await;
-    cluster.stop(away).await;
+/// Three hundred entries and a table that live in the snapshot only.
+async fn write_and_purge(cluster: &Cluster) {
     let leader = cluster.leader().await;
     let store = cluster.nodes[&leader].clone();
     let table = words(&["SQL.MIGRATE", "1", "CREATE TABLE t (a)"]);
@@ -38,6 +25,24 @@ async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
         .expect("applied");
     store.snapshot().await.expect("asked for");
     until("the log to be purged", || store.status().purged > 290).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
+    let mut cluster = Cluster::prepare();
+    cluster.tuning = Tuning {
+        snapshot_entries: 100,
+        entries_kept: 5,
+        ..Tuning::default()
+    };
+    (1..=3).for_each(|id| cluster.open(id));
+    let away = cluster.follower().await;
+    execute(&cluster.nodes[&away], "SET key:old 1")
+        .await
+        .expect("written");
+    cluster.until_read(away, "GET key:old", &bulk("1")).await;
+    cluster.stop(away).await;
+    write_and_purge(&cluster).await;
 
     cluster.open(away);
     let mut events = watch(&cluster.nodes[&away], "key:");
