@@ -88,6 +88,7 @@ export class TestLab {
   readonly credentials = readCredentials(labFiles(testLab.directory).credentials);
   #nextPort = 5070;
   #closed = false;
+  #sessionsBefore = 0;
 
   // --- the API, through the VIP or one server
 
@@ -143,8 +144,20 @@ export class TestLab {
     return items;
   }
 
-  /** Sessions on all media servers, as their leases say. */
+  /**
+   * Sessions on all media servers, as their leases say, above those this file began with: a
+   * session another file has lost is that file's failure.
+   */
   async mediaSessions(): Promise<number> {
+    return (await this.#sessions()) - this.#sessionsBefore;
+  }
+
+  /** Remembers what is there before the first test of the file. */
+  async begin(): Promise<void> {
+    this.#sessionsBefore = await this.#sessions();
+  }
+
+  async #sessions(): Promise<number> {
     const servers = await this.servers();
     return servers
       .filter((server) => server.roles.includes('media'))
@@ -326,6 +339,7 @@ export async function openLab(): Promise<TestLab> {
   await clusterUp(testLab);
   const lab = new TestLab();
   await lab.untilHealthy();
+  await lab.begin();
   return lab;
 }
 
