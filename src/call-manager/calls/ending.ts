@@ -14,9 +14,9 @@ export interface Ending {
 }
 
 /**
- * Ends the call. Legs are released first, so that a takeover in between finds the record and
- * repeats it; then one entry ends the call; only then the caller is told, because a final
- * answer stops its retransmissions.
+ * Ends the call. Legs and media are released first, so that a takeover in between finds the
+ * record and repeats it; then one entry ends the call; only then the caller is told, because a
+ * final answer stops its retransmissions.
  */
 export function endCall(call: Call, ending: Ending): Step {
   const hungUp = ending.hungUp?.leg ?? null;
@@ -30,6 +30,9 @@ export function endCall(call: Call, ending: Ending): Step {
   if (modifying !== null && modifying !== hungUp) {
     // RFC 3261 section 15.1.2: pending requests of the dialog get a 487.
     effects.push({ type: 'modifyReject', leg: modifying, status: 487 });
+  }
+  if (call.mediaOpen) {
+    effects.push({ type: 'deleteMedia' });
   }
   effects.push({
     type: 'commitEnd',
@@ -47,9 +50,6 @@ export function endCall(call: Call, ending: Ending): Step {
   });
   if (call.caller === 'waiting' && ending.status !== null) {
     effects.push({ type: 'rejectCaller', status: ending.status });
-  }
-  if (call.mediaOpen) {
-    effects.push({ type: 'deleteMedia' });
   }
   return {
     call: {

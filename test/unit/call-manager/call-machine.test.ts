@@ -63,7 +63,7 @@ test('an answer that crosses the cancel is hung up', () => {
   expect(effects).toEqual([{ type: 'destroyLeg', leg: 1, dialogId: 'B1;from-tag=1' }]);
 });
 
-test('the end by the caller releases the device before it is committed', () => {
+test('the end by the caller releases device and media before it is committed', () => {
   const bye: CallEvent = {
     type: 'bye',
     leg: 0,
@@ -72,7 +72,7 @@ test('the end by the caller releases the device before it is committed', () => {
     at: 9000,
   };
   const { effects } = feed(begin().call, ...talking, bye);
-  expect(types(effects)).toEqual(['destroyLeg', 'commitEnd', 'deleteMedia']);
+  expect(types(effects)).toEqual(['destroyLeg', 'deleteMedia', 'commitEnd']);
   expect(cdrOf(effects)).toEqual({
     id: 'call-1',
     from: '1001',
@@ -83,7 +83,7 @@ test('the end by the caller releases the device before it is committed', () => {
     result: 'answered',
     endedBy: 'caller',
   });
-  expect(effects[1]).toMatchObject({ dialogIds: ['A;from-tag=1'] });
+  expect(effects.at(-1)).toMatchObject({ dialogIds: ['A;from-tag=1'] });
 });
 
 test.each([
@@ -116,7 +116,7 @@ test('one busy device leaves the other ringing', () => {
 test('a cancelled call cancels its devices and tells the caller nothing', () => {
   const offered = feed(begin().call, { type: 'mediaOffered', media });
   const { effects } = feed(offered.call, { type: 'cancelled', at: 4000 });
-  expect(types(effects)).toEqual(['cancelLeg', 'cancelLeg', 'commitEnd', 'deleteMedia']);
+  expect(types(effects)).toEqual(['cancelLeg', 'cancelLeg', 'deleteMedia', 'commitEnd']);
   expect(cdrOf(effects)).toMatchObject({ result: 'cancelled', endedBy: 'caller' });
 });
 
