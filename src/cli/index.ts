@@ -10,4 +10,12 @@
  */
 import { runCli } from './program.ts';
 
+// A reader that has seen enough (`| head`) is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') {
+    throw error;
+  }
+  process.exit();
+});
+
 process.exitCode = await runCli(process.argv.slice(2));

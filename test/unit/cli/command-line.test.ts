@@ -28,6 +28,14 @@ describe('the program', () => {
     expect(stdout).toContain('Usage: raftpbx');
   });
 
+  it('ends quietly when nobody reads on', () => {
+    const piped = spawnSync('sh', ['-c', 'bin/raftpbx --help | :'], {
+      cwd: projectRoot,
+      encoding: 'utf8',
+    });
+    expect(piped.stderr).toBe('');
+  });
+
   it('answers wrong use with status 2, the reason, and nothing on standard output', async () => {
     const wrong = [
       ['stauts'],
