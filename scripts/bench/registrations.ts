@@ -23,7 +23,7 @@ import { plugIn } from './network.ts';
 import { finish, start } from './processes.ts';
 import { type PartResult, say } from './report.ts';
 
-const perSecond = 5000;
+const perSecond = 5500;
 const users = 50_000;
 const firstUser = 100_000;
 const phoneAddress = '10.77.0.230';
