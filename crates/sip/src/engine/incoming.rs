@@ -11,6 +11,33 @@ use crate::message::{Essentials, Message, Name, ParseError, Start, latin1_to_utf
 use crate::transaction::Input;
 use crate::transaction::key::server_key;
 
+/// Who asks for a password, and with which words (RFC 3261 section 22).
+pub(super) struct Door {
+    method: &'static str,
+    /// Header of the peer's answer.
+    answer: Name,
+    /// Header of our challenge.
+    challenge: &'static str,
+    /// Status of our challenge.
+    status: u16,
+}
+
+/// The registrar: 401.
+pub(super) const AS_REGISTRAR: Door = Door {
+    method: "REGISTER",
+    answer: Name::Authorization,
+    challenge: "WWW-Authenticate",
+    status: 401,
+};
+
+/// The way to other users: 407.
+const AS_PROXY: Door = Door {
+    method: "INVITE",
+    answer: Name::ProxyAuthorization,
+    challenge: "Proxy-Authenticate",
+    status: 407,
+};
+
 impl Core {
     /// One message from the network.
     pub(super) fn received(&mut self, flow: Flow, bytes: &[u8]) {
@@ -142,18 +169,29 @@ impl Core {
         message: &Message<'_>,
         essentials: &Essentials<'_>,
     ) -> Result<Option<String>, ()> {
-        let Some(authenticator) = &self.authenticator else {
-            return Ok(None);
-        };
-        if !self.setup.authenticate_calls || essentials.method != "INVITE" {
+        let asked = self.authenticator.is_some() && self.setup.authenticate_calls;
+        if !asked || essentials.method != AS_PROXY.method {
             return Ok(None);
         }
+        let user = self.login(&AS_PROXY, flow, message, essentials);
+        user.map(Some).ok_or(())
+    }
+
+    /// The user whose password the request shows; `None` when it has been answered.
+    pub(super) fn login(
+        &mut self,
+        door: &Door,
+        flow: &Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) -> Option<String> {
+        let authenticator = self.authenticator.as_ref()?;
         let now_s = self.now.wall_s();
-        let values = message.all(Name::ProxyAuthorization);
-        let verdict = authenticator.verify(values, "INVITE", now_s, &self.setup.users);
+        let values = message.all(door.answer);
+        let verdict = authenticator.verify(values, door.method, now_s, &self.setup.users);
         let stale = verdict == Verdict::Stale;
         match verdict {
-            Verdict::Accepted(user) => return Ok(Some(user)),
+            Verdict::Accepted(user) => return Some(user),
             Verdict::Wrong => {
                 Metrics::count(&self.setup.metrics.rejected_credentials);
                 self.respond(flow, message, essentials, 403, &[]);
@@ -162,12 +200,12 @@ impl Core {
                 let challenges = authenticator.challenges(now_s, stale);
                 let headers: Vec<(&str, &str)> = challenges
                     .iter()
-                    .map(|value| ("Proxy-Authenticate", value.as_str()))
+                    .map(|value| (door.challenge, value.as_str()))
                     .collect();
-                self.respond(flow, message, essentials, 407, &headers);
+                self.respond(flow, message, essentials, door.status, &headers);
             }
         }
-        Err(())
+        None
     }
 
     /// A connection is gone: what waited for it will time out, and its peer comes back.

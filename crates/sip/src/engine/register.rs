@@ -9,8 +9,7 @@ use bytes::Bytes;
 use super::Core;
 use super::commits::Then;
 use super::flow::Flow;
-use super::metrics::Metrics;
-use crate::digest::Verdict;
+use super::incoming::AS_REGISTRAR;
 use crate::durable::registration_key;
 use crate::journal::{JournalError, JournalOp};
 use crate::limits::RETRY_AFTER_S;
@@ -169,34 +168,14 @@ impl Core {
         message: &Message<'_>,
         essentials: &Essentials<'_>,
     ) -> Option<String> {
-        let authenticator = self.authenticator.as_ref()?;
-        let now_s = self.now.wall_s();
-        let values = message.all(Name::Authorization);
-        let verdict = authenticator.verify(values, "REGISTER", now_s, &self.setup.users);
-        let stale = verdict == Verdict::Stale;
-        match verdict {
-            Verdict::Accepted(user) => {
-                // A user registers its own address of record only.
-                let to = Uri::parse(essentials.to.uri);
-                let owner = to.filter(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
-                if owner.and_then(|uri| uri.user) == Some(user.as_str()) {
-                    return Some(user);
-                }
-                self.respond(flow, message, essentials, 403, &[]);
-            }
-            Verdict::Wrong => {
-                Metrics::count(&self.setup.metrics.rejected_credentials);
-                self.respond(flow, message, essentials, 403, &[]);
-            }
-            Verdict::Missing | Verdict::Stale => {
-                let challenges = authenticator.challenges(now_s, stale);
-                let headers: Vec<(&str, &str)> = challenges
-                    .iter()
-                    .map(|value| ("WWW-Authenticate", value.as_str()))
-                    .collect();
-                self.respond(flow, message, essentials, 401, &headers);
-            }
+        let user = self.login(&AS_REGISTRAR, flow, message, essentials)?;
+        // A user registers its own address of record only.
+        let to = Uri::parse(essentials.to.uri);
+        let owner = to.filter(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
+        if owner.and_then(|uri| uri.user) == Some(user.as_str()) {
+            return Some(user);
         }
+        self.respond(flow, message, essentials, 403, &[]);
         None
     }
 
