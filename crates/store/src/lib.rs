@@ -13,6 +13,7 @@
 //! - `keyspace`: the Redis-like state; `apply` is pure and deterministic.
 //! - `sql`: the SQLite applier fed by the same log.
 //! - `machine`: the state machine: keyspace, SQL and duplicate detection in log order.
+//! - `histogram`: how long things take.
 //! - `snapshot`: the state machine as one checksummed file.
 //! - `wal`: the write-ahead log: segments, checksums, group commit, recovery.
 //! - `raft`: consensus and its transport; the only place that knows the Raft library.
@@ -34,6 +35,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 mod events;
+mod histogram;
 mod keyspace;
 pub mod limits;
 mod machine;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::batch::{Applied, Batch, NO_ORIGIN, Requests};
+use crate::histogram::Timings;
 use crate::keyspace::{Effects, Keyspace, Kind, find};
 use crate::origins::{Admission, Origins};
 use crate::reply::{Reply, Request};
@@ -34,6 +35,8 @@ pub struct Machine {
     pub state: RwLock<State>,
     /// The SQL file.
     pub database: Database,
+    /// How long things take.
+    pub timings: Timings,
 }
 
 /// Shared handle.
@@ -45,6 +48,7 @@ impl Machine {
         Machine {
             state: RwLock::default(),
             database,
+            timings: Timings::default(),
         }
     }
 

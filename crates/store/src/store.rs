@@ -262,6 +262,7 @@ impl Store {
         if let Some(door) = &self.node.door {
             door.metrics(&mut line);
         }
+        self.node.consensus.timings(&mut text);
         text
     }
 

@@ -1,13 +1,17 @@
-//! An ordered map that is cheap to clone: leaves are shared until one side writes to them.
+//! An ordered map that is cheap to clone: its parts are shared until one side writes to them.
 //!
-//! A snapshot clones the map (one reference count per leaf) and reads it at leisure while the
-//! owner goes on writing; each first write to a shared leaf copies that leaf only.
+//! ```text
+//!  tree -> branches (bound, Arc) -> leaves (bound, Arc) -> entries (key, value)
+//! ```
 //!
-//! Invariant: the leaf with the empty bound always exists; every key of a leaf is at or above its
-//! bound and below the bound of the next leaf; keys of a leaf are sorted.
+//! A snapshot clones the map (one reference count per branch: some 250 for a million keys) and
+//! reads it at leisure while the owner goes on writing; each first write to a shared branch copies
+//! its list of leaves, each first write to a shared leaf copies that leaf.
+//!
+//! Invariant: bounds ascend, the first branch and the first leaf of each branch are there for
+//! every key below the next bound; every key of a part is at or above its bound (the first parts
+//! excepted, whose bound is empty) and below the next; keys of a leaf are sorted; no part is empty.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,19 +19,35 @@ use bytes::Bytes;
 /// Entries of one leaf: copying it takes about a microsecond.
 const LEAF_MAX: usize = 64;
 
+/// Leaves of one branch: copying it takes a few microseconds.
+const BRANCH_MAX: usize = 256;
+
+/// Parts in order, each with the lowest key it may hold.
+type Parts<T> = Vec<(Bytes, Arc<T>)>;
+
 type Leaf<V> = Vec<(Bytes, V)>;
+
+type Branch<V> = Parts<Leaf<V>>;
 
 /// See the module head.
 #[derive(Debug, Clone)]
 pub struct Tree<V> {
-    leaves: BTreeMap<Bytes, Arc<Leaf<V>>>,
+    branches: Parts<Branch<V>>,
     len: usize,
 }
 
-impl<V: Clone> Default for Tree<V> {
+/// A place in a tree: branch, leaf and entry.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    branch: usize,
+    leaf: usize,
+    entry: usize,
+}
+
+impl<V> Default for Tree<V> {
     fn default() -> Self {
         Self {
-            leaves: BTreeMap::from([(Bytes::new(), Arc::default())]),
+            branches: Vec::new(),
             len: 0,
         }
     }
@@ -44,57 +64,97 @@ impl<V: Clone> Tree<V> {
         self.len == 0
     }
 
+    /// Where a key is, or where it would be.
+    fn find(&self, key: &[u8]) -> Result<Place, Place> {
+        let branch = covering(&self.branches, key);
+        let Some((_, leaves)) = self.branches.get(branch) else {
+            return Err(Place::default());
+        };
+        let leaf = covering(leaves, key);
+        let at = |entry| Place {
+            branch,
+            leaf,
+            entry,
+        };
+        position(&leaves[leaf].1, key).map(at).map_err(at)
+    }
+
+    /// The leaf of a place, to be changed: it and its branch are copied if they are shared.
+    fn leaf_mut(&mut self, place: Place) -> &mut Leaf<V> {
+        let branch = Arc::make_mut(&mut self.branches[place.branch].1);
+        Arc::make_mut(&mut branch[place.leaf].1)
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let (_, leaf) = self.leaves.range::<[u8], _>(upto(key)).next_back()?;
-        position(leaf, key).ok().map(|at| &leaf[at].1)
+        let at = self.find(key).ok()?;
+        Some(&self.branches[at.branch].1[at.leaf].1[at.entry].1)
     }
 
     /// The value of a key, to be changed.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        let (_, leaf) = self.leaves.range_mut::<[u8], _>(upto(key)).next_back()?;
-        let at = position(leaf, key).ok()?;
-        Some(&mut Arc::make_mut(leaf)[at].1)
+        let at = self.find(key).ok()?;
+        Some(&mut self.leaf_mut(at)[at.entry].1)
     }
 
     /// Sets a key and returns the value it had.
     pub fn insert(&mut self, key: Bytes, value: V) -> Option<V> {
-        let (_, leaf) = self.leaves.range_mut::<[u8], _>(upto(&key)).next_back()?;
-        match position(leaf, &key) {
-            Ok(at) => Some(std::mem::replace(&mut Arc::make_mut(leaf)[at].1, value)),
-            Err(at) => {
-                let entries = Arc::make_mut(leaf);
-                entries.insert(at, (key, value));
-                self.len += 1;
-                if entries.len() > LEAF_MAX {
-                    let upper = entries.split_off(LEAF_MAX / 2);
-                    let bound = upper[0].0.clone();
-                    self.leaves.insert(bound, Arc::new(upper));
-                }
-                None
+        let at = match self.find(&key) {
+            Ok(at) => {
+                let present = &mut self.leaf_mut(at)[at.entry].1;
+                return Some(std::mem::replace(present, value));
             }
+            Err(at) => at,
+        };
+        self.len += 1;
+        if self.branches.is_empty() {
+            let leaf = vec![(key, value)];
+            let branch = vec![(Bytes::new(), Arc::new(leaf))];
+            self.branches = vec![(Bytes::new(), Arc::new(branch))];
+            return None;
+        }
+        let leaf = self.leaf_mut(at);
+        leaf.insert(at.entry, (key, value));
+        if leaf.len() > LEAF_MAX {
+            self.split(at);
+        }
+        None
+    }
+
+    /// Divides a leaf that is too long, and its branch if that becomes too long.
+    fn split(&mut self, at: Place) {
+        let branch = Arc::make_mut(&mut self.branches[at.branch].1);
+        let leaf = Arc::make_mut(&mut branch[at.leaf].1);
+        let upper = leaf.split_off(divide(at.entry, leaf.len()));
+        let bound = upper[0].0.clone();
+        branch.insert(at.leaf + 1, (bound, Arc::new(upper)));
+        if branch.len() > BRANCH_MAX {
+            let upper = branch.split_off(divide(at.leaf + 1, branch.len()));
+            let bound = upper[0].0.clone();
+            self.branches
+                .insert(at.branch + 1, (bound, Arc::new(upper)));
         }
     }
 
     /// Removes a key and returns its value.
     pub fn remove(&mut self, key: &[u8]) -> Option<V> {
-        let (bound, leaf) = self.leaves.range_mut::<[u8], _>(upto(key)).next_back()?;
-        let at = position(leaf, key).ok()?;
-        let entries = Arc::make_mut(leaf);
-        let (_, value) = entries.remove(at);
+        let at = self.find(key).ok()?;
+        let branch = Arc::make_mut(&mut self.branches[at.branch].1);
+        let leaf = Arc::make_mut(&mut branch[at.leaf].1);
+        let (_, value) = leaf.remove(at.entry);
         self.len -= 1;
-        if entries.is_empty() && !bound.is_empty() {
-            let bound = bound.clone();
-            self.leaves.remove(&bound);
+        if leaf.is_empty() {
+            drop_part(branch, at.leaf);
+            if branch.is_empty() {
+                drop_part(&mut self.branches, at.branch);
+            }
         }
         Some(value)
     }
 
     /// All keys in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, &V)> {
-        self.leaves
-            .values()
-            .flat_map(|leaf| leaf.iter().map(|(key, value)| (key, value)))
+        self.range(Place::default())
     }
 
     /// Keys at or after `start`, in order.
@@ -102,15 +162,21 @@ impl<V: Clone> Tree<V> {
         &'a self,
         start: &[u8],
     ) -> impl Iterator<Item = (&'a Bytes, &'a V)> + use<'a, V> {
-        let first = self.leaves.range::<[u8], _>(upto(start)).next_back();
-        let bound = first.map_or_else(Bytes::new, |(bound, _)| bound.clone());
-        let skipped = first.map_or(0, |(_, leaf)| match position(leaf, start) {
-            Ok(at) | Err(at) => at,
-        });
-        self.leaves
-            .range(bound..)
+        let (Ok(at) | Err(at)) = self.find(start);
+        self.range(at)
+    }
+
+    fn range(&self, at: Place) -> impl Iterator<Item = (&Bytes, &V)> {
+        let first = self.branches.get(at.branch);
+        let first = first.map(|(_, branch)| branch[at.leaf..].iter());
+        let others = self.branches.iter().skip(at.branch + 1);
+        let others = others.flat_map(|(_, branch)| branch.iter());
+        first
+            .into_iter()
+            .flatten()
+            .chain(others)
             .flat_map(|(_, leaf)| leaf.iter())
-            .skip(skipped)
+            .skip(at.entry)
             .map(|(key, value)| (key, value))
     }
 
@@ -125,21 +191,41 @@ impl<V: Clone> Tree<V> {
 
     /// Number of keys below `key`: leaves before it are counted whole.
     pub fn rank(&self, key: &[u8]) -> usize {
-        let mut count = 0;
-        for (bound, leaf) in &self.leaves {
-            if bound.as_ref() > key {
-                break;
-            }
-            count += match position(leaf, key) {
-                Ok(at) | Err(at) => at,
-            };
-        }
-        count
+        let (Ok(at) | Err(at)) = self.find(key);
+        let Some((_, last)) = self.branches.get(at.branch) else {
+            return 0;
+        };
+        let before = self.branches[..at.branch].iter();
+        let whole = before.flat_map(|(_, branch)| branch.iter());
+        let whole = whole.chain(last[..at.leaf].iter());
+        whole.map(|(_, leaf)| leaf.len()).sum::<usize>() + at.entry
     }
 }
 
-fn upto(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    (Bound::Unbounded, Bound::Included(key))
+/// The part that holds a key if any does: the last one whose bound is not above it.
+fn covering<T>(parts: &Parts<T>, key: &[u8]) -> usize {
+    let behind = parts.partition_point(|(bound, _)| bound.as_ref() <= key);
+    behind.saturating_sub(1)
+}
+
+/// Where to divide a part that grew at `grown`: keys that come in ascending order leave full
+/// parts behind, all others halves.
+fn divide(grown: usize, length: usize) -> usize {
+    if grown + 1 == length {
+        length - 1
+    } else {
+        length / 2
+    }
+}
+
+/// Takes an empty part out; its successor covers what it covered if it was the first.
+fn drop_part<T>(parts: &mut Parts<T>, at: usize) {
+    let (bound, _) = parts.remove(at);
+    if at == 0
+        && let Some(first) = parts.first_mut()
+    {
+        first.0 = bound;
+    }
 }
 
 fn position<V>(leaf: &Leaf<V>, key: &[u8]) -> Result<usize, usize> {
@@ -150,6 +236,7 @@ fn position<V>(leaf: &Leaf<V>, key: &[u8]) -> Result<usize, usize> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     proptest! {
         #[test]
@@ -187,5 +274,36 @@ mod tests {
         assert!(tree.is_empty());
         assert_eq!(seen.len(), 1_000);
         assert_eq!(seen.iter().count(), 1_000);
+    }
+
+    /// Enough keys for many branches, in an order that divides parts everywhere.
+    #[test]
+    fn many_branches_stay_in_order_and_clones_stay_as_they_were() {
+        const KEYS: u32 = 60_000;
+        let name = |number: u32| Bytes::from(format!("{:06}", number * 7_919 % KEYS));
+        let mut tree = Tree::default();
+        let mut seen = Vec::new();
+        for number in 0..KEYS {
+            tree.insert(name(number), number);
+            if number % 10_000 == 0 {
+                seen.push((tree.clone(), number as usize + 1));
+            }
+        }
+        assert!(tree.branches.len() > 3);
+        assert!(tree.iter().map(|(key, _)| key).is_sorted());
+        assert_eq!(tree.rank(b"030000"), 30_000);
+        assert_eq!(tree.from(b"059990").count(), 10);
+        assert_eq!(tree.after(b"059990").count(), 9);
+        for number in 0..KEYS - 5 {
+            assert_eq!(tree.remove(&name(number)), Some(number));
+        }
+        assert_eq!(
+            (tree.iter().count(), tree.branches.len()),
+            (5, tree.branches.len().min(5))
+        );
+        for (clone, count) in seen {
+            assert_eq!((clone.len(), clone.iter().count()), (count, count));
+            assert!(clone.iter().map(|(key, _)| key).is_sorted());
+        }
     }
 }

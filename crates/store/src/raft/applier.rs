@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
@@ -91,6 +92,7 @@ impl Applier {
     fn apply_chunk(&self, chunk: Vec<EntryResponder<Types>>) -> io::Result<()> {
         let mut effects = Effects::default();
         let mut answers = Vec::with_capacity(chunk.len());
+        let started = Instant::now();
         let mut state = self.machine.state.write();
         let mut last = None;
         for (entry, responder) in chunk {
@@ -116,6 +118,7 @@ impl Applier {
         }
         let index = state.applied;
         drop(state);
+        self.machine.timings.apply.since(started);
         self.events
             .applied(index, effects.changes, effects.messages);
         for (responder, applied) in answers {
@@ -149,12 +152,14 @@ impl RaftSnapshotBuilder<Types> for Applier {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let applier = self.clone();
         let work = move || {
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             let (meta, frozen) = applier.freeze()?;
             let stalled = started.elapsed();
+            applier.machine.timings.freeze.record(stalled);
             let snapshot = applier
                 .snapshots
                 .write(&frozen, &applier.machine.database)?;
+            applier.machine.timings.snapshot.since(started);
             tracing::info!(
                 index = frozen.index,
                 bytes = snapshot.bytes,
@@ -204,8 +209,10 @@ impl RaftStateMachine<Types> for Applier {
         let applier = self.clone();
         let index = meta.last_log_id.map_or(0, |last| last.index);
         let work = move || {
+            let started = Instant::now();
             let snapshot = applier.snapshots.publish(&snapshot.path, index)?;
             applier.restore(&snapshot)?;
+            applier.machine.timings.install.since(started);
             Ok(snapshot.bytes)
         };
         let installed = tokio::task::spawn_blocking(work)

@@ -75,7 +75,11 @@ pub enum Proposed {
     /// Refused at once.
     Refused(Outcome),
     /// In the log of this node.
-    Waiting(oneshot::Receiver<ClientWriteResult<Types>>),
+    Waiting {
+        answer: oneshot::Receiver<ClientWriteResult<Types>>,
+        since: Instant,
+        machine: SharedMachine,
+    },
 }
 
 impl Proposed {
@@ -83,8 +87,15 @@ impl Proposed {
     pub async fn outcome(self) -> Outcome {
         match self {
             Proposed::Refused(outcome) => outcome,
-            Proposed::Waiting(receiver) => match receiver.await {
-                Ok(Ok(response)) => Outcome::Applied(response.data),
+            Proposed::Waiting {
+                answer,
+                since,
+                machine,
+            } => match answer.await {
+                Ok(Ok(response)) => {
+                    machine.timings.commit.since(since);
+                    Outcome::Applied(response.data)
+                }
                 Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
                     Outcome::NotLeader(forward.leader_id)
                 }
@@ -165,10 +176,15 @@ impl Consensus {
             return Proposed::Refused(Outcome::NotLeader(self.other_leader()));
         }
         batch.now_ms = wall_ms();
-        let (responder, receiver) = ProgressResponder::complete_only();
+        let (responder, answer) = ProgressResponder::complete_only();
         self.counters.proposed.add(1);
+        let since = Instant::now();
         match self.raft.client_write_ff(batch, Some(responder)).await {
-            Ok(()) => Proposed::Waiting(receiver),
+            Ok(()) => Proposed::Waiting {
+                answer,
+                since,
+                machine: self.machine.clone(),
+            },
             Err(_) => Proposed::Refused(Outcome::NotLeader(None)),
         }
     }

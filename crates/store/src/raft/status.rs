@@ -61,20 +61,17 @@ impl Consensus {
         }
     }
 
+    /// Prometheus text of how long consensus and the log take.
+    pub fn timings(&self, out: &mut String) {
+        let flush = &self.log.wal().stats().flush;
+        flush.render("raftpbx_store_fsync_seconds", out);
+        self.machine.timings.render(out);
+    }
+
     /// Prometheus lines of consensus and the log.
     pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
         let wal = self.log.wal().stats();
         let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
-        line(
-            "raftpbx_store_wal_flushes_total",
-            "counter",
-            load(&wal.flushes),
-        );
-        line(
-            "raftpbx_store_wal_flush_nanoseconds_total",
-            "counter",
-            load(&wal.flush_ns),
-        );
         line("raftpbx_store_wal_bytes_total", "counter", load(&wal.bytes));
         line("raftpbx_store_wal_segments", "gauge", load(&wal.segments));
         line(

@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 pub use record::{Record, encode};
 pub use recovery::Recovered;
 
+use crate::histogram::Histogram;
 use crate::limits::SEGMENT_BYTES;
 use writer::Writer;
 
@@ -80,10 +81,8 @@ pub struct Carry {
 /// Counters for metrics.
 #[derive(Debug, Default)]
 pub struct WalStats {
-    /// Flushes.
-    pub flushes: AtomicU64,
-    /// Nanoseconds spent in flushes.
-    pub flush_ns: AtomicU64,
+    /// How long flushes to disk took.
+    pub flush: Histogram,
     /// Bytes of records written.
     pub bytes: AtomicU64,
     /// Segments on disk.

@@ -133,9 +133,7 @@ impl Writer {
         if flush {
             let started = Instant::now();
             self.file.sync_data()?;
-            let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.stats.flush_ns.fetch_add(spent, Ordering::Relaxed);
-            self.stats.flushes.fetch_add(1, Ordering::Relaxed);
+            self.stats.flush.since(started);
         }
         Ok(())
     }
