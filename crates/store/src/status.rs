@@ -33,6 +33,10 @@ pub struct StoreStatus {
     pub peers: Vec<PeerStatus>,
     /// Bytes of log kept on disk since the last purge.
     pub log_bytes: u64,
+    /// 99 of 100 flushes to disk took at most so many microseconds since the start.
+    pub fsync_p99_us: u64,
+    /// 99 of 100 batches this node proposed were applied within so many microseconds.
+    pub commit_p99_us: u64,
     /// Keys in the keyspace.
     pub keys: u64,
     /// The logical clock, Unix milliseconds.

@@ -51,6 +51,8 @@ impl Consensus {
             lease_remaining_ms: lease.saturating_sub(boot_ns()) / 1_000_000,
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
+            fsync_p99_us: self.log.wal().stats().flush.p99_us(),
+            commit_p99_us: self.machine.timings.commit.p99_us(),
             raft_address: Some(self.address),
             stopped: metrics
                 .running_state
