@@ -1,6 +1,45 @@
 //! Clocks, read at the edge only.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// Clocks that can be set, for a simulation.
+pub trait TimeSource: Send + Sync {
+    /// Wall clock, Unix milliseconds.
+    fn wall_ms(&self) -> u64;
+    /// Boot clock, nanoseconds.
+    fn boot_ns(&self) -> u64;
+}
+
+/// The clocks of one node: the kernel's, or others.
+#[derive(Clone, Default)]
+pub struct Clock(Option<Arc<dyn TimeSource>>);
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.0.is_some() { "given" } else { "kernel" };
+        f.debug_tuple("Clock").field(&name).finish()
+    }
+}
+
+impl Clock {
+    /// Clocks of a simulation.
+    pub fn from_source(source: Arc<dyn TimeSource>) -> Self {
+        Self(Some(source))
+    }
+
+    /// Wall clock, Unix milliseconds.
+    pub fn wall_ms(&self) -> u64 {
+        self.0.as_ref().map_or_else(wall_ms, |own| own.wall_ms())
+    }
+
+    /// `CLOCK_BOOTTIME` in nanoseconds.
+    pub fn boot_ns(&self) -> u64 {
+        self.0.as_ref().map_or_else(boot_ns, |own| own.boot_ns())
+    }
+}
 
 /// Wall clock, Unix milliseconds.
 pub fn wall_ms() -> u64 {
@@ -35,6 +74,7 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// difference used is the one observed at least [`SETTLED`] ago: it can only be too small.
 #[derive(Debug)]
 pub struct BootClock {
+    clock: Clock,
     origin: Instant,
     /// Boot time of `origin` as seen by the older and by the newer observation.
     settled_ns: u64,
@@ -44,10 +84,11 @@ pub struct BootClock {
 
 impl BootClock {
     /// Observes both clocks for the first time.
-    pub fn start() -> Self {
+    pub fn start(clock: Clock) -> Self {
         let origin = Instant::now();
-        let origin_ns = boot_ns();
+        let origin_ns = clock.boot_ns();
         Self {
+            clock,
             origin,
             settled_ns: origin_ns,
             newest_ns: origin_ns,
@@ -60,7 +101,10 @@ impl BootClock {
         if self.observed.elapsed() >= SETTLED {
             let now = Instant::now();
             self.settled_ns = self.newest_ns;
-            self.newest_ns = boot_ns().saturating_sub(nanoseconds(now - self.origin));
+            self.newest_ns = self
+                .clock
+                .boot_ns()
+                .saturating_sub(nanoseconds(now - self.origin));
             self.observed = now;
         }
         let base = self.settled_ns.min(self.newest_ns);
@@ -81,7 +125,7 @@ mod tests {
 
     #[test]
     fn translation_never_runs_ahead_of_the_boot_clock() {
-        let mut clock = BootClock::start();
+        let mut clock = BootClock::start(Clock::default());
         for _ in 0..1_000 {
             let translated = clock.translate_ns(Instant::now());
             let now = boot_ns();

@@ -10,11 +10,11 @@
 //! ignores what the queue still holds up to X. So it sees every change once, and in order.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::environment::workers::{Queue, Worker, Workers};
 use crate::event::{Change, StoreEvent};
 use crate::keyspace::Message;
 use crate::limits::{CHANGES_AT_ONCE, EVENTS_QUEUE_MAX, WATCHES_MAX};
@@ -41,25 +41,24 @@ enum Signal {
 /// The entrance to the event thread.
 #[derive(Clone)]
 pub struct Events {
-    queue: SyncSender<Signal>,
+    queue: Queue<Signal>,
     watches: Arc<Mutex<usize>>,
 }
 
 impl Events {
     /// Starts the thread; it ends when the last [`Events`] is dropped.
-    pub fn start(machine: SharedMachine, publish: Publish) -> std::io::Result<Events> {
-        let (queue, signals) = sync_channel(EVENTS_QUEUE_MAX);
-        std::thread::Builder::new()
-            .name("store-events".into())
-            .spawn(move || {
-                Teller {
-                    machine,
-                    publish,
-                    watchers: Vec::new(),
-                    leadership: None,
-                }
-                .run(&signals);
-            })?;
+    pub fn start(
+        machine: SharedMachine,
+        publish: Publish,
+        workers: &Workers,
+    ) -> std::io::Result<Events> {
+        let teller = Teller {
+            machine,
+            publish,
+            watchers: Vec::new(),
+            leadership: None,
+        };
+        let (queue, _) = workers.start("store-events", EVENTS_QUEUE_MAX, teller)?;
         Ok(Events {
             queue,
             watches: Arc::default(),
@@ -99,7 +98,7 @@ impl Events {
     }
 
     fn send(&self, signal: Signal) {
-        if self.queue.send(signal).is_err() {
+        if !self.queue.send(signal) {
             tracing::error!("the event thread has ended; watchers hear nothing any more");
         }
     }
@@ -119,48 +118,46 @@ struct Teller {
     leadership: Option<StoreEvent>,
 }
 
-impl Teller {
-    fn run(mut self, signals: &Receiver<Signal>) {
-        while let Ok(signal) = signals.recv() {
-            match signal {
-                Signal::Applied {
-                    index,
-                    changes,
-                    messages,
-                } => {
-                    for watcher in &mut self.watchers {
-                        watcher.changed(index, &changes);
-                    }
-                    if !messages.is_empty() {
-                        (self.publish)(&messages);
-                    }
+impl Worker<Signal> for Teller {
+    fn work(&mut self, signal: Signal, _: &mut dyn FnMut() -> Option<Signal>) {
+        match signal {
+            Signal::Applied {
+                index,
+                changes,
+                messages,
+            } => {
+                for watcher in &mut self.watchers {
+                    watcher.changed(index, &changes);
                 }
-                Signal::Reset => {
-                    for watcher in &mut self.watchers {
-                        (watcher.sink)(vec![StoreEvent::Reset]);
-                        watcher.tell_everything(&self.machine);
-                    }
+                if !messages.is_empty() {
+                    (self.publish)(&messages);
                 }
-                Signal::Leadership(event) => {
-                    for watcher in &mut self.watchers {
-                        (watcher.sink)(vec![event.clone()]);
-                    }
-                    self.leadership = Some(event);
-                }
-                Signal::Watch { prefixes, mut sink } => {
-                    let unknown = StoreEvent::Following {
-                        term: 0,
-                        leader: None,
-                    };
-                    sink(vec![self.leadership.clone().unwrap_or(unknown)]);
-                    let mut watcher = Watcher {
-                        prefixes,
-                        sink,
-                        told: 0,
-                    };
+            }
+            Signal::Reset => {
+                for watcher in &mut self.watchers {
+                    (watcher.sink)(vec![StoreEvent::Reset]);
                     watcher.tell_everything(&self.machine);
-                    self.watchers.push(watcher);
                 }
+            }
+            Signal::Leadership(event) => {
+                for watcher in &mut self.watchers {
+                    (watcher.sink)(vec![event.clone()]);
+                }
+                self.leadership = Some(event);
+            }
+            Signal::Watch { prefixes, mut sink } => {
+                let unknown = StoreEvent::Following {
+                    term: 0,
+                    leader: None,
+                };
+                sink(vec![self.leadership.clone().unwrap_or(unknown)]);
+                let mut watcher = Watcher {
+                    prefixes,
+                    sink,
+                    told: 0,
+                };
+                watcher.tell_everything(&self.machine);
+                self.watchers.push(watcher);
             }
         }
     }

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::config::StoreConfig;
+use crate::environment::{Environment, randomness};
 use crate::error::StoreError;
 use crate::event::StoreEvent;
 use crate::events::Events;
@@ -75,15 +77,27 @@ impl Store {
         runtime: tokio::runtime::Handle,
         tuning: Tuning,
     ) -> Result<Store, StoreError> {
-        config.validate()?;
-        std::fs::create_dir_all(&config.directory)?;
-        let lock = DirectoryLock::take(&config.directory)?;
         // A thread of its own: the caller may be inside a runtime, where blocking is refused.
         std::thread::scope(|scope| {
             let handle = runtime.clone();
-            let opening = scope.spawn(move || handle.block_on(open(config, tuning, lock)));
+            let world = Environment::default();
+            let opening =
+                scope.spawn(move || handle.block_on(Self::open_in(world, config, tuning)));
             opening.join().unwrap_or_else(|_| Err(StoreError::Closed))
         })
+    }
+
+    /// [`Store::open`] in another world, on the runtime that is current; for the simulator.
+    #[doc(hidden)]
+    pub async fn open_in(
+        environment: Environment,
+        config: StoreConfig,
+        tuning: Tuning,
+    ) -> Result<Store, StoreError> {
+        config.validate()?;
+        std::fs::create_dir_all(&config.directory)?;
+        let lock = DirectoryLock::take(&config.directory)?;
+        open(environment, config, tuning, lock).await
     }
 
     /// Proposes a request; `done` runs after it was applied here or on the leader. Never blocks.
@@ -289,6 +303,7 @@ impl Drop for Node {
 }
 
 async fn open(
+    environment: Environment,
     config: StoreConfig,
     tuning: Tuning,
     lock: DirectoryLock,
@@ -299,16 +314,17 @@ async fn open(
     let pubsub = PubSub::default();
     let publisher = pubsub.clone();
     let publish = Box::new(move |messages: &[_]| publisher.publish(messages));
-    let events = Events::start(machine.clone(), publish)?;
+    let events = Events::start(machine.clone(), publish, &environment.workers)?;
     let parts = Parts {
         machine: machine.clone(),
         snapshots,
         events: events.clone(),
         tuning,
         lock,
+        environment,
     };
     let consensus = Consensus::start(&config, parts).await?;
-    let proposer = Proposer::start(consensus.clone(), new_origin()?);
+    let proposer = Proposer::start(consensus.clone(), new_origin());
     let listeners = match &config.resp {
         Some(resp) => Some(Door::bind(resp, &config, pubsub).await?),
         None => None,
@@ -332,11 +348,8 @@ async fn open(
 }
 
 /// A number no other process life has used: 64 random bits.
-fn new_origin() -> Result<u64, StoreError> {
-    use std::io::Read;
-    let mut bits = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bits)?;
-    Ok(u64::from_le_bytes(bits).max(1))
+fn new_origin() -> u64 {
+    randomness::bits().max(1)
 }
 
 /// Keeps a second process out of a node's directory.

@@ -26,6 +26,7 @@ pub async fn run(consensus: Arc<Consensus>, mut queue: mpsc::UnboundedReceiver<S
     loop {
         let may_send = sent.len() < BATCHES_IN_FLIGHT_MAX;
         tokio::select! {
+            biased;
             Some((waiting, outcome)) = sent.next(), if !sent.is_empty() => settle(waiting, outcome),
             first = take(&mut next, &mut queue), if may_send => {
                 let Some(first) = first else { break };

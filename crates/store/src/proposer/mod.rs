@@ -13,13 +13,14 @@ mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::batch;
 use crate::error::StoreError;
@@ -153,14 +154,8 @@ impl Driver {
                 .min();
             let wake = wake.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
             tokio::select! {
-                number = queue.recv_many(&mut taken, TAKE_MAX) => {
-                    if number == 0 {
-                        break;
-                    }
-                    for Submitted { body, done, deadline } in taken.drain(..) {
-                        self.window.push(body, done, deadline);
-                    }
-                }
+                // Answers first: the bound on pending requests ends any flood of the queue.
+                biased;
                 Some((ticket, outcome)) = self.sent.next(), if !self.sent.is_empty() => {
                     self.settle(ticket, outcome);
                 }
@@ -170,7 +165,15 @@ impl Driver {
                     }
                     self.retry_at = None;
                 }
-                () = tokio::time::sleep_until(wake.into()) => {
+                number = queue.recv_many(&mut taken, TAKE_MAX) => {
+                    if number == 0 {
+                        break;
+                    }
+                    for Submitted { body, done, deadline } in taken.drain(..) {
+                        self.window.push(body, done, deadline);
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {
                     let now = Instant::now();
                     self.retry_at = self.retry_at.filter(|at| *at > now);
                     for (done, error) in self.window.expire(now) {

@@ -9,9 +9,9 @@
 //! order: the state machine recognises what it has applied (see `crate::origins`).
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use crate::batch::Batch;
 use crate::error::StoreError;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::batch::Applied;
+use crate::environment::workers::Workers;
 use crate::error::StoreError;
 use crate::events::Events;
 use crate::keyspace::Effects;
@@ -35,6 +36,7 @@ pub struct Applier {
     machine: SharedMachine,
     snapshots: Snapshots,
     events: Events,
+    workers: Workers,
     /// Changes only while the machine's state is locked for writing.
     position: Arc<Mutex<Position>>,
     current: Arc<Mutex<Option<(SnapshotMeta, SnapshotFile)>>>,
@@ -46,12 +48,14 @@ impl Applier {
         machine: SharedMachine,
         snapshots: Snapshots,
         events: Events,
+        workers: Workers,
     ) -> Result<Applier, StoreError> {
         let newest = snapshots.newest()?;
         let applier = Applier {
             machine,
             snapshots,
             events,
+            workers,
             position: Arc::default(),
             current: Arc::default(),
         };
@@ -170,10 +174,7 @@ impl RaftSnapshotBuilder<Types> for Applier {
             *applier.current.lock() = Some((meta.clone(), snapshot.clone()));
             Ok(Snapshot { meta, snapshot })
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io_error)
+        self.workers.blocking(work).await?.map_err(io_error)
     }
 }
 
@@ -215,10 +216,7 @@ impl RaftStateMachine<Types> for Applier {
             applier.machine.timings.install.since(started);
             Ok(snapshot.bytes)
         };
-        let installed = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(io::Error::other)?;
-        let bytes = installed.map_err(io_error)?;
+        let bytes = self.workers.blocking(work).await?.map_err(io_error)?;
         tracing::info!(index, bytes, "a snapshot was installed");
         self.events.reset();
         Ok(())

@@ -10,14 +10,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, ServerState};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::types::{Metrics, Raft};
-use crate::clock::{BootClock, boot_ns};
+use crate::clock::{BootClock, Clock};
 use crate::config::Timing;
 use crate::event::StoreEvent;
 use crate::events::Events;
@@ -48,24 +49,28 @@ pub struct LeadershipView {
     pub elections: AtomicU64,
     /// Wakes the observer when something changed that the Raft library does not know.
     pub nudge: Notify,
+    /// The clocks of this node.
+    pub clock: Clock,
 }
 
 impl LeadershipView {
     /// A node that does not lead.
-    pub fn new() -> Self {
+    pub fn new(clock: Clock) -> Self {
         Self {
             lease: Arc::default(),
             leading: AtomicBool::new(false),
             renounced: AtomicU64::new(0),
             elections: AtomicU64::new(0),
             nudge: Notify::new(),
+            clock,
         }
     }
 
     /// Whether this node leads now, with a valid lease. A reader checks this *after* reading: then
     /// what it read was current at some moment of the request.
     pub fn holds_lease(&self) -> bool {
-        self.leading.load(Ordering::Acquire) && self.lease.load(Ordering::Acquire) > boot_ns()
+        self.leading.load(Ordering::Acquire)
+            && self.lease.load(Ordering::Acquire) > self.clock.boot_ns()
     }
 
     /// Ends the lease of `term` for ever, before another node is asked to take over.
@@ -91,7 +96,7 @@ impl Observer {
     /// Runs until `stop` changes or the Raft library ends.
     pub async fn run(mut self) {
         let mut metrics = self.raft.metrics();
-        let mut clock = BootClock::start();
+        let mut clock = BootClock::start(self.view.clock.clone());
         let mut last: Option<Leadership> = None;
         loop {
             let now = {
@@ -103,6 +108,7 @@ impl Observer {
                 last = Some(now);
             }
             tokio::select! {
+                biased;
                 _ = self.stop.changed() => break,
                 changed = metrics.changed() => {
                     if changed.is_err() {

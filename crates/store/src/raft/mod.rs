@@ -12,6 +12,7 @@ mod applier;
 mod leadership;
 mod log_store;
 mod network;
+mod runtime;
 mod server;
 mod start;
 mod status;
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -32,10 +33,11 @@ use openraft::raft::ClientWriteResult;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::batch::{Applied, Batch, NO_ORIGIN};
-use crate::clock::wall_ms;
 use crate::config::PeerAddress;
+use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::limits::FORWARD_TIMEOUT;
 use crate::machine::SharedMachine;
@@ -151,6 +153,7 @@ pub struct Consensus {
     /// What is counted.
     pub counters: Counters,
     stop: watch::Sender<bool>,
+    environment: Environment,
     lock: Mutex<Option<DirectoryLock>>,
 }
 
@@ -175,7 +178,7 @@ impl Consensus {
         if !self.is_leading() || self.holding.load(Ordering::Acquire) {
             return Proposed::Refused(Outcome::NotLeader(self.other_leader()));
         }
-        batch.now_ms = wall_ms();
+        batch.now_ms = self.environment.clock.wall_ms();
         let (responder, answer) = ProgressResponder::complete_only();
         self.counters.proposed.add(1);
         let since = Instant::now();
@@ -331,7 +334,7 @@ impl Consensus {
             tracing::warn!(?error, "the Raft library did not end well");
         }
         let wal = self.log.wal().clone();
-        let _ = tokio::task::spawn_blocking(move || wal.close()).await;
+        let _ = self.environment.workers.blocking(move || wal.close()).await;
         drop(self.lock.lock().take());
     }
 }

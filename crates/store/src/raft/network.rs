@@ -25,6 +25,7 @@ use super::transport::Lane;
 use super::transport::frame::{self, Kind};
 use super::transport::link::Link;
 use super::types::{LogId, Snapshot, Types, Vote};
+use crate::environment::workers::Workers;
 use crate::limits::{
     APPENDS_IN_FLIGHT_MAX, RECONNECT_PAUSE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_TIMEOUT,
 };
@@ -60,12 +61,13 @@ pub type Links = Arc<BTreeMap<(u64, Lane), Link>>;
 /// Gives the Raft library its connections.
 pub struct Network {
     links: Links,
+    workers: Workers,
 }
 
 impl Network {
-    /// A network over these links.
-    pub fn new(links: Links) -> Self {
-        Self { links }
+    /// A network over these links; files are read by `workers`.
+    pub fn new(links: Links, workers: Workers) -> Self {
+        Self { links, workers }
     }
 
     fn peer(&self, id: u64, lane: Lane) -> Peer {
@@ -74,6 +76,7 @@ impl Network {
             log: link(lane),
             control: link(Lane::Control),
             snapshot: link(Lane::Snapshot),
+            workers: self.workers.clone(),
         }
     }
 }
@@ -95,6 +98,7 @@ pub struct Peer {
     log: Option<Link>,
     control: Option<Link>,
     snapshot: Option<Link>,
+    workers: Workers,
 }
 
 type RpcResult<T> = Result<T, RPCError<Types>>;
@@ -284,9 +288,11 @@ impl RaftNetworkV2<Types> for Peer {
             .snapshot
             .clone()
             .ok_or_else(|| streaming("this peer is not configured"))?;
+        let sending = send_snapshot(link, self.workers.clone(), vote, snapshot);
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = tokio::time::timeout(SNAPSHOT_TIMEOUT, send_snapshot(link, vote, snapshot)) => {
+            sent = tokio::time::timeout(SNAPSHOT_TIMEOUT, sending) => {
                 sent.unwrap_or_else(|_| Err(streaming("the snapshot took too long")))
             }
         }
@@ -313,6 +319,7 @@ impl RaftNetworkV2<Types> for Peer {
 
 async fn send_snapshot(
     link: Link,
+    workers: Workers,
     vote: Vote,
     snapshot: Snapshot,
 ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
@@ -324,7 +331,7 @@ async fn send_snapshot(
             .unwrap_or(usize::MAX)
             .min(SNAPSHOT_PIECE_BYTES);
         let file = snapshot.snapshot.file.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = workers.blocking(move || {
             let mut bytes = vec![0; size];
             file.read_exact_at(&mut bytes, offset).map(|()| bytes)
         });

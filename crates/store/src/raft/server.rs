@@ -4,21 +4,21 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use tokio::io::{AsyncWriteExt, BufReader, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 
 use super::Consensus;
 use super::network::{Piece, PieceAnswer};
 use super::transport::frame::{self, Frame, Greeting, Kind};
-use super::transport::tls::{Security, Wire};
+use super::transport::tls::Security;
 use super::types::{Snapshot, SnapshotMeta};
+use crate::environment::network::{Listener, Wire};
 use crate::limits::{
     APPENDS_IN_FLIGHT_MAX, CONNECT_TIMEOUT, FORWARDS_PER_LINK_MAX, LINK_QUEUE_MAX,
     LINKS_ACCEPTED_MAX,
@@ -30,7 +30,7 @@ const WRITE_BYTES: usize = 256 << 10;
 
 /// Accepts links until `stop` changes.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Box<dyn Listener>,
     security: Security,
     consensus: Arc<Consensus>,
     mut stop: watch::Receiver<bool>,
@@ -38,6 +38,7 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(LINKS_ACCEPTED_MAX));
     loop {
         let accepted = tokio::select! {
+            biased;
             _ = stop.changed() => return,
             accepted = listener.accept() => accepted,
         };
@@ -54,6 +55,7 @@ pub async fn serve(
         let mut stop = stop.clone();
         tokio::spawn(async move {
             let served = tokio::select! {
+                biased;
                 _ = stop.changed() => Ok(()),
                 served = serve_link(stream, security, consensus) => served,
             };
@@ -66,7 +68,7 @@ pub async fn serve(
 }
 
 async fn serve_link(
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     security: Security,
     consensus: Arc<Consensus>,
 ) -> io::Result<()> {
@@ -327,7 +329,7 @@ impl Served {
         let (file, offset) = (incoming.file.clone(), piece.offset);
         incoming.received += piece.bytes.len() as u64;
         let last = incoming.received >= piece.total;
-        let written = tokio::task::spawn_blocking(move || {
+        let written = self.consensus.environment.workers.blocking(move || {
             file.write_all_at(&piece.bytes, offset)?;
             if last { file.sync_all() } else { Ok(()) }
         });
@@ -340,7 +342,7 @@ impl Served {
         }
         let incoming = self.incoming.take().ok_or("a piece without a beginning")?;
         let path = incoming.path.clone();
-        let checked = tokio::task::spawn_blocking(move || {
+        let checked = self.consensus.environment.workers.blocking(move || {
             verify(&path)?;
             SnapshotFile::open(&path)
         });

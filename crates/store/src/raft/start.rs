@@ -1,14 +1,14 @@
 //! Starting consensus: files, links, the library, and the tasks around it.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::applier::Applier;
 use super::leadership::{Leadership, LeadershipView, Observer};
@@ -19,8 +19,8 @@ use super::transport::link::{Link, Target};
 use super::transport::tls::Security;
 use super::types::Raft;
 use super::{Consensus, Counters, server};
-use crate::clock::wall_ms;
 use crate::config::{StoreConfig, Timing};
+use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::events::Events;
 use crate::limits::{
@@ -94,6 +94,7 @@ pub struct Parts {
     pub tuning: Tuning,
     /// Held as long as the node may write.
     pub lock: DirectoryLock,
+    pub environment: Environment,
 }
 
 impl Consensus {
@@ -105,24 +106,29 @@ impl Consensus {
             events,
             tuning,
             lock,
+            environment,
         } = parts;
         let security = Security::open(config.tls.as_ref())?;
-        let listener = TcpListener::bind(config.raft_listen).map_err(network_error)?;
-        listener.set_nonblocking(true).map_err(network_error)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(network_error)?;
-        let address = listener.local_addr().map_err(network_error)?;
+        let listener = environment.network.listen(config.raft_listen);
+        let listener = listener.map_err(network_error)?;
+        let address = listener.address().map_err(network_error)?;
         let log = LogStore::open(&config.directory.join("log"))?;
         let quiet = Duration::from_millis(config.timing.vote_refusal_ms());
         let votes_from = Instant::now() + if log.is_used() { quiet } else { Duration::ZERO };
-        let applier = Applier::open(machine.clone(), snapshots.clone(), events.clone())?;
+        let applier = Applier::open(
+            machine.clone(),
+            snapshots.clone(),
+            events.clone(),
+            environment.workers.clone(),
+        )?;
         let (stop, stopped) = watch::channel(false);
-        let links = open_links(config, &security, &stopped);
+        let links = open_links(config, &security, &environment, &stopped);
         let library = Arc::new(library_config(&config.timing, &tuning)?);
-        let network = Network::new(links.clone());
+        let network = Network::new(links.clone(), environment.workers.clone());
         let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
             .await
             .map_err(|error| StoreError::Storage(error.to_string()))?;
-        let view = Arc::new(LeadershipView::new());
+        let view = Arc::new(LeadershipView::new(environment.clock.clone()));
         let (told, leadership) = watch::channel(Leadership::default());
         let consensus = Arc::new(Consensus {
             id: config.id,
@@ -140,6 +146,7 @@ impl Consensus {
             address,
             counters: Counters::default(),
             stop,
+            environment,
             lock: Mutex::new(Some(lock)),
         });
         let (id, timing) = (config.id, config.timing);
@@ -171,7 +178,7 @@ impl Consensus {
     /// Lets this node stand for election as soon as it may, and initialises a new cluster.
     async fn begin(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let work = async {
-            tokio::time::sleep_until(self.votes_from.into()).await;
+            tokio::time::sleep_until(self.votes_from).await;
             self.raft.runtime_config().elect(true);
             let rank = self.peers.keys().filter(|id| **id < self.id).count();
             tokio::time::sleep(INITIALISE_STEP * u32::try_from(rank).unwrap_or(0)).await;
@@ -190,6 +197,7 @@ impl Consensus {
             }
         };
         tokio::select! {
+            biased;
             _ = stop.changed() => {}
             () = work => {}
         }
@@ -201,11 +209,12 @@ impl Consensus {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = stop.changed() => return,
                 _ = interval.tick() => {}
             }
             let due = || self.machine.state.read().space.next_deadline_ms();
-            if self.is_leading() && due().is_some_and(|at| at <= wall_ms()) {
+            if self.is_leading() && due().is_some_and(|at| at <= self.environment.clock.wall_ms()) {
                 self.tick().await;
             }
         }
@@ -218,6 +227,7 @@ impl Consensus {
         let (mut asked_at, mut bytes_then) = (self.applier.snapshot_index(), 0);
         loop {
             tokio::select! {
+                biased;
                 _ = stop.changed() => return,
                 _ = interval.tick() => {}
             }
@@ -234,7 +244,12 @@ impl Consensus {
     }
 }
 
-fn open_links(config: &StoreConfig, security: &Security, stop: &watch::Receiver<bool>) -> Links {
+fn open_links(
+    config: &StoreConfig,
+    security: &Security,
+    environment: &Environment,
+    stop: &watch::Receiver<bool>,
+) -> Links {
     let others = config.peers.iter().filter(|(id, _)| **id != config.id);
     let ends = others.flat_map(|(id, peer)| Lane::ALL.map(|lane| (*id, lane, peer.raft)));
     let links = ends.map(|(to, lane, address)| {
@@ -243,6 +258,7 @@ fn open_links(config: &StoreConfig, security: &Security, stop: &watch::Receiver<
             to,
             address,
             security: security.clone(),
+            network: environment.network.clone(),
         };
         ((to, lane), Link::start(target, stop.clone()))
     });

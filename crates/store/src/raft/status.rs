@@ -7,7 +7,6 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::Consensus;
-use crate::clock::boot_ns;
 use crate::status::{PeerStatus, StoreStatus};
 
 impl Consensus {
@@ -48,7 +47,7 @@ impl Consensus {
             applied: index(metrics.last_applied),
             snapshot: index(metrics.snapshot),
             purged: index(metrics.purged),
-            lease_remaining_ms: lease.saturating_sub(boot_ns()) / 1_000_000,
+            lease_remaining_ms: lease.saturating_sub(self.view.clock.boot_ns()) / 1_000_000,
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),

@@ -3,11 +3,12 @@
 use openraft::type_config::alias;
 
 use super::applier::Applier;
+use super::runtime::Runtime;
 use crate::batch::{Applied, Batch};
 
 openraft::declare_raft_types!(
     /// Entries are batches, replies are what applying them gave.
-    pub Types: D = Batch, R = Applied
+    pub Types: D = Batch, R = Applied, AsyncRuntime = Runtime
 );
 
 pub type Raft = openraft::Raft<Types, Applier>;

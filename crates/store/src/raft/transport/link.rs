@@ -4,7 +4,7 @@
 //! than a queue what to do then. Links stay connected in idle times, so that an election never
 //! pays for a TLS handshake.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::frame::{self, Greeting, Kind};
-use super::tls::{Security, Wire};
+use super::tls::Security;
+use crate::environment::network::{Network, Wire};
 use crate::limits::{CONNECT_TIMEOUT, LINK_QUEUE_MAX, RECONNECT_PAUSE, RECONNECT_PAUSE_MAX};
 
 /// Bytes gathered for one write.
@@ -42,6 +43,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// How to secure the stream.
     pub security: Security,
+    /// What opens streams.
+    pub network: Arc<dyn Network>,
 }
 
 /// A link; clones share it.
@@ -115,7 +118,7 @@ struct Keeper {
     stop: watch::Receiver<bool>,
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, Answer>>>;
+type Waiting = Arc<Mutex<BTreeMap<u64, Answer>>>;
 
 impl Keeper {
     async fn run(mut self) {
@@ -124,6 +127,7 @@ impl Keeper {
         loop {
             let attempt = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
             let connected = tokio::select! {
+                biased;
                 _ = stop.changed() => return,
                 connected = attempt => {
                     connected.unwrap_or_else(|_| Err(down("no connection in time")))
@@ -133,6 +137,7 @@ impl Keeper {
                 Ok((reader, writer)) => {
                     pause = RECONNECT_PAUSE;
                     let ended = tokio::select! {
+                        biased;
                         _ = stop.changed() => return,
                         ended = self.serve(reader, writer) => ended,
                     };
@@ -148,6 +153,7 @@ impl Keeper {
                 return;
             }
             tokio::select! {
+                biased;
                 _ = stop.changed() => return,
                 () = tokio::time::sleep(pause) => {}
             }
@@ -157,7 +163,8 @@ impl Keeper {
 
     async fn connect(&self) -> io::Result<Halves> {
         let target = &self.target;
-        let stream = target.security.connect(target.address).await?;
+        let stream = target.network.connect(target.address).await?;
+        let stream = target.security.connect(stream, target.address).await?;
         let (reader, mut writer) = tokio::io::split(stream);
         let mut reader = BufReader::with_capacity(WRITE_BYTES, reader);
         let mut hello = BytesMut::new();
@@ -191,6 +198,7 @@ impl Keeper {
         let mut next = 1;
         let ended = loop {
             let call = tokio::select! {
+                biased;
                 ended = &mut listening => break ended.map_err(io::Error::other).and_then(|end| end),
                 call = self.queue.recv() => call,
             };

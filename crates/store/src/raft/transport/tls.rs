@@ -5,21 +5,15 @@ use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::TlsFiles;
+use crate::environment::network::Wire;
 use crate::error::StoreError;
-
-/// A byte stream to another node.
-pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// How streams are secured.
 #[derive(Clone)]
@@ -34,10 +28,6 @@ pub enum Security {
         acceptor: TlsAcceptor,
     },
 }
-
-/// The kernel gives a connection up after this long without an acknowledgement, so that a healed
-/// partition does not wait for an old connection's retransmission timer.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(1);
 
 fn wrong(path: &Path, error: impl std::fmt::Display) -> StoreError {
     StoreError::Certificate(format!("{}: {error}", path.display()))
@@ -104,12 +94,14 @@ impl Security {
         })
     }
 
-    /// Opens a stream to a node; its certificate must name the address.
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<Box<dyn Wire>> {
-        let stream = TcpStream::connect(address).await?;
-        prepare(&stream)?;
+    /// Secures a stream to a node; its certificate must name the address.
+    pub async fn connect(
+        &self,
+        stream: Box<dyn Wire>,
+        address: SocketAddr,
+    ) -> io::Result<Box<dyn Wire>> {
         match self {
-            Security::Plain => Ok(Box::new(stream)),
+            Security::Plain => Ok(stream),
             Security::Tls { connector, .. } => {
                 let name = ServerName::from(address.ip());
                 Ok(Box::new(connector.connect(name, stream).await?))
@@ -117,11 +109,10 @@ impl Security {
         }
     }
 
-    /// Takes a stream from a node.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Box<dyn Wire>> {
-        prepare(&stream)?;
+    /// Secures a stream from a node.
+    pub async fn accept(&self, stream: Box<dyn Wire>) -> io::Result<Box<dyn Wire>> {
         match self {
-            Security::Plain => Ok(Box::new(stream)),
+            Security::Plain => Ok(stream),
             Security::Tls { acceptor, .. } => Ok(Box::new(acceptor.accept(stream).await?)),
         }
     }
@@ -129,9 +120,4 @@ impl Security {
 
 fn private_key_or(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, rustls::Error> {
     private_key(&files.key).map_err(|error| rustls::Error::General(error.to_string()))
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }

@@ -1,0 +1,122 @@
+//! What must be true at every moment, and what must be true in the end.
+
+use std::collections::BTreeMap;
+
+use crate::checker::{Verdict, check};
+use crate::clients::Clients;
+use crate::node::Node;
+
+/// Steps between two looks at whole states, milliseconds.
+const LOOK_INTERVAL_MS: u64 = 100;
+
+/// What was promised and is not so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which promise.
+    pub promise: &'static str,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// The promises checked while the world runs.
+#[derive(Default)]
+pub struct Oracle {
+    /// The state after each entry, as the first node that had it says.
+    states: BTreeMap<u64, (u64, u64)>,
+    /// Who led in each term.
+    leaders: BTreeMap<u64, u64>,
+    /// The highest term each server was seen in.
+    terms: BTreeMap<u64, u64>,
+}
+
+fn broken(promise: &'static str, seen: String) -> Result<(), Violation> {
+    Err(Violation { promise, seen })
+}
+
+impl Oracle {
+    /// Looks at all nodes between two steps.
+    pub fn look(&mut self, now_ms: u64, nodes: &[Node]) -> Result<(), Violation> {
+        let holders: Vec<u64> = nodes
+            .iter()
+            .filter(|node| node.holds_lease())
+            .map(|node| node.id)
+            .collect();
+        if holders.len() > 1 {
+            return broken("one lease at a time", format!("nodes {holders:?} hold it"));
+        }
+        if !now_ms.is_multiple_of(LOOK_INTERVAL_MS) {
+            return Ok(());
+        }
+        for node in nodes {
+            self.look_at(node)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, node: &Node) -> Result<(), Violation> {
+        let Some((status, (index, digest))) =
+            node.enter(|store| (store.status(), store.state_digest()))
+        else {
+            return Ok(());
+        };
+        let seen = self.terms.entry(node.id).or_default();
+        if status.term < *seen {
+            let text = format!("node {} went from {seen} to {}", node.id, status.term);
+            return broken("terms never go back", text);
+        }
+        *seen = status.term;
+        if status.role == "leader" {
+            let first = *self.leaders.entry(status.term).or_insert(node.id);
+            if first != node.id {
+                let text = format!("term {}: nodes {first} and {}", status.term, node.id);
+                return broken("one leader a term", text);
+            }
+        }
+        let (first, known) = *self.states.entry(index).or_insert((node.id, digest));
+        if known != digest {
+            let text = format!("after entry {index} nodes {first} and {} differ", node.id);
+            return broken("the same log gives the same state", text);
+        }
+        Ok(())
+    }
+
+    /// Whether all nodes have applied the same entries, and the same state came of it.
+    pub fn converged(&self, nodes: &[Node]) -> bool {
+        let state = |node: &Node| {
+            let rows = "SELECT number FROM rows ORDER BY number";
+            // Before the first row there is no table.
+            node.enter(|store| {
+                let rows = store.query(rows, &[]).map(|rows| format!("{rows:?}"));
+                (store.state_digest(), rows.unwrap_or_default())
+            })
+        };
+        let first = state(&nodes[0]);
+        first.is_some() && nodes.iter().all(|node| state(node) == first)
+    }
+}
+
+/// Checks what the clients saw.
+pub fn check_clients(clients: &Clients) -> Result<(), Violation> {
+    if let Some(absurd) = clients.absurd.first() {
+        return broken("replies fit their commands", absurd.clone());
+    }
+    for (number, object) in clients.objects.iter().enumerate() {
+        let operations: Vec<_> = clients
+            .operations
+            .iter()
+            .filter(|operation| operation.object == number)
+            .collect();
+        match check(object.shape, &operations) {
+            Verdict::Linearizable => {}
+            Verdict::Violation => {
+                let text = format!("{} is not linearizable:{}", object.key, clients.story_of(number));
+                return broken("linearizable operations", text);
+            }
+            Verdict::Undecided => {
+                let text = format!("the search for an order of {} became too large", object.key);
+                return broken("a history that can be checked", text);
+            }
+        }
+    }
+    Ok(())
+}
