@@ -1,10 +1,8 @@
-//! Who does work that blocks: threads, or, in a simulation, tasks that take simulated time.
+//! Who does work that blocks: threads, or, in a simulation, tasks of a runtime with one thread.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -14,17 +12,14 @@ pub trait Worker<J>: Send + 'static {
     fn work(&mut self, first: J, more: &mut dyn FnMut() -> Option<J>);
 }
 
-/// How long a worker takes before its next job, by its name, in simulated time.
-pub type Pace = dyn Fn(&str) -> Duration + Send + Sync;
-
 /// See the module head.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum Workers {
     /// The real thing.
     #[default]
     Threads,
     /// Tasks of the runtime that is current when they start; nothing ever blocks.
-    Tasks(Arc<Pace>),
+    Tasks,
 }
 
 /// The entrance of a worker; it ends when the last clone is dropped and the queue is empty.
@@ -83,13 +78,11 @@ impl Workers {
                 })?;
                 Ok((Queue::Thread(queue), Running(Some(thread))))
             }
-            Workers::Tasks(pace) => {
+            Workers::Tasks => {
                 // Not bounded: a task must not block. Simulations are short.
                 let (queue, mut jobs) = unbounded_channel();
-                let pace = pace.clone();
                 tokio::spawn(async move {
                     while let Some(first) = jobs.recv().await {
-                        tokio::time::sleep(pace(name)).await;
                         worker.work(first, &mut || jobs.try_recv().ok());
                     }
                 });
@@ -112,7 +105,7 @@ impl Workers {
             Workers::Threads => tokio::task::spawn_blocking(work)
                 .await
                 .map_err(io::Error::other),
-            Workers::Tasks(_) => Ok(work()),
+            Workers::Tasks => Ok(work()),
         }
     }
 }

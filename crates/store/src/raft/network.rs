@@ -76,7 +76,7 @@ impl Network {
             log: link(lane),
             control: link(Lane::Control),
             snapshot: link(Lane::Snapshot),
-            workers: self.workers.clone(),
+            workers: self.workers,
         }
     }
 }
@@ -288,7 +288,7 @@ impl RaftNetworkV2<Types> for Peer {
             .snapshot
             .clone()
             .ok_or_else(|| streaming("this peer is not configured"))?;
-        let sending = send_snapshot(link, self.workers.clone(), vote, snapshot);
+        let sending = send_snapshot(link, self.workers, vote, snapshot);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -119,12 +119,12 @@ impl Consensus {
             machine.clone(),
             snapshots.clone(),
             events.clone(),
-            environment.workers.clone(),
+            environment.workers,
         )?;
         let (stop, stopped) = watch::channel(false);
         let links = open_links(config, &security, &environment, &stopped);
         let library = Arc::new(library_config(&config.timing, &tuning)?);
-        let network = Network::new(links.clone(), environment.workers.clone());
+        let network = Network::new(links.clone(), environment.workers);
         let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
             .await
             .map_err(|error| StoreError::Storage(error.to_string()))?;
