@@ -79,7 +79,7 @@ pub enum Proposed {
     /// In the log of this node.
     Waiting {
         answer: oneshot::Receiver<ClientWriteResult<Types>>,
-        since: Instant,
+        since: std::time::Instant,
         machine: SharedMachine,
     },
 }
@@ -181,7 +181,7 @@ impl Consensus {
         batch.now_ms = self.environment.clock.wall_ms();
         let (responder, answer) = ProgressResponder::complete_only();
         self.counters.proposed.add(1);
-        let since = Instant::now();
+        let since = std::time::Instant::now();
         match self.raft.client_write_ff(batch, Some(responder)).await {
             Ok(()) => Proposed::Waiting {
                 answer,
