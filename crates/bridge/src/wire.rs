@@ -71,19 +71,22 @@ pub fn encode_replies(replies: &[Result<Reply, StoreError>]) -> Vec<u8> {
 pub fn encode(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Nil => out.extend_from_slice(b"$-1\r\n"),
+        Reply::NilArray => out.extend_from_slice(b"*-1\r\n"),
+        Reply::Boolean(yes) => line(out, ':', if *yes { "1" } else { "0" }),
+        Reply::Verbatim(text) => bulk(out, text.as_bytes()),
         Reply::Ok => out.extend_from_slice(b"+OK\r\n"),
         Reply::Int(value) => line(out, ':', &value.to_string()),
         Reply::Double(value) => bulk(out, value.to_string().as_bytes()),
         Reply::Bulk(bytes) => bulk(out, bytes),
         Reply::Simple(text) => line(out, '+', text),
         Reply::Error(text) => line(out, '-', text),
-        Reply::Array(items) => {
+        Reply::Array(items) | Reply::Set(items) => {
             line(out, '*', &items.len().to_string());
             for item in items {
                 encode(item, out);
             }
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) => {
             line(out, '*', &(pairs.len() * 2).to_string());
             for (key, value) in pairs {
                 encode(key, out);

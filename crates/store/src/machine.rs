@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 use crate::batch::{Applied, Batch, NO_ORIGIN, Requests};
 use crate::histogram::Timings;
-use crate::keyspace::{Effects, Keyspace, Kind, find};
+use crate::keyspace::{Effects, Keyspace, Kind, WATCHED, find};
 use crate::origins::{Admission, Origins};
 use crate::reply::{Reply, Request};
 use crate::sql::Database;
@@ -134,8 +134,18 @@ impl State {
         if let [command] = request.as_slice() {
             return self.command(command, entry, effects);
         }
+        // What a transaction depends on stands before its commands: one changed key ends it.
+        let commands = match request.split_first() {
+            Some((first, rest)) if is_watched(first) => {
+                if self.space.watched_differ(first) {
+                    return Reply::Nil;
+                }
+                rest
+            }
+            _ => request,
+        };
         Reply::Array(
-            request
+            commands
                 .iter()
                 .map(|one| self.command(one, entry, effects))
                 .collect(),
@@ -143,16 +153,26 @@ impl State {
     }
 
     fn command(&mut self, command: &[Bytes], entry: &mut Entry, effects: &mut Effects) -> Reply {
-        match find(command).map(|spec| spec.kind) {
-            Ok(Kind::Sql(kind)) => {
+        let spec = match find(command) {
+            Ok(spec) => spec,
+            Err(refusal) => return refusal.into(),
+        };
+        match spec.kind {
+            Kind::Sql(kind) => {
                 entry.position += 1;
                 entry
                     .database
                     .run(entry.index, entry.position, kind, command)
             }
-            _ => self.space.apply(command, effects),
+            _ => self.space.run(spec, command, effects),
         }
     }
+}
+
+fn is_watched(command: &[Bytes]) -> bool {
+    command
+        .first()
+        .is_some_and(|name| name.eq_ignore_ascii_case(WATCHED.as_bytes()))
 }
 
 /// Where in the log a command stands.
@@ -237,6 +257,18 @@ mod tests {
         let batch = batch(NO_ORIGIN, 0, &["INCR a"]);
         apply(&machine, 1, &batch);
         assert_eq!(apply(&machine, 2, &batch).replies, vec![Reply::Int(2)]);
+    }
+
+    #[test]
+    fn a_request_whose_watched_key_has_changed_does_nothing() {
+        let (_directory, machine) = machine();
+        apply(&machine, 1, &batch(7, 1, &["SET a 1"]));
+        let version = machine.state.read().space.version(b"a");
+        let line = format!("WATCHED a {version} b 0;INCR a");
+        let replies = apply(&machine, 2, &batch(7, 2, &[&line, &line])).replies;
+        assert_eq!(replies, vec![Reply::Array(vec![Reply::Int(2)]), Reply::Nil]);
+        let gone = apply(&machine, 3, &batch(7, 4, &["DEL a", "WATCHED a 0;SET a 9"])).replies;
+        assert_eq!(gone, vec![Reply::Int(1), Reply::Array(vec![Reply::Ok])]);
     }
 
     #[test]

@@ -91,11 +91,12 @@ impl Origins {
 
 fn size(reply: &Reply) -> usize {
     match reply {
-        Reply::Nil | Reply::Ok | Reply::Int(_) | Reply::Double(_) => 8,
+        Reply::Nil | Reply::NilArray | Reply::Ok | Reply::Boolean(_) => 8,
+        Reply::Int(_) | Reply::Double(_) => 8,
         Reply::Bulk(text) => text.len(),
-        Reply::Simple(text) | Reply::Error(text) => text.len(),
-        Reply::Array(items) => items.iter().map(size).sum(),
-        Reply::Map(pairs) => pairs
+        Reply::Simple(text) | Reply::Error(text) | Reply::Verbatim(text) => text.len(),
+        Reply::Array(items) | Reply::Set(items) => items.iter().map(size).sum(),
+        Reply::Map(pairs) | Reply::Pairs(pairs) => pairs
             .iter()
             .map(|(key, value)| size(key) + size(value))
             .sum(),

@@ -30,6 +30,16 @@ pub enum Reply {
     Map(Vec<(Reply, Reply)>),
     /// An error text that begins with its code, for example `ERR` or `WRONGTYPE`.
     Error(String),
+    /// No array (`*-1` in RESP2, the same as [`Reply::Nil`] in RESP3).
+    NilArray,
+    /// Distinct elements (an array in RESP2).
+    Set(Vec<Reply>),
+    /// Pairs in order, for example members with scores: arrays of two in RESP3, flat in RESP2.
+    Pairs(Vec<(Reply, Reply)>),
+    /// Yes or no (1 or 0 in RESP2).
+    Boolean(bool),
+    /// Plain text for people (a bulk string in RESP2).
+    Verbatim(String),
 }
 
 impl Reply {

@@ -1,6 +1,6 @@
 //! The keyspace as bytes: the part of a snapshot that belongs to it.
 //!
-//! Format: a postcard sequence of [`Record`]s, one a key, in key order, behind the clock. Writing
+//! Format: a postcard sequence of [`Record`]s, one a key, behind the counter of changes. Writing
 //! works on a frozen copy, so that commands go on meanwhile.
 
 use std::collections::BTreeSet;
@@ -13,11 +13,21 @@ use super::Keyspace;
 use super::tree::Tree;
 use super::value::{Slot, SortedSet, Value};
 
+/// What is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// The first record: how many changes were counted.
+    Version(u64),
+    /// One key.
+    Key(Key),
+}
+
 /// One key as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Key {
     key: Bytes,
     expires_at_ms: u64,
+    modified: u64,
     content: Content,
 }
 
@@ -32,6 +42,7 @@ enum Content {
 /// A frozen keyspace that can be written record by record.
 pub struct Dump {
     slots: Tree<Slot>,
+    version: u64,
     /// The logical clock.
     pub clock_ms: u64,
     /// Number of expired keys.
@@ -41,14 +52,19 @@ pub struct Dump {
 impl Dump {
     /// Number of records.
     pub fn count(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + 1
     }
 
-    /// All keys in order.
+    /// The counter of changes, then all keys.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.slots.iter().map(|(key, slot)| Record {
+        std::iter::once(Record::Version(self.version)).chain(self.keys().map(Record::Key))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.slots.iter().map(|(key, slot)| Key {
             key: key.clone(),
             expires_at_ms: slot.expires_at_ms,
+            modified: slot.modified,
             content: match &slot.value {
                 Value::String(text) => Content::String(text.clone()),
                 Value::Hash(fields) => {
@@ -71,11 +87,19 @@ impl Dump {
 pub struct Restore {
     slots: Tree<Slot>,
     deadlines: BTreeSet<(u64, Bytes)>,
+    version: u64,
 }
 
 impl Restore {
-    /// Adds one key.
+    /// Adds one record.
     pub fn add(&mut self, record: Record) {
+        match record {
+            Record::Version(version) => self.version = version,
+            Record::Key(key) => self.add_key(key),
+        }
+    }
+
+    fn add_key(&mut self, record: Key) {
         let value = match record.content {
             Content::String(text) => Value::String(text),
             Content::Hash(pairs) => {
@@ -109,6 +133,7 @@ impl Restore {
             Slot {
                 value,
                 expires_at_ms: record.expires_at_ms,
+                modified: record.modified,
             },
         );
     }
@@ -120,6 +145,7 @@ impl Restore {
             deadlines: self.deadlines,
             clock_ms,
             expired,
+            version: self.version,
             ..Keyspace::default()
         }
     }
@@ -130,6 +156,7 @@ impl Keyspace {
     pub fn dump(&self) -> Dump {
         Dump {
             slots: self.slots.clone(),
+            version: self.version,
             clock_ms: self.clock_ms,
             expired: self.expired,
         }

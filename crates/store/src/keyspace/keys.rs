@@ -30,6 +30,15 @@ pub fn exists(space: &Keyspace, command: &[Bytes]) -> Outcome {
     ))
 }
 
+/// Name of the internal command that makes a request depend on versions of keys.
+pub const WATCHED: &str = "watched";
+
+/// `WATCHED key version ...`, a request's first command; see [`Keyspace::watched_differ`]. What
+/// gets here stands elsewhere or comes alone, and has no effect.
+pub fn watched(_: &mut Keyspace, _: &[Bytes], _: &mut Effects) -> Outcome {
+    Ok(Reply::Ok)
+}
+
 /// `TYPE key`
 pub fn type_of(space: &Keyspace, command: &[Bytes]) -> Outcome {
     let name = space

@@ -34,11 +34,12 @@ use crate::event::Change;
 use crate::reply::Reply;
 
 pub use dump::{Dump, Restore};
+pub use keys::WATCHED;
 pub use pattern::matches;
-pub use table::{Kind, Spec, Sql, arity_refusal, find, size as table_size};
+pub use table::{Kind, Spec, Sql, arity_refusal, describe, find, unknown_command};
 
 use cursors::Cursors;
-use parse::{Refusal, WRONG_TYPE};
+use parse::{Refusal, WRONG_TYPE, integer};
 use tree::Tree;
 use value::{Slot, SortedSet, Value};
 
@@ -49,6 +50,9 @@ pub struct Effects {
     pub changes: Vec<Change>,
     /// Messages to subscribers, in order.
     pub messages: Vec<Message>,
+    /// Keys of lists, sorted sets and streams that gained elements, in order: whoever waits for
+    /// one may try again.
+    pub ready: Vec<Bytes>,
     /// Whether everything was deleted at once; the changes behind it are still listed.
     pub flushed: bool,
 }
@@ -71,6 +75,8 @@ pub struct Keyspace {
     deadlines: BTreeSet<(u64, Bytes)>,
     clock_ms: u64,
     expired: u64,
+    /// Counts every change of a key; the last one is [`Slot::modified`] of that key.
+    version: u64,
     /// Positions of `SCAN`: local to this server, not part of the replicated state.
     cursors: Mutex<Cursors>,
 }
@@ -109,17 +115,45 @@ impl Keyspace {
         }
     }
 
-    /// Applies one command of a log entry. SQL commands do not belong here.
+    /// Finds and applies one command. SQL commands do not belong here.
+    #[cfg(test)]
     pub fn apply(&mut self, command: &[Bytes], effects: &mut Effects) -> Reply {
-        let outcome = match find(command) {
-            Ok(spec) => match spec.kind {
-                Kind::Read(run) => run(self, command),
-                Kind::Write(run) => run(self, command, effects),
-                Kind::Sql(_) => return Reply::error("ERR SQL is not available in this state"),
-            },
-            Err(refusal) => Err(refusal),
+        match find(command) {
+            Ok(spec) => self.run(spec, command, effects),
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Applies one command whose row is known.
+    pub fn run(&mut self, spec: &Spec, command: &[Bytes], effects: &mut Effects) -> Reply {
+        let outcome = match spec.kind {
+            Kind::Read(run) => run(self, command),
+            Kind::Write(run) => run(self, command, effects),
+            Kind::Sql(_) => return Reply::error("ERR SQL is not available in this state"),
         };
         outcome.unwrap_or_else(Reply::from)
+    }
+
+    /// The version of a key: changes whenever the key does; 0 = no such key.
+    pub fn version(&self, key: &[u8]) -> u64 {
+        self.slot(key).map_or(0, |slot| slot.modified)
+    }
+
+    /// Whether a key of `WATCHED key version ...` has another version by now.
+    pub fn watched_differ(&self, command: &[Bytes]) -> bool {
+        let same = |pair: &[Bytes]| match pair {
+            [key, version] => {
+                let known = integer(version).ok();
+                known.and_then(|known| u64::try_from(known).ok()) == Some(self.version(key))
+            }
+            _ => false,
+        };
+        !command[1..].chunks(2).all(same)
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
     }
 
     /// Answers a command that only reads.
@@ -187,6 +221,7 @@ impl Keyspace {
         let slot = Slot {
             value,
             expires_at_ms,
+            modified: self.next_version(),
         };
         let (stored, old) = match self.slots.get_mut(key) {
             Some(present) => {
@@ -237,9 +272,12 @@ impl Keyspace {
 
     /// Gives a key another deadline (0 = none); answers whether the key was there.
     fn set_deadline(&mut self, key: &[u8], expires_at_ms: u64, effects: &mut Effects) -> bool {
+        let version = self.version + 1;
         let Some(slot) = self.slots.get_mut(key) else {
             return false;
         };
+        self.version = version;
+        slot.modified = version;
         let old = std::mem::replace(&mut slot.expires_at_ms, expires_at_ms);
         self.index_deadline(&Bytes::copy_from_slice(key), old, expires_at_ms);
         if expires_at_ms != 0 && expires_at_ms <= self.clock_ms {
@@ -312,14 +350,14 @@ impl Keyspace {
             let slot = Slot {
                 value: empty(),
                 expires_at_ms: 0,
+                modified: 0,
             };
             self.slots.insert(Bytes::copy_from_slice(key), slot);
         }
-        &mut self
-            .slots
-            .get_mut(key)
-            .expect("the slot was stored above")
-            .value
+        let modified = self.next_version();
+        let slot = self.slots.get_mut(key).expect("the slot was stored above");
+        slot.modified = modified;
+        &mut slot.value
     }
 
     fn hash_mut(&mut self, key: &[u8]) -> Result<&mut Tree<Bytes>, Refusal> {

@@ -92,6 +92,9 @@ pub fn zadd(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> O
         last = Some(score);
     }
     space.drop_if_empty(&command[1], effects);
+    if added > 0 {
+        effects.ready.push(own(&command[1]));
+    }
     if not_a_number {
         return Err(refuse("ERR resulting score is not a number (NaN)"));
     }

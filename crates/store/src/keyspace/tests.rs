@@ -38,14 +38,22 @@ impl Session {
 
 fn show(reply: &Reply) -> String {
     match reply {
-        Reply::Nil => "nil".into(),
+        Reply::Nil | Reply::NilArray => "nil".into(),
+        Reply::Boolean(yes) => yes.to_string(),
+        Reply::Verbatim(text) => text.clone(),
         Reply::Ok => "OK".into(),
         Reply::Int(number) => number.to_string(),
         Reply::Double(number) => number.to_string(),
         Reply::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
         Reply::Simple(text) | Reply::Error(text) => text.clone(),
-        Reply::Array(items) => {
+        Reply::Array(items) | Reply::Set(items) => {
             format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
+        }
+        Reply::Pairs(pairs) => {
+            let pairs = pairs
+                .iter()
+                .flat_map(|(one, other)| [show(one), show(other)]);
+            format!("[{}]", pairs.collect::<Vec<_>>().join(" "))
         }
         Reply::Map(pairs) => {
             let pairs = pairs

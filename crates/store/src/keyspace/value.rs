@@ -38,6 +38,8 @@ pub struct Slot {
     pub value: Value,
     /// When the key ends, in logical Unix milliseconds; 0 = never.
     pub expires_at_ms: u64,
+    /// Value of the keyspace's counter of changes when this key changed last.
+    pub modified: u64,
 }
 
 /// Members ordered by score, then by name.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::encode::Version;
 use super::session::{Session, Step};
-use crate::keyspace::{arity_refusal, table_size};
+use crate::keyspace::{arity_refusal, describe};
 use crate::reply::{Command, Reply};
 use crate::store::Store;
 
@@ -128,15 +128,10 @@ pub fn answer(session: &mut Session, name: &str, words: &Command, store: &Store)
             Reply::Ok
         }
         ("CLIENT", [verb, rest @ ..]) => client(session, verb, rest),
-        ("COMMAND", []) => Reply::Array(Vec::new()),
-        ("COMMAND", [verb]) if is(verb, "COUNT") => {
-            Reply::Int(i64::try_from(table_size()).unwrap_or(i64::MAX))
-        }
-        ("COMMAND", [verb, ..]) if is(verb, "DOCS") => Reply::Map(Vec::new()),
-        ("COMMAND", _) => Reply::Array(Vec::new()),
+        ("COMMAND", _) => describe(words),
         ("CONFIG", [verb, ..]) if is(verb, "GET") => Reply::Map(Vec::new()),
         ("CONFIG", _) => Reply::error("ERR the configuration is not changed by commands"),
-        ("INFO", _) => Reply::text(info(session, store)),
+        ("INFO", _) => Reply::Verbatim(info(session, store)),
         ("ROLE", []) => replication_role(session, store),
         ("PING" | "ECHO" | "SELECT" | "CLIENT" | "ROLE" | "READONLY" | "READWRITE", _) => {
             arity_refusal(&name.to_ascii_lowercase()).into()

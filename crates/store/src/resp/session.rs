@@ -11,7 +11,7 @@ use super::Shared;
 use super::encode::Version;
 use super::local;
 use super::parse::{Bounds, TRUSTED, UNKNOWN};
-use crate::keyspace::find;
+use crate::keyspace::{find, unknown_command};
 use crate::limits::{SUBSCRIPTIONS_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::reply::{Command, Reply, Request};
 use crate::store::Store;
@@ -134,6 +134,7 @@ impl Session {
         }
         match find(&command) {
             Err(refusal) => Step::Answer(refusal.into()),
+            Ok(spec) if spec.is_internal() => Step::Answer(unknown_command(&command).into()),
             Ok(spec) if !spec.is_read() => Step::Write(vec![command], false),
             Ok(_) if self.read_only => Step::ReadLocal(command),
             Ok(_) => Step::Read(command),
@@ -172,6 +173,7 @@ impl Session {
     fn queue(&mut self, command: Command) -> Step {
         let refusal = match find(&command) {
             Err(refusal) => Some(Reply::from(refusal)),
+            Ok(spec) if spec.is_internal() => Some(unknown_command(&command).into()),
             Ok(_) => None,
         };
         let Some(queued) = &mut self.transaction else {
