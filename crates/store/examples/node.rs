@@ -1,14 +1,18 @@
-//! One node of the store, for measurements: `node ID DIR RESP RAFT 1=RAFT,2=RAFT,... [TLS_DIR]`.
+//! One node of the store, for measurements and proofs:
+//! `node ID DIR RESP RAFT 1=RAFT,2=RAFT,... [TLS_DIR] [--timing=HEARTBEAT,MIN,MAX]
+//! [--snapshot-entries=NUMBER]`.
 //!
-//! `TLS_DIR` holds `authority.pem`, `node.pem` and `node.key`; with `-` as `DIR` the command makes
-//! such files for 127.0.0.1 instead. Prints `ready` when it listens.
+//! `TLS_DIR` holds `authority.pem`, `node.pem` and `node.key`. `node certificates DIR [ADDRESS...]`
+//! makes such files, valid for these addresses or for 127.0.0.1. Prints `ready` when it listens.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use raftpbx_store::{PeerAddress, RespConfig, Store, StoreConfig, Timing, TlsFiles, certificates};
+use raftpbx_store::{
+    PeerAddress, RespConfig, Store, StoreConfig, Timing, TlsFiles, Tuning, certificates,
+};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -16,12 +20,14 @@ fn main() -> Outcome {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, directory] = arguments.as_slice()
+    let (options, arguments): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|one| one.starts_with("--"));
+    if let [first, directory, addresses @ ..] = arguments.as_slice()
         && first == "certificates"
     {
-        return make_certificates(Path::new(directory));
+        return make_certificates(Path::new(directory), addresses);
     }
+    let (timing, tuning) = read_options(&options)?;
     let [id, directory, resp, raft, peers, tls @ ..] = arguments.as_slice() else {
         return Err("node ID DIR RESP RAFT 1=RAFT,2=RAFT,... [TLS_DIR]".into());
     };
@@ -46,23 +52,54 @@ fn main() -> Outcome {
             accounts: Vec::new(),
         }),
         tls,
-        timing: Timing::default(),
+        timing,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let store = Store::open(config, runtime.handle().clone())?;
+    let store = Store::open_tuned(config, runtime.handle().clone(), tuning)?;
     writeln!(std::io::stdout(), "ready {}", resp)?;
     runtime.block_on(tokio::signal::ctrl_c())?;
     runtime.block_on(store.shutdown());
     Ok(())
 }
 
-fn make_certificates(directory: &Path) -> Outcome {
+fn read_options(options: &[String]) -> Result<(Timing, Tuning), Box<dyn std::error::Error>> {
+    let (mut timing, mut tuning) = (Timing::default(), Tuning::default());
+    for option in options {
+        match option.split_once('=') {
+            Some(("--timing", times)) => {
+                let times: Vec<u64> = times.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                let [heartbeat_ms, election_min_ms, election_max_ms] = times[..] else {
+                    return Err("--timing=HEARTBEAT,MIN,MAX in milliseconds".into());
+                };
+                timing = Timing {
+                    heartbeat_ms,
+                    election_min_ms,
+                    election_max_ms,
+                };
+            }
+            Some(("--snapshot-entries", number)) => {
+                tuning.snapshot_entries = number.parse()?;
+                tuning.entries_kept = tuning.snapshot_entries / 4;
+            }
+            _ => return Err(format!("there is no option {option}").into()),
+        }
+    }
+    Ok((timing, tuning))
+}
+
+fn make_certificates(directory: &Path, addresses: &[String]) -> Outcome {
     let (authority, authority_key) = certificates::create_authority()?;
-    let local = ["127.0.0.1".parse()?];
-    let (node, key) = certificates::issue(&authority, &authority_key, "node", &local, &[])?;
+    let mut ips: Vec<IpAddr> = addresses
+        .iter()
+        .map(|address| address.parse())
+        .collect::<Result<_, _>>()?;
+    if ips.is_empty() {
+        ips.push("127.0.0.1".parse()?);
+    }
+    let (node, key) = certificates::issue(&authority, &authority_key, "node", &ips, &[])?;
     std::fs::create_dir_all(directory)?;
     std::fs::write(directory.join("authority.pem"), authority)?;
     std::fs::write(directory.join("node.pem"), node)?;

@@ -19,6 +19,7 @@
 //! - `wal`: the write-ahead log: segments, checksums, group commit, recovery.
 //! - `raft`: consensus and its transport; the only place that knows the Raft library.
 //! - `resp`: the Redis protocol server.
+//! - `mutations`: promises broken on purpose, for the proof of the store; off in every product.
 //! - [`certificates`]: the authority and certificates of a lab or a small site.
 //!
 //! # Invariants
@@ -42,6 +43,7 @@ mod histogram;
 mod keyspace;
 pub mod limits;
 mod machine;
+mod mutations;
 mod origins;
 mod proposer;
 mod raft;

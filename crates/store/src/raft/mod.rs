@@ -41,6 +41,7 @@ use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::limits::FORWARD_TIMEOUT;
 use crate::machine::SharedMachine;
+use crate::mutations;
 use crate::reply::{Command, Reply};
 use crate::snapshot::Snapshots;
 use crate::store::DirectoryLock;
@@ -227,7 +228,7 @@ impl Consensus {
     /// Reads this node's state if it leads with a valid lease; `None` otherwise.
     pub fn read_as_leader(&self, command: &Command) -> Option<Reply> {
         let reply = self.machine.read(command);
-        self.view.holds_lease().then_some(reply)
+        (self.view.holds_lease() || mutations::reads_locally()).then_some(reply)
     }
 
     /// Asks the leader to read; `None` when it could not.

@@ -1,0 +1,47 @@
+//! Promises broken on purpose, so that the proof of the store can show that it would notice.
+//!
+//! Compiled only with the cargo feature `mutations`, which no product build enables; without it
+//! both questions are the constant `false`. With it, `RAFTPBX_MUTATION` in the environment names
+//! the promise to break: `local-reads` or `skip-fsync`. See `docs/internals/store-proof.md`.
+
+/// Whether a read is answered from this node's state without a look at the lease.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+pub const fn reads_locally() -> bool {
+    false
+}
+
+/// Whether the next flush of the log is reported as done without being done.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+pub const fn skips_flush() -> bool {
+    false
+}
+
+#[cfg(feature = "mutations")]
+pub use broken::{reads_locally, skips_flush};
+
+#[cfg(feature = "mutations")]
+mod broken {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// One flush in this many is done, the others only look like it.
+    const FLUSHES_SKIPPED_OF: u64 = 4;
+
+    static MUTATION: LazyLock<String> =
+        LazyLock::new(|| std::env::var("RAFTPBX_MUTATION").unwrap_or_default());
+
+    static FLUSHES: AtomicU64 = AtomicU64::new(0);
+
+    /// See the variant without the feature.
+    pub fn reads_locally() -> bool {
+        *MUTATION == "local-reads"
+    }
+
+    /// See the variant without the feature.
+    pub fn skips_flush() -> bool {
+        *MUTATION == "skip-fsync"
+            && FLUSHES.fetch_add(1, Ordering::Relaxed) % FLUSHES_SKIPPED_OF != 0
+    }
+}

@@ -1,0 +1,246 @@
+/** One run from the first start of the nodes to the last read, inside the clients' namespace. */
+import { mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { run } from '../../../src/lab/shell.ts';
+import { eventually } from '../eventually.ts';
+import { Dice } from './dice.ts';
+import { faults, type Scene } from './faults.ts';
+import { History } from './history.ts';
+import { type Key, Keys } from './keys.ts';
+import { addressOf, type FaultNetwork } from './network.ts';
+import { FaultNode, ports } from './node.ts';
+import { type Abilities, abilitiesOf, Client, connect } from './workload.ts';
+
+const clientsPerNode = 4;
+
+/** Answers between the end of a fault and the beginning of the next. */
+const calmAnswers = 150;
+
+/** All nodes must serve again within this time after a fault; a busy machine needs some of it. */
+const recoveryMaxMs = 60_000;
+
+export interface Plan {
+  seed: number;
+  /** Null: every fault once. */
+  seconds: number | null;
+  faults: readonly string[];
+  mutation: string | null;
+  folder: string;
+  program: string;
+  library: string;
+  nodes: readonly number[];
+  network: FaultNetwork;
+}
+
+export interface FaultDone {
+  name: string;
+  evidence: number;
+  /** From the end of the fault until every node served a write. */
+  recoveryMs: number;
+  /** Answers that clients got while the fault was there. */
+  answeredMeanwhile: number;
+}
+
+export interface Summary {
+  seed: number;
+  mutation: string | null;
+  abilities: Abilities;
+  answered: number;
+  writesAnswered: number;
+  unknown: number;
+  keys: number;
+  faults: FaultDone[];
+  /** Processes that ended without having been told to. */
+  ownEnds: number;
+  /** Why the run ended early, null when it did not. */
+  failure: string | null;
+}
+
+/** Plays the plan, writes `history.jsonl` and `summary.json` to its folder. */
+export async function play(plan: Plan): Promise<void> {
+  const stage = new Stage({ ...plan, folder: realpathSync(plan.folder) });
+  let failure: string | null = null;
+  try {
+    await stage.open();
+    await stage.perform();
+    await stage.readAll();
+  } catch (error) {
+    failure = (error as Error).message;
+  }
+  await stage.close();
+  writeFileSync(join(plan.folder, 'summary.json'), JSON.stringify(stage.summary(failure)));
+}
+
+class Stage {
+  readonly #plan: Plan;
+  readonly #dice: Dice;
+  readonly #history = new History();
+  readonly #keys = new Keys();
+  readonly #nodes: FaultNode[];
+  readonly #monitors: Redis[] = [];
+  readonly #clients: Client[] = [];
+  readonly #running: Promise<void>[] = [];
+  readonly #done: FaultDone[] = [];
+  #abilities: Abilities = { compareAndSet: false, watch: false };
+  #probes = 0;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+    this.#dice = new Dice(plan.seed);
+    const tls = join(plan.folder, 'tls');
+    mkdirSync(tls, { recursive: true });
+    run([plan.program, 'certificates', tls, ...plan.nodes.map(addressOf)]);
+    this.#nodes = plan.nodes.map((id) => new FaultNode({ ...plan, tls }, id));
+  }
+
+  /** Starts the nodes and the clients. */
+  async open(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.start()));
+    this.#monitors.push(...this.#nodes.map(({ address }) => connect(address, ports.resp)));
+    await this.#untilServing();
+    this.#abilities = await abilitiesOf(this.#monitors[0] as Redis);
+    const count = clientsPerNode * this.#nodes.length;
+    for (let number = 0; number < count; number += 1) {
+      const node = this.#nodes[number % this.#nodes.length] as FaultNode;
+      const client = new Client({
+        history: this.#history,
+        keys: this.#keys,
+        dice: this.#dice.fork(),
+        abilities: this.#abilities,
+        redis: connect(node.address, ports.resp),
+        number,
+        clients: count,
+      });
+      this.#clients.push(client);
+      this.#running.push(client.run());
+    }
+    await this.#untilCalm();
+  }
+
+  async perform(): Promise<void> {
+    const { faults, seconds } = this.#plan;
+    if (seconds === null) {
+      for (const name of this.#dice.shuffle(faults)) {
+        await this.#do(name);
+      }
+      return;
+    }
+    const deadline = performance.now() + seconds * 1000;
+    while (performance.now() < deadline) {
+      await this.#do(this.#dice.pick(faults));
+    }
+  }
+
+  async #do(name: string): Promise<void> {
+    const fault = faults[name];
+    if (fault === undefined) {
+      throw new Error(`there is no fault "${name}"; there are: ${Object.keys(faults).join(', ')}`);
+    }
+    const scene: Scene = {
+      dice: this.#dice,
+      nodes: this.#nodes,
+      network: this.#plan.network,
+      leader: () => this.#leader(),
+    };
+    const [from, answered] = [this.#history.now(), this.#history.answered];
+    const evidence = await fault(scene);
+    this.#history.span(name, from);
+    const answeredMeanwhile = this.#history.answered - answered;
+    const healed = performance.now();
+    await this.#untilServing(name);
+    const recoveryMs = Math.round(performance.now() - healed);
+    this.#done.push({ name, evidence, recoveryMs, answeredMeanwhile });
+    process.stderr.write(
+      `${name}: evidence ${evidence}, ${answeredMeanwhile} answers meanwhile, ` +
+        `served again after ${recoveryMs} ms\n`,
+    );
+    await this.#untilCalm();
+  }
+
+  /** The last word on every key: what was acknowledged must be there. */
+  async readAll(): Promise<void> {
+    await this.#stopClients();
+    const left = this.#dice.shuffle(this.#keys.all);
+    const readers = this.#clients.map((client) => readSome(client, left));
+    await Promise.all(readers);
+  }
+
+  async close(): Promise<void> {
+    await this.#stopClients();
+    for (const client of this.#clients) {
+      client.close();
+    }
+    for (const monitor of this.#monitors) {
+      monitor.disconnect();
+    }
+    await Promise.all(this.#nodes.map((node) => node.kill()));
+    for (const node of this.#nodes) {
+      node.control.close();
+    }
+    this.#history.save(join(this.#plan.folder, 'history.jsonl'));
+  }
+
+  summary(failure: string | null): Summary {
+    return {
+      seed: this.#plan.seed,
+      mutation: this.#plan.mutation,
+      abilities: this.#abilities,
+      answered: this.#history.answered,
+      writesAnswered: this.#history.writesAnswered,
+      unknown: this.#history.unknown,
+      keys: this.#keys.all.length,
+      faults: this.#done,
+      ownEnds: this.#nodes.reduce((sum, node) => sum + node.ownEnds, 0),
+      failure,
+    };
+  }
+
+  async #stopClients(): Promise<void> {
+    for (const client of this.#clients) {
+      client.stop();
+    }
+    await Promise.all(this.#running);
+  }
+
+  /** Every node runs and serves a write. */
+  async #untilServing(after = 'the start'): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.start()));
+    await Promise.all(
+      this.#monitors.map((monitor, i) =>
+        eventually(`node ${i + 1} to serve after ${after}`, recoveryMaxMs, async () => {
+          this.#probes += 1;
+          return (await monitor.set(`probe:${i}`, this.#probes)) === 'OK';
+        }),
+      ),
+    );
+  }
+
+  async #untilCalm(): Promise<void> {
+    const until = this.#history.answered + calmAnswers;
+    await eventually(
+      `${calmAnswers} answers`,
+      recoveryMaxMs,
+      () => this.#history.answered >= until,
+    );
+  }
+
+  async #leader(): Promise<FaultNode> {
+    const says = async (monitor: Redis, i: number) => {
+      const role = (await Promise.race([monitor.role(), delay(500, null, { ref: false })])) ?? [];
+      return role[0] === 'master' ? this.#nodes[i] : undefined;
+    };
+    const asked = this.#monitors.map((monitor, i) => says(monitor, i).catch(() => undefined));
+    const leaders = (await Promise.all(asked)).filter((node) => node !== undefined);
+    return leaders[0] ?? this.#dice.pick(this.#nodes);
+  }
+}
+
+/** Takes keys from `left` until there are none, each until its answer is known. */
+async function readSome(client: Client, left: Key[]): Promise<void> {
+  for (let key = left.pop(); key !== undefined; key = left.pop()) {
+    const next = key;
+    await eventually(`the last read of ${next.name}`, recoveryMaxMs, () => client.readLast(next));
+  }
+}
