@@ -38,6 +38,10 @@ demo: build ## Two phones talk, the leader is killed, the call goes on
 test: build ## Run every test: Rust, unit, wire and cluster
 	@node scripts/test.ts
 
+chaos-store: $(npm_stamp) ## Faults against the store, judged by a checker; SEED=7 SECONDS=600 NODES=5
+	@node test/support/faults/run.ts $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(NODES),--nodes $(NODES))
+
 verify: build ## Check formatting, lints, types and tidiness; never writes
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -53,7 +57,7 @@ fix: setup ## Format and apply safe lint fixes
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run
 
-.PHONY: help setup build cluster-up cluster-status cluster-down demo test verify fix bench
+.PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix bench
 
 $(npm_stamp): package-lock.json scripts/setup
 	@scripts/setup

@@ -1,5 +1,6 @@
 /**
- * Runs every test: Rust first, then unit and wire tests, then the cluster tests one by one.
+ * Runs every test: Rust first, then unit and wire tests, then the cluster tests one by one, then
+ * the proof that the store is linearizable.
  * The last line reads `N passed, N failed`; the exit status is 0 only when nothing failed.
  */
 import { spawn } from 'node:child_process';
@@ -80,6 +81,7 @@ async function main(): Promise<number> {
     await runRust(),
     await runVitest(['tidy', 'unit', 'wire']),
     await runVitest(['cluster']),
+    await runVitest(['linearizability']),
   ];
   const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
   const failed = tallies.reduce((sum, tally) => sum + tally.failed, 0);

@@ -117,6 +117,12 @@ describe('dependencies', () => {
     expect(loaders.filter((file) => !file.startsWith('src/native/'))).toEqual([]);
   });
 
+  it('no crate enables the promises that the store can break on purpose', () => {
+    const manifests = [...listFiles(['crates'], ['.toml']), 'Cargo.toml'];
+    const named = hits(manifests, /^[^#]*\bmutations\b/).map((hit) => hit.replace(/:\d+/, ''));
+    expect(named).toEqual(['crates/store/Cargo.toml: mutations = []']);
+  });
+
   it('only crates/bridge exports to Node', () => {
     const others = rust.filter((file) => !file.startsWith('crates/bridge/'));
     expect(hits(others, /#\[napi|napi_derive/)).toEqual([]);

@@ -20,8 +20,9 @@ fn main() -> Outcome {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .init();
-    let (options, arguments): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|one| one.starts_with("--"));
+    let (options, arguments): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|one| one.starts_with("--"));
     if let [first, directory, addresses @ ..] = arguments.as_slice()
         && first == "certificates"
     {

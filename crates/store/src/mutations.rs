@@ -26,8 +26,8 @@ mod broken {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// One flush in this many is done, the others only look like it.
-    const FLUSHES_SKIPPED_OF: u64 = 4;
+    /// One flush in this many is not done.
+    const FLUSHES_TO_A_SKIP: u64 = 2;
 
     static MUTATION: LazyLock<String> =
         LazyLock::new(|| std::env::var("RAFTPBX_MUTATION").unwrap_or_default());
@@ -42,6 +42,8 @@ mod broken {
     /// See the variant without the feature.
     pub fn skips_flush() -> bool {
         *MUTATION == "skip-fsync"
-            && FLUSHES.fetch_add(1, Ordering::Relaxed) % FLUSHES_SKIPPED_OF != 0
+            && FLUSHES
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(FLUSHES_TO_A_SKIP)
     }
 }

@@ -1,4 +1,4 @@
-/** Builds what a run needs: a node with its test-only switches, the library of faults, the checker. */
+/** Builds what a run needs: a node with its switches, the library of faults, the checker. */
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync } from 'node:fs';

@@ -40,9 +40,9 @@ export const faults: Record<string, Fault> = {
       others(scene, leader).flatMap((one) => between(leader, one, 100)),
     );
   },
-  'partition two nodes': (scene) => {
-    const [a, b] = scene.dice.shuffle(scene.nodes) as [FaultNode, FaultNode];
-    return partition(scene, between(a, b, 100));
+  'partition the leader from one node': async (scene) => {
+    const leader = await scene.leader();
+    return partition(scene, between(leader, scene.dice.pick(others(scene, leader)), 100));
   },
   'the leader hears nobody': async (scene) => {
     const leader = await scene.leader();
@@ -90,7 +90,7 @@ async function cutAndStart({ dice }: Scene, nodes: readonly FaultNode[]): Promis
   nodes.map((node) => node.control.set('flushDelayUs', 0));
   await delay(dice.between(0, 500));
   await Promise.all(nodes.map((node) => node.start()));
-  return cuts.reduce((sum, cut) => sum + cut.unflushed, 0);
+  return cuts.reduce((sum, cut) => sum + cut.unflushedLog, 0);
 }
 
 async function pause(nodes: readonly FaultNode[], ms: number): Promise<number> {

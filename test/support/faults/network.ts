@@ -63,7 +63,12 @@ export class FaultNetwork {
       const text = [
         'add table ip faults',
         'delete table ip faults',
-        `table ip faults { chain arriving { ${hook} ${rules.join('; ')} } }`,
+        'table ip faults {',
+        'chain arriving {',
+        hook,
+        ...rules,
+        '}',
+        '}',
       ];
       run(this.at(node, ['nft', '-f', '-']), `${text.join('\n')}\n`);
     }

@@ -38,9 +38,11 @@ interface Write {
 export type Survival = 'none' | 'some';
 
 export interface PowerCut {
-  /** Writes that were not flushed. */
+  /** Writes that were not flushed, in all files. */
   unflushed: number;
-  /** Of those, how many are gone or torn. */
+  /** Of those, how many were to the write-ahead log. */
+  unflushedLog: number;
+  /** Of all of them, how many are gone or torn. */
   lost: number;
 }
 
@@ -53,11 +55,12 @@ export function cutPower(
 ): PowerCut {
   const pending = pendingWrites(journal);
   const paths = pathsByInode(directory);
-  const sum: PowerCut = { unflushed: 0, lost: 0 };
+  const sum: PowerCut = { unflushed: 0, unflushedLog: 0, lost: 0 };
   for (const [inode, writes] of pending) {
     const path = paths.get(inode);
     if (path !== undefined && writes.length > 0) {
       sum.unflushed += writes.length;
+      sum.unflushedLog += path.startsWith(join(directory, 'log/')) ? writes.length : 0;
       sum.lost += damage(path, writes, dice, survival);
     }
   }
