@@ -208,11 +208,16 @@ impl Consensus {
     ) -> impl Future<Output = Outcome> + Send + 'static + use<> {
         let link = self.links.get(&(leader, Lane::Client));
         let call = link.map(|link| frame::encode(batch).map(|body| link.call(Kind::Forward, body)));
+        let deposed = self.deposed(leader);
         async move {
             let Some(Ok(call)) = call else {
                 return Outcome::NotLeader(None);
             };
-            let body = match tokio::time::timeout(FORWARD_TIMEOUT, call).await {
+            let answer = tokio::select! {
+                answer = tokio::time::timeout(FORWARD_TIMEOUT, call) => answer,
+                () = deposed => return Outcome::Unknown,
+            };
+            let body = match answer {
                 Ok(Ok(Ok(body))) => body,
                 // The link says so itself: the batch was never sent.
                 Ok(Ok(Err(_))) => return Outcome::NotLeader(None),
@@ -235,10 +240,26 @@ impl Consensus {
     pub async fn read_remote(&self, leader: u64, command: &Command) -> Option<Reply> {
         let link = self.links.get(&(leader, Lane::Client))?;
         let body = frame::encode(command).ok()?;
-        let answer = link.request(Kind::Read, body, FORWARD_TIMEOUT).await.ok()?;
+        let answer = tokio::select! {
+            answer = link.request(Kind::Read, body, FORWARD_TIMEOUT) => answer.ok()?,
+            () = self.deposed(leader) => return None,
+        };
         frame::decode::<Result<Option<Reply>, String>>(&answer)
             .ok()?
             .ok()?
+    }
+
+    /// Ends when this node knows another leader. One that was cut off does not answer and does not
+    /// refuse: whoever waits for it then asks the other one, instead of waiting to the end.
+    fn deposed(&self, leader: u64) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut leadership = self.leadership();
+        async move {
+            let another = leadership.wait_for(|now| now.leader.is_some_and(|now| now != leader));
+            if another.await.is_err() {
+                // This node is closing; the caller's own limits end the wait.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Proposes an empty entry, so that the logical clock moves.
