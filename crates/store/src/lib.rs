@@ -19,7 +19,7 @@
 //! - `wal`: the write-ahead log: segments, checksums, group commit, recovery.
 //! - `raft`: consensus and its transport; the only place that knows the Raft library.
 //! - `resp`: the Redis protocol server.
-//! - `mutations`: promises broken on purpose, for the proof of the store; off in every product.
+//! - `mutations`: promises broken on purpose, for the proof; off in every product.
 //! - [`certificates`]: the authority and certificates of a lab or a small site.
 //!
 //! # Invariants
