@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use crate::environment::workers::{Queue, Worker, Workers};
 use crate::event::{Change, StoreEvent};
@@ -42,7 +42,9 @@ enum Signal {
 #[derive(Clone)]
 pub struct Events {
     queue: Queue<Signal>,
-    watches: Arc<Mutex<usize>>,
+    /// The prefixes of each watch. The applier asks them first, so that a change nobody watches
+    /// does not wake the thread.
+    watched: Arc<RwLock<Vec<Vec<Bytes>>>>,
 }
 
 impl Events {
@@ -61,12 +63,16 @@ impl Events {
         let (queue, _) = workers.start("store-events", EVENTS_QUEUE_MAX, teller)?;
         Ok(Events {
             queue,
-            watches: Arc::default(),
+            watched: Arc::default(),
         })
     }
 
     /// What entries up to `index` changed. Waits while the queue is full.
-    pub fn applied(&self, index: u64, changes: Vec<Change>, messages: Vec<Message>) {
+    pub fn applied(&self, index: u64, mut changes: Vec<Change>, messages: Vec<Message>) {
+        {
+            let watched = self.watched.read();
+            changes.retain(|change| watched.iter().any(|prefixes| wants(prefixes, &change.key)));
+        }
         if !changes.is_empty() || !messages.is_empty() {
             self.send(Signal::Applied {
                 index,
@@ -88,11 +94,14 @@ impl Events {
 
     /// Adds a watcher; false when there are too many.
     pub fn watch(&self, prefixes: Vec<Bytes>, sink: Sink) -> bool {
-        let mut watches = self.watches.lock();
-        if *watches == WATCHES_MAX {
+        let mut watched = self.watched.write();
+        if watched.len() == WATCHES_MAX {
             return false;
         }
-        *watches += 1;
+        // Before the thread reads the state for the new watcher: what is applied from now on
+        // reaches the queue, and what was applied before is in that state.
+        watched.push(prefixes.clone());
+        drop(watched);
         self.send(Signal::Watch { prefixes, sink });
         true
     }
@@ -163,17 +172,19 @@ impl Worker<Signal> for Teller {
     }
 }
 
+fn wants(prefixes: &[Bytes], key: &[u8]) -> bool {
+    prefixes.iter().any(|prefix| key.starts_with(prefix))
+}
+
 impl Watcher {
     fn changed(&mut self, index: u64, changes: &[Change]) {
         if index <= self.told {
             return;
         }
-        let wanted = |change: &&Change| {
-            self.prefixes
-                .iter()
-                .any(|prefix| change.key.starts_with(prefix))
-        };
-        let changes: Vec<_> = changes.iter().filter(wanted).cloned().collect();
+        let wanted = changes
+            .iter()
+            .filter(|change| wants(&self.prefixes, &change.key));
+        let changes: Vec<_> = wanted.cloned().collect();
         if !changes.is_empty() {
             (self.sink)(vec![StoreEvent::Changed(changes)]);
         }

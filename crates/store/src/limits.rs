@@ -24,11 +24,10 @@ pub const BATCH_BYTES_MAX: usize = 512 << 10;
 /// Bytes of one request (several commands of at most [`BULK_MAX`] each).
 pub const REQUEST_BYTES_MAX: usize = 4 << 20;
 
-/// Batches proposed and not yet answered: one on its way while the next is gathered. More makes
-/// batches smaller, and each costs all three nodes a flush and a dozen thread switches. CPU time
-/// of all nodes for a SET of one of 512 clients: 39 us with 1, 54 with 2, 60 with 8; with 1, a
-/// request that comes at the wrong moment waits for a whole round.
-pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
+/// Batches proposed and not yet answered, before the next is closed. Each batch costs all three
+/// nodes a flush and a dozen thread switches, as much as thirty requests; while one is on its way
+/// the next one grows. More in flight made batches smaller and nothing faster.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 1;
 
 /// Bytes of one argument (a phone's SIP message is at most 64 KiB).
 pub const BULK_MAX: usize = 1 << 20;

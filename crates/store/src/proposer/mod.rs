@@ -36,6 +36,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// Requests taken from the queue at once.
 const TAKE_MAX: usize = 1_024;
 
+/// Times the other tasks are let run before a batch is closed.
+const GATHER_ROUNDS_MAX: usize = 8;
+
 struct Submitted {
     body: Bytes,
     done: Done,
@@ -169,9 +172,8 @@ impl Driver {
                     if number == 0 {
                         break;
                     }
-                    for Submitted { body, done, deadline } in taken.drain(..) {
-                        self.window.push(body, done, deadline);
-                    }
+                    self.accept(&mut taken);
+                    self.gather(&mut queue, &mut taken).await;
                 }
                 () = tokio::time::sleep_until(wake) => {
                     let now = Instant::now();
@@ -186,6 +188,34 @@ impl Driver {
             .close()
             .into_iter()
             .for_each(|done| done(Err(StoreError::Closed)));
+    }
+
+    fn accept(&mut self, taken: &mut Vec<Submitted>) {
+        for Submitted {
+            body,
+            done,
+            deadline,
+        } in taken.drain(..)
+        {
+            self.window.push(body, done, deadline);
+        }
+    }
+
+    /// Lets the tasks that are ready to run submit first: an entry costs every node a flush and a
+    /// dozen switches between threads, however many requests are in it.
+    async fn gather(
+        &mut self,
+        queue: &mut mpsc::UnboundedReceiver<Submitted>,
+        taken: &mut Vec<Submitted>,
+    ) {
+        for _ in 0..GATHER_ROUNDS_MAX {
+            tokio::task::yield_now().await;
+            if queue.is_empty() {
+                break;
+            }
+            queue.recv_many(taken, TAKE_MAX).await;
+            self.accept(taken);
+        }
     }
 
     /// Sends what may be sent now.

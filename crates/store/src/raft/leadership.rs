@@ -96,12 +96,21 @@ impl Observer {
     /// Runs until `stop` changes or the Raft library ends.
     pub async fn run(mut self) {
         let mut metrics = self.raft.metrics();
+        let mut server = self.raft.server_metrics();
         let mut clock = BootClock::start(self.view.clock.clone());
         let mut last: Option<Leadership> = None;
         loop {
-            let now = {
+            let (now, waits) = {
                 let metrics = metrics.borrow_watched();
-                self.observe(&metrics, &mut clock)
+                let server = server.borrow_watched();
+                let now = self.observe(&metrics, &mut clock);
+                // The full metrics change with every entry, and shortly after the server's. They
+                // are awaited only by a leader that has not applied its first entry yet, and
+                // while they lag.
+                let lag = (server.state, &server.vote, server.current_leader)
+                    != (metrics.state, &metrics.vote, metrics.current_leader);
+                let elected = metrics.state == ServerState::Leader;
+                (now, lag || (elected && !now.leading))
             };
             if last != Some(now) {
                 self.tell(last, now);
@@ -110,7 +119,12 @@ impl Observer {
             tokio::select! {
                 biased;
                 _ = self.stop.changed() => break,
-                changed = metrics.changed() => {
+                changed = server.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                }
+                changed = metrics.changed(), if waits => {
                     if changed.is_err() {
                         break;
                     }
