@@ -57,6 +57,10 @@ fix: setup ## Format and apply safe lint fixes
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run
 
+.PHONY: bench-store
+bench-store: build ## Measure the store beside etcd and redis; 200 failovers, a million keys
+	@scripts/bench/run store store-failover store-size registrations
+
 .PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix bench
 
 $(npm_stamp): package-lock.json scripts/setup

@@ -2,7 +2,9 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `relay`, `store`, `failover`
+ * - one file a part: `registrations`, `relay`, `failover`, `store`, `store-failover`, `store-size`
+ * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
+ *   what it is compared with
  * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
  * - `machine.ts`, `report.ts`: processor time, tables, `docs/benchmarks.md`
  * - `probe.ts`: asks the VIP; `etcdput/`: writes to etcd; `register.xml`, `kamailio.cfg`
@@ -15,11 +17,15 @@ import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
 import { type PartResult, record, say } from './report.ts';
 import { measureStore } from './store.ts';
+import { measureStoreFailover } from './store-failover.ts';
+import { measureStoreSize } from './store-size.ts';
 
 const parts: Record<string, () => Promise<PartResult>> = {
   registrations: measureRegistrations,
   relay: measureRelay,
   store: measureStore,
+  'store-failover': measureStoreFailover,
+  'store-size': measureStoreSize,
   failover: measureFailover,
 };
 
