@@ -80,8 +80,9 @@ pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Time a forwarded request may take on the leader before its outcome counts as unknown.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// Time for a whole snapshot to reach another node and to be installed there.
-pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Time for a whole snapshot to reach another node and to be installed there: ten gigabytes of
+/// SQLite take three minutes to copy and as long to send. A link that is stuck is noticed by piece.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Size of a log segment; it is written with zeros first so that a flush changes no metadata.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
@@ -98,6 +99,13 @@ pub const SNAPSHOT_LOG_BYTES: u64 = 128 << 20;
 
 /// A snapshot is taken when this many entries were applied since the last one.
 pub const SNAPSHOT_LOG_ENTRIES: u64 = 200_000;
+
+/// Bytes a second that are written or read for snapshots, copies of the SQLite file and backups.
+/// A million keys take two seconds; a disk that can do little more is left to the log.
+pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64 << 20;
+
+/// Bytes of a snapshot that wait for the disk at any time.
+pub const SNAPSHOT_WRITTEN_BYTES: u64 = 4 << 20;
 
 /// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
 pub const ENTRIES_KEPT: u64 = 5_000;
@@ -129,8 +137,28 @@ pub const SQL_TEXT_MAX: usize = 256 << 10;
 /// Rows of one SQL read.
 pub const SQL_ROWS_MAX: usize = 100_000;
 
-/// Entries whose SQL replies are kept for replay after a crash.
-pub const SQL_REPLIES_KEPT: u64 = 20_000;
+/// Bytes of the rows of one SQL read: several times what a page of a portal shows.
+pub const SQL_ROWS_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes of one SQL value or row; SQLite's own bound is a thousand million.
+pub const SQL_VALUE_BYTES_MAX: usize = 16 << 20;
+
+/// Steps of SQLite's machine for one statement of the log: a few tenths of a second, in which
+/// nothing else is applied. Steps are counted, not time: every server refuses the same statements.
+pub const SQL_STEPS_MAX: u32 = 5_000_000;
+
+/// Time for one SQL read of this node's file; the thread that asked waits as long.
+pub const SQL_READ_MAX: Duration = Duration::from_secs(2);
+
+/// Stored SQL outcomes removed by one commit: they are never removed all at once.
+pub const SQL_FORGOTTEN_AT_ONCE: u32 = 256;
+
+/// Pages (4 KiB) in SQLite's own log at which a commit moves them to the file itself, when the
+/// task beside it did not keep up.
+pub const SQL_WAL_PAGES_MAX: u32 = 16_384;
+
+/// Bytes in SQLite's own log at which the task beside the applier moves them to the file.
+pub const SQL_WAL_BYTES: u64 = 4 << 20;
 
 /// Idle read-only SQLite connections.
 pub const SQL_READERS_MAX: usize = 8;

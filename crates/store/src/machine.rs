@@ -13,10 +13,10 @@ use parking_lot::RwLock;
 
 use crate::batch::{Applied, Batch, NO_ORIGIN, Requests};
 use crate::histogram::Timings;
-use crate::keyspace::{Effects, Keyspace, Kind, WATCHED, find};
+use crate::keyspace::{Effects, Keyspace, Kind, Sql, WATCHED, find};
 use crate::origins::{Admission, Origins};
-use crate::reply::{Reply, Request};
-use crate::sql::Database;
+use crate::reply::{Command, Reply, Request};
+use crate::sql::{self, Ask, Database};
 
 /// The replicated state.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Machine {
     /// Answers a command from this node's state.
     pub fn read(&self, command: &[Bytes]) -> Reply {
         match find(command).map(|spec| spec.kind) {
-            Ok(Kind::Sql(crate::keyspace::Sql::Query)) => self.sql_query(command),
+            Ok(Kind::Sql(Sql::Query)) => self.sql_query(command),
             _ => self.state.read().space.read(command),
         }
     }
@@ -130,9 +130,13 @@ impl State {
         }
     }
 
+    /// Applies the commands of one request. SQL first: if any of it fails, none of the request is
+    /// applied. Commands of the keyspace fail one by one, as in a `MULTI` of Redis.
     fn request(&mut self, request: &Request, entry: &mut Entry, effects: &mut Effects) -> Reply {
-        if let [command] = request.as_slice() {
-            return self.command(command, entry, effects);
+        if let [command] = request.as_slice()
+            && !is_sql(command)
+        {
+            return self.keyed(command, effects);
         }
         // What a transaction depends on stands before its commands: one changed key ends it.
         let commands = match request.split_first() {
@@ -144,28 +148,52 @@ impl State {
             }
             _ => request,
         };
-        Reply::Array(
-            commands
-                .iter()
-                .map(|one| self.command(one, entry, effects))
-                .collect(),
-        )
+        let mut done = match self.sql(commands, entry) {
+            Ok(replies) => replies.into_iter(),
+            Err(failure) => return aborted(failure, request.len()),
+        };
+        let mut replies = commands.iter().map(|command| {
+            if is_sql(command) {
+                done.next().unwrap_or(Reply::Nil)
+            } else {
+                self.keyed(command, effects)
+            }
+        });
+        match request.as_slice() {
+            [_] => replies.next().unwrap_or(Reply::Nil),
+            _ => Reply::Array(replies.collect()),
+        }
     }
 
-    fn command(&mut self, command: &[Bytes], entry: &mut Entry, effects: &mut Effects) -> Reply {
-        let spec = match find(command) {
-            Ok(spec) => spec,
-            Err(refusal) => return refusal.into(),
-        };
-        match spec.kind {
-            Kind::Sql(kind) => {
-                entry.position += 1;
-                entry
-                    .database
-                    .run(entry.index, entry.position, kind, command)
-            }
-            _ => self.space.run(spec, command, effects),
+    fn keyed(&mut self, command: &[Bytes], effects: &mut Effects) -> Reply {
+        match find(command) {
+            Ok(spec) => self.space.run(spec, command, effects),
+            Err(refusal) => refusal.into(),
         }
+    }
+
+    /// Runs the SQL commands of a request, all or nothing.
+    fn sql(&self, request: &[Command], entry: &mut Entry) -> sql::Outcome {
+        let mut commands: Vec<(Sql, &[Bytes])> = Vec::new();
+        for command in request.iter().filter(|command| is_sql(command)) {
+            match find(command) {
+                Ok(spec) => match spec.kind {
+                    Kind::Sql(kind) => commands.push((kind, command)),
+                    _ => return Err(Reply::error("ERR not an SQL command")),
+                },
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = Ask {
+            index: entry.index,
+            position: entry.position,
+            clock_ms: self.space.clock_ms(),
+        };
+        entry.position += u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        entry.database.run(ask, &commands)
     }
 }
 
@@ -175,7 +203,24 @@ fn is_watched(command: &[Bytes]) -> bool {
         .is_some_and(|name| name.eq_ignore_ascii_case(WATCHED.as_bytes()))
 }
 
-/// Where in the log a command stands.
+/// Whether the SQL applier runs a command.
+fn is_sql(command: &[Bytes]) -> bool {
+    let name = command.first().map(Bytes::as_ref).unwrap_or_default();
+    name.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"sql."))
+}
+
+/// The reply of a request that was not applied because its SQL failed.
+fn aborted(failure: Reply, commands: usize) -> Reply {
+    match failure {
+        Reply::Error(text) if commands > 1 => Reply::Error(format!(
+            "EXECABORT Transaction discarded because of: {text}"
+        )),
+        failure => failure,
+    }
+}
+
+/// Where in the log a request stands.
 struct Entry<'a> {
     index: u64,
     position: u32,
@@ -279,5 +324,58 @@ mod tests {
         let applied = apply(&machine, 1, &batch);
         assert_eq!(applied.replies[0], Reply::Int(1));
         assert!(applied.replies[1].is_error());
+    }
+
+    fn words(words: &[&str]) -> Vec<Bytes> {
+        let bytes = words.iter().map(|word| word.as_bytes());
+        bytes.map(Bytes::copy_from_slice).collect()
+    }
+
+    /// One request of several commands.
+    fn together(commands: Vec<Vec<Bytes>>) -> Batch {
+        Batch {
+            now_ms: 1_000,
+            count: 1,
+            body: crate::batch::encode(&commands).expect("accepted"),
+            ..Batch::default()
+        }
+    }
+
+    const TABLE: &[&str] = &["SQL.MIGRATE", "1", "CREATE TABLE t (a UNIQUE, at)"];
+    const INSERT: &[&str] = &["SQL.EXEC", "INSERT INTO t VALUES (1, entry_time())"];
+
+    #[test]
+    fn failing_sql_leaves_the_keyspace_as_it_was() {
+        let (directory, machine) = machine();
+        let insert = || vec![words(&["INCR", "a"]), words(INSERT)];
+        apply(&machine, 1, &together(vec![words(TABLE)]));
+        let replies = apply(&machine, 2, &together(insert())).replies;
+        assert_eq!(replies, vec![Reply::Array(vec![Reply::Int(1); 2])]);
+        // The second one is refused by the table: neither it nor the keyspace changes.
+        let refused = apply(&machine, 3, &together(insert())).replies;
+        assert!(matches!(&refused[0], Reply::Error(text) if text.starts_with("EXECABORT ")));
+        let malformed = vec![words(&["INCR", "a"]), words(&["SQL.EXEC"])];
+        assert!(apply(&machine, 4, &together(malformed)).replies[0].is_error());
+        let get = || {
+            vec![
+                words(&["GET", "a"]),
+                words(&["SQL.QUERY", "SELECT at FROM t"]),
+            ]
+        };
+        let seen = apply(&machine, 5, &together(get())).replies;
+        let both = vec![Reply::text("1"), Reply::text(r#"[{"at":1000}]"#)];
+        assert_eq!(seen, vec![Reply::Array(both)]);
+
+        // After a crash the file has all of it and the keyspace nothing: a replay decides the same.
+        drop(machine);
+        let database = Database::open(&directory.path().join("a.db")).expect("opens");
+        let machine = Machine::new(database);
+        apply(&machine, 1, &together(vec![words(TABLE)]));
+        assert_eq!(
+            apply(&machine, 2, &together(insert())).replies,
+            vec![Reply::Array(vec![Reply::Int(1); 2])]
+        );
+        assert_eq!(apply(&machine, 3, &together(insert())).replies, refused);
+        assert_eq!(machine.read(&command("GET a")), Reply::text("1"));
     }
 }

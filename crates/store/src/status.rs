@@ -37,6 +37,8 @@ pub struct StoreStatus {
     pub fsync_p99_us: u64,
     /// 99 of 100 batches this node proposed were applied within so many microseconds.
     pub commit_p99_us: u64,
+    /// Bytes of the SQLite file.
+    pub sql_bytes: u64,
     /// Keys in the keyspace.
     pub keys: u64,
     /// The logical clock, Unix milliseconds.

@@ -145,6 +145,7 @@ impl Applier {
             origins: state.origins.clone(),
             index: position.last.map_or(0, |last| last.index),
             raft,
+            sql_index: self.machine.database.applied(),
         };
         Ok((meta, frozen))
     }
@@ -211,7 +212,8 @@ impl RaftStateMachine<Types> for Applier {
         let index = meta.last_log_id.map_or(0, |last| last.index);
         let work = move || {
             let started = Instant::now();
-            let snapshot = applier.snapshots.publish(&snapshot.path, index)?;
+            let sqlite = snapshot.sqlite.as_deref();
+            let snapshot = applier.snapshots.publish(&snapshot.path, sqlite, index)?;
             applier.restore(&snapshot)?;
             applier.machine.timings.install.since(started);
             Ok(snapshot.bytes)

@@ -16,6 +16,7 @@ mod runtime;
 mod server;
 mod start;
 mod status;
+mod transfer;
 mod transport;
 mod types;
 

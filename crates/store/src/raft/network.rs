@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,42 +17,19 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{BasicNode, OptionalSend, RaftNetworkFactory};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
+use super::transfer::Source;
 use super::transport::Lane;
 use super::transport::frame::{self, Kind};
 use super::transport::link::Link;
 use super::types::{LogId, Snapshot, Types, Vote};
-use crate::environment::workers::Workers;
-use crate::limits::{
-    APPENDS_IN_FLIGHT_MAX, RECONNECT_PAUSE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_TIMEOUT,
-};
+use crate::limits::{APPENDS_IN_FLIGHT_MAX, RECONNECT_PAUSE, SNAPSHOT_TIMEOUT};
 use crate::snapshot::SnapshotFile;
 
 /// Time for one append request under load; the link notices dead peers earlier.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Time for one piece of a snapshot, and for its installation after the last one.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// One piece of a snapshot.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Piece {
-    /// The sender's vote.
-    pub vote: Vote,
-    /// What the Raft library says about the snapshot, postcard.
-    pub meta: Vec<u8>,
-    /// Where the bytes belong; 0 begins a new transfer.
-    pub offset: u64,
-    /// Size of the whole file.
-    pub total: u64,
-    /// The bytes.
-    pub bytes: Bytes,
-}
-
-/// The answer to a piece: `None` means "go on", the response comes with the last one.
-pub type PieceAnswer = Result<Option<SnapshotResponse<Types>>, String>;
 
 /// All links of this node: one a peer and lane.
 pub type Links = Arc<BTreeMap<(u64, Lane), Link>>;
@@ -61,13 +37,13 @@ pub type Links = Arc<BTreeMap<(u64, Lane), Link>>;
 /// Gives the Raft library its connections.
 pub struct Network {
     links: Links,
-    workers: Workers,
+    source: Source,
 }
 
 impl Network {
-    /// A network over these links; files are read by `workers`.
-    pub fn new(links: Links, workers: Workers) -> Self {
-        Self { links, workers }
+    /// A network over these links.
+    pub fn new(links: Links, source: Source) -> Self {
+        Self { links, source }
     }
 
     fn peer(&self, id: u64, lane: Lane) -> Peer {
@@ -76,7 +52,7 @@ impl Network {
             log: link(lane),
             control: link(Lane::Control),
             snapshot: link(Lane::Snapshot),
-            workers: self.workers,
+            source: self.source.clone(),
         }
     }
 }
@@ -98,7 +74,7 @@ pub struct Peer {
     log: Option<Link>,
     control: Option<Link>,
     snapshot: Option<Link>,
-    workers: Workers,
+    source: Source,
 }
 
 type RpcResult<T> = Result<T, RPCError<Types>>;
@@ -107,7 +83,7 @@ fn unreachable(error: impl std::fmt::Display) -> RPCError<Types> {
     RPCError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
 }
 
-fn streaming(error: impl std::fmt::Display) -> StreamingError<Types> {
+pub fn streaming(error: impl std::fmt::Display) -> StreamingError<Types> {
     StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_string())))
 }
 
@@ -288,7 +264,7 @@ impl RaftNetworkV2<Types> for Peer {
             .snapshot
             .clone()
             .ok_or_else(|| streaming("this peer is not configured"))?;
-        let sending = send_snapshot(link, self.workers, vote, snapshot);
+        let sending = self.source.send(link, vote, snapshot);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
@@ -315,41 +291,4 @@ impl RaftNetworkV2<Types> for Peer {
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(RECONNECT_PAUSE)))
     }
-}
-
-async fn send_snapshot(
-    link: Link,
-    workers: Workers,
-    vote: Vote,
-    snapshot: Snapshot,
-) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-    let meta = postcard::to_stdvec(&snapshot.meta).map_err(streaming)?;
-    let total = snapshot.snapshot.bytes;
-    let mut offset = 0;
-    while offset < total {
-        let size = usize::try_from(total - offset)
-            .unwrap_or(usize::MAX)
-            .min(SNAPSHOT_PIECE_BYTES);
-        let file = snapshot.snapshot.file.clone();
-        let read = workers.blocking(move || {
-            let mut bytes = vec![0; size];
-            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-        });
-        let bytes = read.await.map_err(streaming)?.map_err(streaming)?;
-        let piece = Piece {
-            vote,
-            meta: meta.clone(),
-            offset,
-            total,
-            bytes: bytes.into(),
-        };
-        let body = frame::encode(&piece).map_err(streaming)?;
-        let answer = link.request(Kind::SnapshotPiece, body, PIECE_TIMEOUT).await;
-        let answer: PieceAnswer = frame::decode(&answer.map_err(streaming)?).map_err(streaming)?;
-        if let Some(response) = answer.map_err(streaming)? {
-            return Ok(response);
-        }
-        offset += size as u64;
-    }
-    Err(streaming("the receiver did not answer the last piece"))
 }

@@ -1,8 +1,6 @@
 //! The called side of the links: serves the requests of other nodes.
 
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,16 +12,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::Consensus;
-use super::network::{Piece, PieceAnswer};
+use super::transfer::{Incoming, Piece, PieceAnswer};
 use super::transport::frame::{self, Frame, Greeting, Kind};
 use super::transport::tls::Security;
-use super::types::{Snapshot, SnapshotMeta};
 use crate::environment::network::{Listener, Wire};
 use crate::limits::{
     APPENDS_IN_FLIGHT_MAX, CONNECT_TIMEOUT, FORWARDS_PER_LINK_MAX, LINK_QUEUE_MAX,
     LINKS_ACCEPTED_MAX,
 };
-use crate::snapshot::{SnapshotFile, verify};
 
 /// Bytes gathered for one write.
 const WRITE_BYTES: usize = 256 << 10;
@@ -174,20 +170,6 @@ async fn answer_appends(
     }
 }
 
-/// A snapshot that is being received.
-struct Incoming {
-    path: PathBuf,
-    file: Arc<std::fs::File>,
-    received: u64,
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // Installed snapshots were renamed; whatever is left under this name is a fragment.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 /// One link being served.
 struct Served {
     consensus: Arc<Consensus>,
@@ -309,52 +291,27 @@ impl Served {
     }
 
     async fn piece(&mut self, piece: Piece) -> PieceAnswer {
-        let text = |error: io::Error| error.to_string();
         if piece.offset == 0 {
-            let path = self.consensus.snapshots.incoming();
-            let file = std::fs::File::create(&path).map_err(text)?;
-            self.incoming = Some(Incoming {
-                path,
-                file: Arc::new(file),
-                received: 0,
-            });
+            // Whatever came before was broken off.
+            self.incoming = None;
+            let begun = Incoming::begin(&self.consensus.snapshots);
+            self.incoming = Some(begun.map_err(|error| error.to_string())?);
         }
-        let incoming = self
-            .incoming
-            .as_mut()
-            .ok_or("a piece without a beginning")?;
-        if incoming.received != piece.offset {
-            return Err("a piece out of order".into());
-        }
-        let (file, offset) = (incoming.file.clone(), piece.offset);
-        incoming.received += piece.bytes.len() as u64;
-        let last = incoming.received >= piece.total;
-        let written = self.consensus.environment.workers.blocking(move || {
-            file.write_all_at(&piece.bytes, offset)?;
-            if last { file.sync_all() } else { Ok(()) }
-        });
-        written
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(text)?;
-        if !last {
-            return Ok(None);
-        }
-        let incoming = self.incoming.take().ok_or("a piece without a beginning")?;
-        let path = incoming.path.clone();
-        let checked = self.consensus.environment.workers.blocking(move || {
-            verify(&path)?;
-            SnapshotFile::open(&path)
-        });
-        let snapshot = checked.await.map_err(|error| error.to_string())?;
-        let snapshot = snapshot.map_err(|error| error.to_string())?;
-        let meta: SnapshotMeta = postcard::from_bytes(&piece.meta).map_err(|e| e.to_string())?;
-        let installed = self
-            .consensus
-            .raft
-            .install_full_snapshot(piece.vote, Snapshot { meta, snapshot })
-            .await;
-        drop(incoming);
+        let incoming = self.incoming.take();
+        let incoming = incoming.ok_or("a piece without a beginning")?;
+        let workers = self.consensus.environment.workers;
+        let taken = workers.blocking(move || incoming.take(piece));
+        let received = match taken.await.map_err(|error| error.to_string())?? {
+            Ok(received) => received,
+            Err(incoming) => {
+                self.incoming = Some(incoming);
+                return Ok(None);
+            }
+        };
+        let raft = &self.consensus.raft;
+        let installed = raft.install_full_snapshot(received.vote, received.snapshot);
+        let installed = installed.await;
+        drop(received.files);
         installed.map(Some).map_err(|error| error.to_string())
     }
 }

@@ -14,6 +14,7 @@ use super::applier::Applier;
 use super::leadership::{Leadership, LeadershipView, Observer};
 use super::log_store::LogStore;
 use super::network::{Links, Network};
+use super::transfer::Source;
 use super::transport::Lane;
 use super::transport::link::{Link, Target};
 use super::transport::tls::Security;
@@ -24,7 +25,8 @@ use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::events::Events;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, TICK_INTERVAL,
+    APPEND_ENTRIES_MAX, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES,
+    TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
@@ -50,6 +52,9 @@ impl Default for Tuning {
         }
     }
 }
+
+/// How often SQLite's own log is looked at.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a node waits for one with a lower id to initialise the cluster, times its rank.
 const INITIALISE_STEP: Duration = Duration::from_millis(400);
@@ -124,7 +129,12 @@ impl Consensus {
         let (stop, stopped) = watch::channel(false);
         let links = open_links(config, &security, &environment, &stopped);
         let library = Arc::new(library_config(&config.timing, &tuning)?);
-        let network = Network::new(links.clone(), environment.workers);
+        let source = Source {
+            machine: machine.clone(),
+            snapshots: snapshots.clone(),
+            workers: environment.workers,
+        };
+        let network = Network::new(links.clone(), source);
         let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
             .await
             .map_err(|error| StoreError::Storage(error.to_string()))?;
@@ -171,6 +181,7 @@ impl Consensus {
         ));
         tokio::spawn(consensus.clone().begin(stopped.clone()));
         tokio::spawn(consensus.clone().keep_clock(stopped.clone()));
+        tokio::spawn(consensus.clone().keep_database(stopped.clone()));
         tokio::spawn(consensus.clone().keep_snapshots(tuning, stopped));
         Ok(consensus)
     }
@@ -216,6 +227,29 @@ impl Consensus {
             let due = || self.machine.state.read().space.next_deadline_ms();
             if self.is_leading() && due().is_some_and(|at| at <= self.environment.clock.wall_ms()) {
                 self.tick().await;
+            }
+        }
+    }
+
+    /// Moves SQLite's own log into its file beside the applier, which would otherwise do it
+    /// between two commits, flushes included.
+    async fn keep_database(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(CHECKPOINT_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                _ = interval.tick() => {}
+            }
+            if self.machine.database.wal_bytes() < SQL_WAL_BYTES {
+                continue;
+            }
+            let machine = self.machine.clone();
+            let work = move || machine.database.checkpoint();
+            match self.environment.workers.blocking(work).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "SQLite's log stays long"),
+                Err(_) => return,
             }
         }
     }

@@ -50,6 +50,7 @@ impl Consensus {
             lease_remaining_ms: lease.saturating_sub(self.view.clock.boot_ns()) / 1_000_000,
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
+            sql_bytes: self.machine.database.bytes(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),
             commit_p99_us: self.machine.timings.commit.p99_us(),
             raft_address: Some(self.address),

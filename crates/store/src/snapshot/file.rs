@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::{Frozen, Head};
+use super::{Frozen, Head, Pace, PacedFile};
 use crate::error::StoreError;
 use crate::keyspace::{Keyspace, Restore};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// First bytes; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"RPBXSNP\x02";
+const MAGIC: &[u8; 8] = b"RPBXSNP\x03";
 
 /// Buffer of file reads and writes.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -45,21 +45,20 @@ fn damaged(text: &str) -> StoreError {
     StoreError::Storage(format!("the snapshot is damaged: {text}"))
 }
 
-/// Writes and flushes a snapshot.
-pub fn write(path: &Path, frozen: &Frozen, sqlite: &Path) -> Result<(), StoreError> {
-    let mut sql = File::open(sqlite)?;
+/// Writes and flushes a snapshot, at a bounded speed.
+pub fn write(path: &Path, frozen: &Frozen) -> Result<(), StoreError> {
     let head = Head {
         index: frozen.index,
         raft: frozen.raft.clone(),
         clock_ms: frozen.dump.clock_ms,
         expired: frozen.dump.expired,
         records: frozen.dump.count() as u64,
-        sql_bytes: sql.metadata()?.len(),
+        sql_index: frozen.sql_index,
         origins: frozen.origins.clone(),
     };
-    let buffered = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+    let file = PacedFile::new(File::create(path)?, Pace::default());
     let mut out = Summed {
-        inner: buffered,
+        inner: BufWriter::with_capacity(BUFFER_BYTES, file),
         checksum: 0,
     };
     out.write_all(MAGIC)?;
@@ -67,14 +66,13 @@ pub fn write(path: &Path, frozen: &Frozen, sqlite: &Path) -> Result<(), StoreErr
     for record in frozen.dump.records() {
         write_part(&mut out, &encode(&record)?)?;
     }
-    io::copy(&mut sql, &mut out)?;
     let checksum = out.checksum;
     let mut inner = out.inner;
     inner.write_all(&checksum.to_le_bytes())?;
     let file = inner
         .into_inner()
         .map_err(|error| StoreError::Storage(error.to_string()))?;
-    file.sync_all()?;
+    file.finish()?;
     Ok(())
 }
 
@@ -132,8 +130,8 @@ fn read_head(input: &mut impl Read) -> Result<Head, StoreError> {
     postcard::from_bytes(&buffer).map_err(|_| damaged("unreadable head"))
 }
 
-/// Reads a whole snapshot; the SQLite part becomes a file at `sqlite`.
-pub fn read(path: &Path, sqlite: &Path) -> Result<(Head, Keyspace), StoreError> {
+/// Reads a whole snapshot.
+pub fn read(path: &Path) -> Result<(Head, Keyspace), StoreError> {
     verify(path)?;
     let mut input = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
     let head = read_head(&mut input)?;
@@ -143,12 +141,6 @@ pub fn read(path: &Path, sqlite: &Path) -> Result<(Head, Keyspace), StoreError> 
         read_part(&mut input, &mut buffer)?;
         restore.add(postcard::from_bytes(&buffer).map_err(|_| damaged("unreadable record"))?);
     }
-    let mut out = File::create(sqlite)?;
-    let copied = io::copy(&mut input.take(head.sql_bytes), &mut out)?;
-    if copied != head.sql_bytes {
-        return Err(damaged("the SQLite part is cut"));
-    }
-    out.sync_all()?;
     let space = restore.finish(head.clock_ms, head.expired);
     Ok((head, space))
 }

@@ -1,17 +1,20 @@
 //! Snapshots: the state machine as one file.
 //!
 //! ```text
-//!  magic | head length u32 | head | (record length u32 | record)* | SQLite file | crc32c u32
+//!  magic | head length u32 | head | (record length u32 | record)* | crc32c u32
 //! ```
 //!
-//! The head says how many records and SQLite bytes follow; the checksum covers everything before
-//! it. A file is written under another name, flushed, and renamed: a snapshot with its final name
-//! is whole. The newest one is kept.
+//! The head says how many records follow; the checksum covers everything before it. A file is
+//! written under another name, flushed, and renamed: a snapshot with its final name is whole. The
+//! newest one is kept.
 //!
-//! The SQLite part may be ahead of the keyspace part (it knows its own index); replaying the log
-//! behind the snapshot skips what it has.
+//! The SQLite file is not in it. It is durable by itself and knows its own index; a snapshot only
+//! notes which index it must have at least. It may be ahead of the keys: replaying the log behind
+//! the snapshot skips what it has. Only a node that receives a snapshot receives a copy of the
+//! SQLite file as well, `INDEX.sqlite` beside `INDEX.snapshot`, until it has taken its place.
 
 mod file;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +27,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::StoreError;
 use crate::keyspace::{Dump, Keyspace};
 use crate::origins::Origins;
+use crate::sql::copy::Moment;
 use crate::sql::{self, Database};
 
 pub use file::verify;
+pub use pace::{Pace, PacedFile};
 
 /// Everything of a snapshot but the keys and the SQLite file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -41,8 +46,8 @@ pub struct Head {
     pub expired: u64,
     /// Number of records.
     pub records: u64,
-    /// Bytes of the SQLite file.
-    pub sql_bytes: u64,
+    /// Index the SQLite file has at least.
+    pub sql_index: u64,
     /// Duplicate detection.
     pub origins: Origins,
 }
@@ -56,6 +61,8 @@ pub struct SnapshotFile {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// The SQLite file that was received with it.
+    pub sqlite: Option<PathBuf>,
 }
 
 impl SnapshotFile {
@@ -67,6 +74,7 @@ impl SnapshotFile {
             file: Arc::new(file),
             path: path.to_owned(),
             bytes,
+            sqlite: None,
         })
     }
 }
@@ -81,6 +89,8 @@ pub struct Frozen {
     pub index: u64,
     /// What the Raft library wants back.
     pub raft: Vec<u8>,
+    /// Index of the SQLite file at that moment.
+    pub sql_index: u64,
 }
 
 /// Where snapshots live.
@@ -95,10 +105,12 @@ impl Snapshots {
         std::fs::create_dir_all(directory)?;
         for entry in std::fs::read_dir(directory)? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension != "snapshot")
-            {
+            let belongs = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("snapshot") => true,
+                Some("sqlite") => path.with_extension("snapshot").exists(),
+                _ => false,
+            };
+            if !belongs {
                 std::fs::remove_file(path)?;
             }
         }
@@ -109,38 +121,67 @@ impl Snapshots {
 
     /// Writes a snapshot and gives it its final name; older ones are removed.
     pub fn write(&self, frozen: &Frozen, database: &Database) -> Result<SnapshotFile, StoreError> {
-        let copy = self.scratch("sqlite");
-        database.copy_to(&copy)?;
+        // Before the snapshot counts, and with it the log behind it goes.
+        database.sync()?;
         let partial = self.scratch("partial");
-        let written = file::write(&partial, frozen, &copy);
-        std::fs::remove_file(&copy)?;
-        written?;
-        self.publish(&partial, frozen.index)
+        if let Err(error) = file::write(&partial, frozen) {
+            let _ = std::fs::remove_file(&partial);
+            return Err(error);
+        }
+        let snapshot = self.publish(&partial, None, frozen.index)?;
+        database.forget(frozen.index);
+        Ok(snapshot)
     }
 
-    /// A new file for a snapshot that is being received.
-    pub fn incoming(&self) -> PathBuf {
-        self.scratch("incoming")
+    /// New names for a snapshot that is being received and for its SQLite file.
+    pub fn incoming(&self) -> (PathBuf, PathBuf) {
+        (self.scratch("incoming"), self.scratch("incoming"))
     }
 
-    /// Reads a whole snapshot back: the head, the keys and a new SQLite file.
+    /// A copy of the SQLite file as it is now, for another node. Its name is gone already: the
+    /// space is free again when nobody reads it any more. Blocks for as long as the copy takes.
+    pub fn copy_sqlite(&self, database: &Database) -> Result<SnapshotFile, StoreError> {
+        self.copy_moment(&database.ready()?.look()?)
+    }
+
+    /// [`Snapshots::copy_sqlite`] of a moment that was fixed before.
+    pub fn copy_moment(&self, moment: &Moment) -> Result<SnapshotFile, StoreError> {
+        let (index, bytes) = (moment.applied, moment.bytes()?);
+        tracing::info!(index, bytes, "the SQLite file is being copied");
+        let path = self.scratch("copy");
+        let copied = moment.copy_to(&path, &mut Pace::default());
+        let opened = copied.and_then(|()| SnapshotFile::open(&path));
+        sql::remove(&path)?;
+        opened
+    }
+
+    /// Reads a whole snapshot back: the head and the keys.
     pub fn load(&self, snapshot: &SnapshotFile) -> Result<Loaded, StoreError> {
-        let sqlite = self.scratch("sqlite");
-        let (head, space) = file::read(&snapshot.path, &sqlite)?;
+        let (head, space) = file::read(&snapshot.path)?;
+        let sqlite = snapshot.path.with_extension("sqlite");
         Ok(Loaded {
             head,
             space,
-            sqlite,
+            sqlite: sqlite.exists().then_some(sqlite),
         })
     }
 
-    /// Renames a checked file to its final name.
-    pub fn publish(&self, partial: &Path, index: u64) -> Result<SnapshotFile, StoreError> {
+    /// Gives a checked file its final name, and the SQLite file that came with it.
+    pub fn publish(
+        &self,
+        partial: &Path,
+        sqlite: Option<&Path>,
+        index: u64,
+    ) -> Result<SnapshotFile, StoreError> {
         let name = self.directory.join(format!("{index:020}.snapshot"));
+        if let Some(sqlite) = sqlite {
+            std::fs::rename(sqlite, name.with_extension("sqlite"))?;
+        }
         std::fs::rename(partial, &name)?;
         File::open(&self.directory)?.sync_all()?;
         for (other, path) in self.list()? {
             if other < index {
+                sql::remove(&path.with_extension("sqlite"))?;
                 std::fs::remove_file(path)?;
             }
         }
@@ -188,21 +229,26 @@ pub struct Loaded {
     pub head: Head,
     /// The keys.
     pub space: Keyspace,
-    /// The SQLite file, to be consumed by [`Database::replace`].
-    pub sqlite: PathBuf,
+    /// The SQLite file that was received with it and has not taken its place yet.
+    sqlite: Option<PathBuf>,
 }
 
 impl Loaded {
-    /// Replaces the SQL file when it is behind the snapshot's, and removes the copy.
+    /// Lets the SQLite file that came with the snapshot take its place, unless it has already.
     pub fn restore_sql(&self, database: &Database) -> Result<(), StoreError> {
-        if sql::applied_in(&self.sqlite)? > database.applied() {
-            return database.replace(&self.sqlite);
+        let (present, wanted) = (database.applied(), self.head.sql_index);
+        match &self.sqlite {
+            Some(sqlite) if present < wanted => database.replace(sqlite)?,
+            Some(sqlite) => sql::remove(sqlite)?,
+            None if present < wanted => {
+                return Err(StoreError::Storage(format!(
+                    "state.db has entry {present} and the snapshot needs {wanted}: the file was \
+                     lost or replaced; this node must rejoin with an empty directory"
+                )));
+            }
+            None => {}
         }
-        for suffix in ["", "-wal", "-shm"] {
-            let mut path = self.sqlite.clone().into_os_string();
-            path.push(suffix);
-            let _ = std::fs::remove_file(path);
-        }
+        database.forget(self.head.index);
         Ok(())
     }
 }

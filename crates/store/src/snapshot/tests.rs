@@ -44,6 +44,7 @@ impl Bench {
             origins,
             index,
             raft: vec![1, 2, 3],
+            sql_index: self.database.applied(),
         };
         self.snapshots
             .write(&frozen, &self.database)
@@ -68,7 +69,6 @@ fn a_snapshot_is_read_back_whole() {
     loaded
         .restore_sql(&bench.database)
         .expect("nothing to restore");
-    assert!(!loaded.sqlite.exists());
 }
 
 #[test]
@@ -100,4 +100,54 @@ fn damage_anywhere_is_noticed() {
     assert!(verify(&path).is_err());
     std::fs::write(&path, b"").expect("written");
     assert!(verify(&path).is_err());
+}
+
+#[test]
+fn an_sqlite_file_that_came_with_a_snapshot_takes_its_place_even_after_a_crash() {
+    let (source, target) = (Bench::new(), Bench::new());
+    let table = words("SQL.MIGRATE 1 CREATE");
+    let table = [
+        table[0].clone(),
+        table[1].clone(),
+        Bytes::from("CREATE TABLE t (a)"),
+    ];
+    let ask = crate::sql::Ask {
+        index: 7,
+        position: 0,
+        clock_ms: 0,
+    };
+    let migrate = crate::keyspace::Sql::Migrate;
+    let outcome = source.database.run(ask, &[(migrate, table.as_slice())]);
+    assert_eq!(outcome, Ok(vec![Reply::Int(1)]));
+    source.database.commit().expect("committed");
+    let mut sent = source.write(9, &["SET a 1"]);
+    assert_eq!(verify(&sent.path).expect("whole").sql_index, 7);
+    let copied = source
+        .snapshots
+        .copy_sqlite(&source.database)
+        .expect("copied");
+
+    let (state, sqlite) = target.snapshots.incoming();
+    std::fs::copy(&sent.path, &state).expect("received");
+    std::io::copy(
+        &mut copied.file.as_ref(),
+        &mut File::create(&sqlite).expect("created"),
+    )
+    .expect("received");
+    sent = target
+        .snapshots
+        .publish(&state, Some(&sqlite), 9)
+        .expect("published");
+    // A crash here: the next start finds both.
+    let again = Snapshots::open(&target.directory.path().join("snapshots")).expect("opens");
+    for _ in 0..2 {
+        let loaded = again.load(&sent).expect("readable");
+        loaded.restore_sql(&target.database).expect("replaced");
+        assert_eq!(target.database.applied(), 7);
+    }
+    assert!(target.database.query("SELECT a FROM t", &[]).is_ok());
+    // Without the file the node says so instead of going on with half of the state.
+    let lost = Bench::new();
+    let loaded = lost.snapshots.load(&sent).expect("readable");
+    assert!(loaded.restore_sql(&lost.database).is_err());
 }

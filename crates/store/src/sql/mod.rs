@@ -3,35 +3,69 @@
 //! The Raft log is the durable truth, so the file runs in WAL mode with `synchronous=NORMAL`: a
 //! power cut may lose its last transactions but never tears it. The index of the last applied
 //! entry is written in the same transaction as the entry's changes; a replay skips what the file
-//! already has and answers with the replies that were stored beside it.
+//! already has and answers with the outcomes that were stored beside it.
+//!
+//! Snapshots hold no copy of the file: they make it durable ([`Database::sync`]) and note its
+//! index. A copy is made when another node needs one, or a backup ([`Copy`]).
 //!
 //! Statements must give the same result on every server: see [`guard`].
 //!
-//! - [`Database`]: writes from the log, reads, copies for snapshots.
+//! - [`Database`]: writes from the log, reads.
+//! - [`copy`]: the file as of one moment.
 //! - `guard`: what statements may not do.
 //! - `values`: JSON to SQL and back.
 
+pub mod copy;
 mod guard;
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;
 mod values;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value};
 
+use crate::clock::boot_ns;
 use crate::error::StoreError;
 use crate::keyspace::Sql;
-use crate::limits::{SQL_READERS_MAX, SQL_TEXT_MAX};
+use crate::limits::{SQL_READ_MAX, SQL_READERS_MAX, SQL_TEXT_MAX};
 use crate::reply::Reply;
+use values::Failure;
 use writer::Writer;
+
+/// Steps of SQLite's machine between two looks at the clock: about a millisecond.
+const READ_LOOK_STEPS: i32 = 50_000;
 
 pub(crate) fn wrong(error: impl std::fmt::Display) -> StoreError {
     StoreError::Sql(error.to_string())
+}
+
+/// Where in the log a request stands, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Index of the entry.
+    pub index: u64,
+    /// Position of the request's first SQL command among those of the entry.
+    pub position: u32,
+    /// The logical clock, Unix milliseconds.
+    pub clock_ms: u64,
+}
+
+/// One reply a command; or the first failure, then none of them changed anything.
+pub type Outcome = Result<Vec<Reply>, Reply>;
+
+/// A connection that reads, with the time at which it gives up, `CLOCK_BOOTTIME` nanoseconds.
+struct Reader {
+    connection: Connection,
+    until: Arc<AtomicU64>,
 }
 
 /// The SQLite file of one node.
@@ -39,7 +73,9 @@ pub struct Database {
     path: PathBuf,
     /// `None` only while the file is being replaced, or after that failed.
     writer: Mutex<Option<Writer>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Vec<Reader>>,
+    /// Outcomes up to this entry are not needed any more: a snapshot has them.
+    forget: AtomicU64,
 }
 
 impl Database {
@@ -50,29 +86,70 @@ impl Database {
             path: path.to_owned(),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
+            forget: AtomicU64::new(0),
         })
     }
 
     /// Index of the last entry whose changes are in the file.
     pub fn applied(&self) -> u64 {
-        self.writer
-            .lock()
-            .as_ref()
-            .map_or(0, |writer| writer.applied)
+        let writer = self.writer.lock();
+        writer.as_ref().map_or(0, |writer| writer.applied)
     }
 
-    /// Runs the SQL command at `position` of entry `index`, inside the open transaction.
-    pub fn run(&self, index: u64, position: u32, kind: Sql, command: &[Bytes]) -> Reply {
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Runs the SQL commands of one request inside the open transaction, all or nothing.
+    pub fn run(&self, ask: Ask, commands: &[(Sql, &[Bytes])]) -> Outcome {
         match self.writer.lock().as_mut() {
-            Some(writer) => writer.run(index, position, kind, command),
-            None => Reply::error("ERR the SQLite file is not open"),
+            Some(writer) => writer.run(ask, commands),
+            None => Err(Reply::error("ERR the SQLite file is not open")),
         }
     }
 
     /// Commits what was run since the last commit. An error here must stop the node: its file
     /// would fall behind the log it acknowledges.
     pub fn commit(&self) -> Result<(), StoreError> {
-        self.writer.lock().as_mut().map_or(Ok(()), Writer::commit)
+        let forget = self.forget.load(Ordering::Relaxed);
+        let mut writer = self.writer.lock();
+        writer
+            .as_mut()
+            .map_or(Ok(()), |writer| writer.commit(forget))
+    }
+
+    /// No replay begins before this entry any more.
+    pub fn forget(&self, index: u64) {
+        self.forget.fetch_max(index, Ordering::Relaxed);
+    }
+
+    /// Makes everything committed so far durable.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        for suffix in ["-wal", ""] {
+            match std::fs::File::open(beside(&self.path, suffix)) {
+                Ok(file) => file.sync_all()?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves committed pages from SQLite's own log to the file, without holding up the applier;
+    /// answers how many are left.
+    pub fn checkpoint(&self) -> Result<u64, StoreError> {
+        let connection = Connection::open(&self.path).map_err(wrong)?;
+        let left = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
+        });
+        left.map(|left| u64::try_from(left).unwrap_or(0))
+            .map_err(wrong)
+    }
+
+    /// Bytes of SQLite's own log.
+    pub fn wal_bytes(&self) -> u64 {
+        std::fs::metadata(beside(&self.path, "-wal")).map_or(0, |metadata| metadata.len())
     }
 
     /// Reads with bound arguments; every row is an object.
@@ -87,30 +164,36 @@ impl Database {
             Some(reader) => reader,
             None => self.open_reader()?,
         };
-        let rows = values::rows(&reader, sql, args);
+        let most = u64::try_from(SQL_READ_MAX.as_nanos()).unwrap_or(u64::MAX);
+        reader.until.store(boot_ns() + most, Ordering::Relaxed);
+        let rows = values::rows(&reader.connection, sql, args);
         let mut readers = self.readers.lock();
         if readers.len() < SQL_READERS_MAX {
             readers.push(reader);
         }
-        rows
+        rows.map_err(|failure| match failure {
+            Failure::Refused(text) => wrong(text),
+            Failure::Sqlite(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) =>
+            {
+                wrong(format!(
+                    "the statement took more than {SQL_READ_MAX:?}; give it an index or read in \
+                     pages"
+                ))
+            }
+            Failure::Sqlite(error) => wrong(error),
+        })
     }
 
-    fn open_reader(&self) -> Result<Connection, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(&self.path, flags).map_err(wrong)?;
-        reader
-            .busy_timeout(std::time::Duration::from_secs(1))
+    fn open_reader(&self) -> Result<Reader, StoreError> {
+        let mut connection = read_only(&self.path)?;
+        let until = Arc::new(AtomicU64::new(u64::MAX));
+        let end = until.clone();
+        let look = move || boot_ns() > end.load(Ordering::Relaxed);
+        connection
+            .progress_handler(READ_LOOK_STEPS, Some(look))
             .map_err(wrong)?;
-        Ok(reader)
-    }
-
-    /// Copies the committed content to a new file while reads and writes go on.
-    pub fn copy_to(&self, target: &Path) -> Result<(), StoreError> {
-        let source = self.open_reader()?;
-        let mut copy = Connection::open(target).map_err(wrong)?;
-        let backup = rusqlite::backup::Backup::new(&source, &mut copy).map_err(wrong)?;
-        backup.step(-1).map_err(wrong)?;
-        Ok(())
+        Ok(Reader { connection, until })
     }
 
     /// Replaces the content by another file, which is consumed.
@@ -119,14 +202,7 @@ impl Database {
         *writer = None;
         self.readers.lock().clear();
         for suffix in ["-wal", "-shm"] {
-            let mut beside = self.path.clone().into_os_string();
-            beside.push(suffix);
-            match std::fs::remove_file(&beside) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
+            remove_if_there(&beside(&self.path, suffix))?;
         }
         std::fs::rename(other, &self.path)?;
         *writer = Some(Writer::open(&self.path)?);
@@ -135,7 +211,37 @@ impl Database {
     }
 }
 
+fn read_only(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    connection
+        .busy_timeout(std::time::Duration::from_secs(1))
+        .map_err(wrong)?;
+    Ok(connection)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+fn remove_if_there(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes an SQLite file and what lies beside it.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    ["", "-wal", "-shm"]
+        .iter()
+        .try_for_each(|suffix| remove_if_there(&beside(path, suffix)))
+}
+
 /// The index stored in a file, without keeping it open.
 pub fn applied_in(path: &Path) -> Result<u64, StoreError> {
-    Writer::open(path).map(|writer| writer.applied)
+    let connection = Connection::open(path).map_err(wrong)?;
+    writer::state(&connection, "applied").map_err(wrong)
 }

@@ -10,6 +10,19 @@ fn command(words: &[&str]) -> Vec<Bytes> {
         .collect()
 }
 
+/// One request of one command.
+fn run(database: &Database, index: u64, kind: Sql, command: &[Bytes]) -> Reply {
+    let ask = Ask {
+        index,
+        position: 0,
+        clock_ms: 1_700_000_000_123,
+    };
+    match database.run(ask, &[(kind, command)]) {
+        Ok(mut replies) => replies.remove(0),
+        Err(reply) => reply,
+    }
+}
+
 struct Bench {
     directory: tempfile::TempDir,
     database: Database,
@@ -33,7 +46,7 @@ impl Bench {
     }
 
     fn run(&self, index: u64, kind: Sql, words: &[&str]) -> Reply {
-        self.database.run(index, 0, kind, &command(words))
+        run(&self.database, index, kind, &command(words))
     }
 
     fn exec(&self, index: u64, sql: &str, args: &str) -> Reply {
@@ -64,12 +77,12 @@ fn a_replay_skips_what_the_file_has_and_repeats_its_replies() {
     let again = Database::open(&path).expect("opens");
     assert_eq!(again.applied(), 3);
     let words = command(&["SQL.EXEC", INSERT, r#"["ann", 7]"#]);
-    assert_eq!(again.run(2, 0, Sql::Exec, &words), Reply::Int(1));
-    assert_eq!(again.run(3, 0, Sql::Exec, &words), duplicate);
+    assert_eq!(run(&again, 2, Sql::Exec, &words), Reply::Int(1));
+    assert_eq!(run(&again, 3, Sql::Exec, &words), duplicate);
     assert_eq!(
-        again.run(
+        run(
+            &again,
             4,
-            0,
             Sql::Exec,
             &command(&["SQL.EXEC", INSERT, r#"["bob", 1]"#])
         ),
@@ -88,7 +101,7 @@ fn what_was_not_committed_is_applied_again_after_a_crash() {
     let again = Database::open(&path).expect("opens");
     assert_eq!(again.applied(), 1);
     let words = command(&["SQL.EXEC", INSERT, r#"["ann", 7]"#]);
-    assert_eq!(again.run(2, 0, Sql::Exec, &words), Reply::Int(1));
+    assert_eq!(run(&again, 2, Sql::Exec, &words), Reply::Int(1));
 }
 
 #[test]
@@ -191,7 +204,24 @@ fn a_copy_replaces_another_file() {
     one.exec(9, INSERT, r#"["ann", 7]"#);
     one.database.commit().expect("committed");
     let copy = one.directory.path().join("copy.db");
-    one.database.copy_to(&copy).expect("copied");
+    let moment = one
+        .database
+        .ready()
+        .and_then(|ready| ready.look())
+        .expect("looked");
+    one.exec(10, INSERT, r#"["later", 7]"#);
+    one.database.commit().expect("committed");
+    let size = moment.bytes().expect("known");
+    moment
+        .copy_to(&copy, &mut crate::snapshot::Pace::default())
+        .expect("copied");
+    assert_eq!(
+        (
+            moment.applied,
+            std::fs::metadata(&copy).expect("there").len()
+        ),
+        (9, size)
+    );
     assert_eq!(applied_in(&copy).expect("readable"), 9);
     two.database.replace(&copy).expect("replaced");
     assert_eq!(two.database.applied(), 9);

@@ -1,12 +1,24 @@
 //! JSON values as SQL values and back. Blobs travel as lower-case hexadecimal text.
 
-use rusqlite::Connection;
 use rusqlite::types::{Value as SqlValue, ValueRef};
+use rusqlite::{Connection, StatementStatus};
 use serde_json::{Map, Number, Value};
 
-use super::wrong;
-use crate::error::StoreError;
-use crate::limits::SQL_ROWS_MAX;
+use crate::limits::{SQL_ROWS_BYTES_MAX, SQL_ROWS_MAX};
+
+/// Why a reading statement gave no rows.
+pub enum Failure {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// The statement or its result is not accepted.
+    Refused(String),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Failure::Sqlite(error)
+    }
+}
 
 /// A JSON value as an argument.
 pub fn bind(value: &Value) -> Result<SqlValue, String> {
@@ -30,34 +42,41 @@ pub fn rows(
     connection: &Connection,
     sql: &str,
     args: &[Value],
-) -> Result<Vec<Map<String, Value>>, StoreError> {
-    let args = args
-        .iter()
-        .map(bind)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(wrong)?;
-    let mut statement = connection.prepare_cached(sql).map_err(wrong)?;
+) -> Result<Vec<Map<String, Value>>, Failure> {
+    let args = args.iter().map(bind).collect::<Result<Vec<_>, _>>();
+    let args = args.map_err(Failure::Refused)?;
+    let mut statement = connection.prepare_cached(sql)?;
     if !statement.readonly() {
-        return Err(wrong("this statement writes; use SQL.EXEC"));
+        let text = "this statement writes; use SQL.EXEC";
+        return Err(Failure::Refused(text.into()));
     }
+    statement.reset_status(StatementStatus::VmStep);
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let mut rows = statement
-        .query(rusqlite::params_from_iter(args.iter()))
-        .map_err(wrong)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(wrong)? {
-        if found.len() == SQL_ROWS_MAX {
-            return Err(wrong(format!(
-                "more than {SQL_ROWS_MAX} rows; read in pages"
-            )));
-        }
+    let mut rows = statement.query(rusqlite::params_from_iter(args.iter()))?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
         let mut object = Map::with_capacity(names.len());
         for (position, name) in names.iter().enumerate() {
-            object.insert(name.clone(), unbind(row.get_ref(position).map_err(wrong)?));
+            let value = row.get_ref(position)?;
+            bytes += name.len() + size(value);
+            object.insert(name.clone(), unbind(value));
+        }
+        if found.len() == SQL_ROWS_MAX || bytes > SQL_ROWS_BYTES_MAX {
+            return Err(Failure::Refused(format!(
+                "more than {SQL_ROWS_MAX} rows or {SQL_ROWS_BYTES_MAX} bytes; read in pages"
+            )));
         }
         found.push(object);
     }
     Ok(found)
+}
+
+fn size(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+        ValueRef::Text(text) => text.len(),
+        ValueRef::Blob(blob) => blob.len() * 2,
+    }
 }
 
 fn unbind(value: ValueRef<'_>) -> Value {

@@ -1,82 +1,117 @@
 //! The one connection that writes, driven by log entries.
+//!
+//! Invariant: one transaction is open from the first SQL request behind a commit until the next
+//! commit; each request is between savepoints in it, all or nothing. A statement may end the
+//! whole transaction (`INSERT OR ROLLBACK`, too many steps): then what was in it is run again.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
+use serde::{Deserialize, Serialize};
 
-use super::{guard, values, wrong};
+use super::guard::{self, Watch};
+use super::values::{self, Failure};
+use super::{Ask, Outcome, wrong};
 use crate::error::StoreError;
 use crate::keyspace::Sql;
-use crate::limits::{SQL_REPLIES_KEPT, SQL_TEXT_MAX};
+use crate::limits::{SQL_FORGOTTEN_AT_ONCE, SQL_TEXT_MAX, SQL_WAL_PAGES_MAX};
 use crate::reply::Reply;
 
-/// Our own bookkeeping: the applied index, the schema version, replies for replay.
+/// Our own bookkeeping: the applied index, the schema version, outcomes for replay.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS _raftpbx_state (
         name TEXT PRIMARY KEY, value INTEGER NOT NULL
     ) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS _raftpbx_replies (
-        entry INTEGER NOT NULL, position INTEGER NOT NULL, reply BLOB NOT NULL,
+    DROP TABLE IF EXISTS _raftpbx_replies;
+    CREATE TABLE IF NOT EXISTS _raftpbx_outcomes (
+        entry INTEGER NOT NULL, position INTEGER NOT NULL, outcome BLOB NOT NULL,
         PRIMARY KEY (entry, position)
     ) WITHOUT ROWID;";
 
 pub struct Writer {
     connection: Connection,
-    /// Whether the statement being prepared comes from a request.
-    foreign: Arc<AtomicBool>,
+    watch: Arc<Watch>,
     /// Index of the last entry that is committed in the file.
     pub applied: u64,
     /// Index of the last entry of the open transaction.
     open: Option<u64>,
+    /// What the open transaction consists of.
+    ran: Vec<Ran>,
+    /// Outcomes of entries up to this index are forgotten.
+    forgotten: u64,
+    /// Why this file can not follow the log any more.
+    broken: Option<String>,
+}
+
+/// A request of the open transaction. Its bytes are shared with the log entry.
+struct Ran {
+    ask: Ask,
+    commands: Vec<(Sql, Vec<Bytes>)>,
+    outcome: Outcome,
+}
+
+/// What is stored of an outcome; replies of reads are not.
+#[derive(Serialize, Deserialize)]
+enum Stored {
+    Done(Vec<Option<Reply>>),
+    Failed(Reply),
 }
 
 impl Writer {
     pub fn open(path: &Path) -> Result<Writer, StoreError> {
         let mut connection = Connection::open(path).map_err(wrong)?;
+        for (pragma, value) in [
+            ("journal_mode", "WAL"),
+            ("synchronous", "NORMAL"),
+            ("foreign_keys", "ON"),
+        ] {
+            connection
+                .pragma_update(None, pragma, value)
+                .map_err(wrong)?;
+        }
         connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(wrong)?;
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(wrong)?;
-        connection
-            .pragma_update(None, "foreign_keys", "ON")
+            .pragma_update(None, "wal_autocheckpoint", SQL_WAL_PAGES_MAX)
             .map_err(wrong)?;
         connection.set_prepared_statement_cache_capacity(64);
         connection.execute_batch(SCHEMA).map_err(wrong)?;
-        let foreign = Arc::new(AtomicBool::new(false));
-        guard::install(&mut connection, foreign.clone()).map_err(wrong)?;
+        let watch = Arc::new(Watch::default());
+        guard::install(&mut connection, &watch).map_err(wrong)?;
         let applied = state(&connection, "applied").map_err(wrong)?;
         Ok(Writer {
             connection,
-            foreign,
+            watch,
             applied,
             open: None,
+            ran: Vec::new(),
+            forgotten: 0,
+            broken: None,
         })
     }
 
-    /// Runs one command, or answers what it answered when the file has it already.
-    pub fn run(&mut self, index: u64, position: u32, kind: Sql, command: &[Bytes]) -> Reply {
-        if index <= self.applied {
-            return self.stored_reply(index, position);
+    /// Runs the SQL commands of one request, all or nothing; or answers what they answered when
+    /// the file has them already.
+    pub fn run(&mut self, ask: Ask, commands: &[(Sql, &[Bytes])]) -> Outcome {
+        if ask.index <= self.applied {
+            return self.recall(ask, commands.len());
         }
-        if let Err(error) = self.begin(index) {
-            return Reply::Error(format!("ERR SQL {error}"));
+        if let Err(error) = self.begin(ask.index) {
+            return Err(Reply::Error(format!("ERR SQL {error}")));
         }
-        let reply = match self.attempt(kind, command) {
-            Ok(reply) => reply,
-            Err(text) => Reply::Error(format!("ERR SQL {text}")),
-        };
-        if kind != Sql::Query {
-            let stored = self.store_reply(index, position, &reply);
-            if let Err(error) = stored {
-                tracing::warn!(%error, index, "a reply is not kept for replay");
-            }
+        let outcome = self.attempt(ask, commands);
+        if self.connection.is_autocommit() {
+            self.run_again();
         }
-        reply
+        self.keep(ask, commands, &outcome);
+        let owned = commands.iter().map(|(kind, words)| (*kind, words.to_vec()));
+        self.ran.push(Ran {
+            ask,
+            commands: owned.collect(),
+            outcome: outcome.clone(),
+        });
+        outcome
     }
 
     fn begin(&mut self, index: u64) -> rusqlite::Result<()> {
@@ -87,56 +122,106 @@ impl Writer {
         Ok(())
     }
 
-    /// Runs the command between savepoints, so that a failure leaves nothing of itself.
-    fn attempt(&mut self, kind: Sql, command: &[Bytes]) -> Result<Reply, String> {
-        let connection = &self.connection;
-        connection
-            .execute_batch("SAVEPOINT command")
-            .map_err(|error| error.to_string())?;
-        let outcome = match kind {
-            Sql::Exec => self.exec(command),
-            Sql::Query => self.query(command),
-            Sql::Migrate => self.migrate(command),
-        };
-        let end = match outcome {
-            Ok(_) => "RELEASE command",
-            Err(_) => "ROLLBACK TO command; RELEASE command",
-        };
-        self.connection
-            .execute_batch(end)
-            .map_err(|error| error.to_string())?;
-        outcome
+    /// Runs the commands between savepoints, so that a failure leaves nothing of any of them.
+    fn attempt(&mut self, ask: Ask, commands: &[(Sql, &[Bytes])]) -> Outcome {
+        self.watch
+            .entry_time
+            .store(signed(ask.clock_ms), Ordering::Relaxed);
+        self.housekeeping("SAVEPOINT request")?;
+        let mut replies = Vec::with_capacity(commands.len());
+        for (kind, command) in commands {
+            let outcome = match kind {
+                Sql::Exec => self.exec(command),
+                Sql::Query => self.query(command),
+                Sql::Migrate => self.migrate(command),
+            };
+            match outcome {
+                Ok(reply) => replies.push(reply),
+                Err(text) => {
+                    if !self.connection.is_autocommit() {
+                        self.housekeeping("ROLLBACK TO request; RELEASE request")?;
+                    }
+                    return Err(Reply::Error(format!("ERR SQL {text}")));
+                }
+            }
+        }
+        self.housekeeping("RELEASE request")?;
+        Ok(replies)
     }
 
-    fn exec(&self, command: &[Bytes]) -> Result<Reply, String> {
+    fn housekeeping(&mut self, sql: &str) -> Result<(), Reply> {
+        let done = self.connection.execute_batch(sql);
+        done.map_err(|error| Reply::Error(format!("ERR SQL {}", self.failed(&error))))
+    }
+
+    /// Notes an error that only this server has; answers the text.
+    fn failed(&mut self, error: &rusqlite::Error) -> String {
+        if guard::is_ours(error) && self.broken.is_none() {
+            self.broken = Some(error.to_string());
+        }
+        guard::explain(error)
+    }
+
+    /// The transaction is gone with everything in it: does all of it once more.
+    fn run_again(&mut self) {
+        if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
+            self.broken = Some(error.to_string());
+            return;
+        }
+        let ran = std::mem::take(&mut self.ran);
+        for one in &ran {
+            if one.outcome.is_ok() {
+                let commands: Vec<_> = one
+                    .commands
+                    .iter()
+                    .map(|(kind, words)| (*kind, words.as_slice()))
+                    .collect();
+                if self.attempt(one.ask, &commands) != one.outcome {
+                    self.broken = Some("a statement did not repeat its result".into());
+                }
+            }
+            self.store(one.ask, &one.commands, &one.outcome);
+        }
+        self.ran = ran;
+    }
+
+    fn exec(&mut self, command: &[Bytes]) -> Result<Reply, String> {
         let (sql, args) = statement(command)?;
         guard::check_text(&sql)?;
-        self.guarded(|connection| {
+        self.guarded(true, |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
+            statement.reset_status(StatementStatus::VmStep);
             let changed = statement.execute(rusqlite::params_from_iter(args.iter()))?;
             Ok(Reply::Int(i64::try_from(changed).unwrap_or(i64::MAX)))
         })
     }
 
-    fn query(&self, command: &[Bytes]) -> Result<Reply, String> {
+    fn query(&mut self, command: &[Bytes]) -> Result<Reply, String> {
         let (sql, args) = parts(command)?;
-        self.foreign.store(true, Ordering::Relaxed);
-        let rows = values::rows(&self.connection, &sql, &args);
-        self.foreign.store(false, Ordering::Relaxed);
-        let rows = rows.map_err(|error| error.to_string())?;
-        let text = serde_json::to_vec(&rows).map_err(|error| error.to_string())?;
-        Ok(Reply::Bulk(Bytes::from(text)))
+        guard::check_text(&sql)?;
+        self.guarded(true, |connection| {
+            match values::rows(connection, &sql, &args) {
+                Ok(rows) => {
+                    let text = serde_json::to_vec(&rows);
+                    Ok(text.map_err(|error| error.to_string()))
+                }
+                Err(Failure::Refused(text)) => Ok(Err(text)),
+                Err(Failure::Sqlite(error)) => Err(error),
+            }
+        })?
+        .map(|text| Reply::Bulk(Bytes::from(text)))
     }
 
-    /// `SQL.MIGRATE version statements`: applied once; versions follow each other.
-    fn migrate(&self, command: &[Bytes]) -> Result<Reply, String> {
+    /// `SQL.MIGRATE version statements`: applied once; versions follow each other. Its steps are
+    /// not counted: an index on millions of rows is made once, when someone expects it.
+    fn migrate(&mut self, command: &[Bytes]) -> Result<Reply, String> {
         let version = std::str::from_utf8(&command[1])
             .ok()
             .and_then(|text| text.parse().ok());
         let version: u64 = version.ok_or("the version must be a number")?;
         let sql = text(&command[2])?;
         guard::check_text(&sql)?;
-        let present = state(&self.connection, "schema").map_err(|error| error.to_string())?;
+        let present = state(&self.connection, "schema").map_err(|error| self.failed(&error))?;
         if version <= present {
             return Ok(Reply::Int(0));
         }
@@ -145,62 +230,125 @@ impl Writer {
                 "the schema has version {present}, {version} does not follow it"
             ));
         }
-        self.guarded(|connection| {
-            connection.execute_batch(&sql)?;
-            Ok(())
-        })?;
-        set_state(&self.connection, "schema", version).map_err(|error| error.to_string())?;
+        self.guarded(false, |connection| connection.execute_batch(&sql))?;
+        let stored = set_state(&self.connection, "schema", version);
+        stored.map_err(|error| self.failed(&error))?;
         Ok(Reply::Int(1))
     }
 
-    /// Runs a statement of a request under the authorizer's eyes.
+    /// Runs a statement of a request under the guard's eyes.
     fn guarded<T>(
-        &self,
+        &mut self,
+        limited: bool,
         run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, String> {
-        self.foreign.store(true, Ordering::Relaxed);
+        let Watch {
+            foreign,
+            limited: counted,
+            highest_row,
+            ..
+        } = &*self.watch;
+        highest_row.store(false, Ordering::Relaxed);
+        counted.store(limited, Ordering::Relaxed);
+        foreign.store(true, Ordering::Relaxed);
         let outcome = run(&self.connection);
-        self.foreign.store(false, Ordering::Relaxed);
-        outcome.map_err(|error| guard::explain(&error))
+        foreign.store(false, Ordering::Relaxed);
+        counted.store(false, Ordering::Relaxed);
+        if highest_row.load(Ordering::Relaxed) {
+            let text = format!(
+                "row id {} is refused: SQLite would choose all later ones at random",
+                i64::MAX
+            );
+            return Err(text);
+        }
+        outcome.map_err(|error| self.failed(&error))
     }
 
-    fn store_reply(&self, index: u64, position: u32, reply: &Reply) -> Result<(), StoreError> {
-        let bytes = postcard::to_stdvec(reply).map_err(wrong)?;
-        let sql = "INSERT OR REPLACE INTO _raftpbx_replies VALUES (?1, ?2, ?3)";
-        let mut insert = self.connection.prepare_cached(sql).map_err(wrong)?;
-        insert
-            .execute(params![signed(index), position, bytes])
-            .map_err(wrong)?;
-        Ok(())
+    /// Keeps an outcome for a replay that finds its changes in the file already.
+    fn keep(&mut self, ask: Ask, commands: &[(Sql, &[Bytes])], outcome: &Outcome) {
+        let kinds: Vec<_> = commands.iter().map(|(kind, _)| (*kind, ())).collect();
+        self.store(ask, &kinds, outcome);
     }
 
-    fn stored_reply(&self, index: u64, position: u32) -> Reply {
-        let sql = "SELECT reply FROM _raftpbx_replies WHERE entry = ?1 AND position = ?2";
+    fn store<T>(&mut self, ask: Ask, commands: &[(Sql, T)], outcome: &Outcome) {
+        let stored = match outcome {
+            Err(reply) => Stored::Failed(reply.clone()),
+            Ok(replies) => {
+                let kinds = commands.iter().map(|(kind, _)| *kind != Sql::Query);
+                let kept = kinds.zip(replies);
+                Stored::Done(
+                    kept.map(|(kept, reply)| kept.then(|| reply.clone()))
+                        .collect(),
+                )
+            }
+        };
+        let insert = || -> Result<(), StoreError> {
+            let bytes = postcard::to_stdvec(&stored).map_err(wrong)?;
+            let sql = "INSERT OR REPLACE INTO _raftpbx_outcomes VALUES (?1, ?2, ?3)";
+            let mut insert = self.connection.prepare_cached(sql).map_err(wrong)?;
+            let row = params![signed(ask.index), ask.position, bytes];
+            insert.execute(row).map(drop).map_err(wrong)
+        };
+        // Without it a replay could decide differently: this server must not go on.
+        if let Err(error) = insert() {
+            self.broken.get_or_insert(error.to_string());
+        }
+    }
+
+    fn recall(&self, ask: Ask, count: usize) -> Outcome {
+        let sql = "SELECT outcome FROM _raftpbx_outcomes WHERE entry = ?1 AND position = ?2";
         let stored = self.connection.prepare_cached(sql).and_then(|mut select| {
-            let row = params![signed(index), position];
+            let row = params![signed(ask.index), ask.position];
             select
                 .query_row(row, |row| row.get::<_, Vec<u8>>(0))
                 .optional()
         });
-        let reply = stored
-            .ok()
-            .flatten()
-            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
-        reply.unwrap_or_else(|| Reply::error("ERR applied, but its reply is not kept any more"))
+        let unknown = || Reply::error("ERR applied, but its reply is not kept");
+        let stored = stored.ok().flatten();
+        match stored.and_then(|bytes| postcard::from_bytes(&bytes).ok()) {
+            Some(Stored::Failed(reply)) => Err(reply),
+            Some(Stored::Done(replies)) => {
+                let replies = replies.into_iter();
+                Ok(replies.map(|reply| reply.unwrap_or_else(unknown)).collect())
+            }
+            None => Ok((0..count).map(|_| unknown()).collect()),
+        }
     }
 
-    /// Commits the open transaction together with the applied index.
-    pub fn commit(&mut self) -> Result<(), StoreError> {
+    /// Commits the open transaction together with the applied index; outcomes of entries up to
+    /// `forget`, which no replay can reach, are removed bit by bit.
+    pub fn commit(&mut self, forget: u64) -> Result<(), StoreError> {
+        if let Some(broken) = &self.broken {
+            return Err(wrong(broken));
+        }
         let Some(index) = self.open.take() else {
             return Ok(());
         };
+        self.ran.clear();
         set_state(&self.connection, "applied", index).map_err(wrong)?;
-        let sql = "DELETE FROM _raftpbx_replies WHERE entry < ?1";
-        let oldest = signed(index.saturating_sub(SQL_REPLIES_KEPT));
-        let mut delete = self.connection.prepare_cached(sql).map_err(wrong)?;
-        delete.execute([oldest]).map_err(wrong)?;
+        if forget > self.forgotten {
+            self.forget(forget).map_err(wrong)?;
+        }
         self.connection.execute_batch("COMMIT").map_err(wrong)?;
         self.applied = index;
+        Ok(())
+    }
+
+    fn forget(&mut self, forget: u64) -> rusqlite::Result<()> {
+        let sql = "SELECT max(entry), count(*) FROM (SELECT entry FROM _raftpbx_outcomes
+                   WHERE entry <= ?1 ORDER BY entry LIMIT ?2)";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let (last, count): (Option<i64>, u32) = select
+            .query_row(params![signed(forget), SQL_FORGOTTEN_AT_ONCE], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        if let Some(last) = last {
+            let sql = "DELETE FROM _raftpbx_outcomes WHERE entry <= ?1";
+            self.connection.prepare_cached(sql)?.execute([last])?;
+        }
+        if count < SQL_FORGOTTEN_AT_ONCE {
+            self.forgotten = forget;
+        }
         Ok(())
     }
 }
@@ -209,7 +357,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn state(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+pub fn state(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
     let sql = "SELECT value FROM _raftpbx_state WHERE name = ?1";
     let value = connection
         .query_row(sql, [name], |row| row.get::<_, i64>(0))

@@ -66,7 +66,7 @@ pub struct Frame {
 }
 
 /// Version of the protocol between nodes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Who calls whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
