@@ -53,6 +53,7 @@ fix: setup ## Format and apply safe lint fixes
 	@cargo fmt --all
 	@biome check --write .
 	@node scripts/config-reference.ts >docs/reference/config.md
+	@cargo run --quiet --package raftpbx-store --example commands >docs/reference/store-commands.md
 
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run

@@ -86,6 +86,14 @@ pub fn encode(reply: &Reply, out: &mut Vec<u8>) {
                 encode(item, out);
             }
         }
+        Reply::Entries(pairs) => {
+            line(out, '*', &pairs.len().to_string());
+            for (key, value) in pairs {
+                line(out, '*', "2");
+                encode(key, out);
+                encode(value, out);
+            }
+        }
         Reply::Map(pairs) | Reply::Pairs(pairs) => {
             line(out, '*', &(pairs.len() * 2).to_string());
             for (key, value) in pairs {

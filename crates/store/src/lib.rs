@@ -53,6 +53,8 @@ mod snapshot;
 mod sql;
 pub mod status;
 pub mod store;
+#[doc(hidden)]
+pub mod testing;
 mod wal;
 
 pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};

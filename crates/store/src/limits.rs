@@ -125,8 +125,8 @@ pub const WATCHES_MAX: usize = 64;
 /// Interval at which the leader looks for keys whose time is over.
 pub const TICK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Remembered positions of `SCAN`.
-pub const CURSORS_MAX: usize = 1_024;
+/// Random elements with repeats in one reply: as many as a reply of keys.
+pub const REPEATS_MAX: i64 = 1_000_000;
 
 /// Keys returned by `KEYS` and `SCAN COUNT`.
 pub const KEYS_MAX: usize = 1_000_000;

@@ -96,7 +96,7 @@ fn size(reply: &Reply) -> usize {
         Reply::Bulk(text) => text.len(),
         Reply::Simple(text) | Reply::Error(text) | Reply::Verbatim(text) => text.len(),
         Reply::Array(items) | Reply::Set(items) => items.iter().map(size).sum(),
-        Reply::Map(pairs) | Reply::Pairs(pairs) => pairs
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Entries(pairs) => pairs
             .iter()
             .map(|(key, value)| size(key) + size(value))
             .sum(),

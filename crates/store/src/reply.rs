@@ -36,6 +36,8 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// Pairs in order, for example members with scores: arrays of two in RESP3, flat in RESP2.
     Pairs(Vec<(Reply, Reply)>),
+    /// Names and what belongs to them: a map in RESP3, an array of arrays of two in RESP2.
+    Entries(Vec<(Reply, Reply)>),
     /// Yes or no (1 or 0 in RESP2).
     Boolean(bool),
     /// Plain text for people (a bulk string in RESP2).

@@ -3,15 +3,13 @@
 //! Format: a postcard sequence of [`Record`]s, one a key, behind the counter of changes. Writing
 //! works on a frozen copy, so that commands go on meanwhile.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Keyspace;
-use super::tree::Tree;
-use super::value::{Slot, SortedSet, Value};
+use super::dict::Dict;
+use super::streams::{Id, Message, Stream};
+use super::value::{Element, Hash, List, Scored, Slot, SortedSet, Value};
 
 /// What is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,14 +32,25 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Content {
     String(Bytes),
-    Hash(Vec<(Bytes, Bytes)>),
+    /// Field, value, deadline.
+    Hash(Vec<(Bytes, Bytes, u64)>),
     Set(Vec<Bytes>),
     Sorted(Vec<(Bytes, f64)>),
+    List(Vec<Bytes>),
+    Stream(StreamContent),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct StreamContent {
+    messages: Vec<(Id, Vec<Bytes>)>,
+    last: Id,
+    added: u64,
+    deleted: Id,
 }
 
 /// A frozen keyspace that can be written record by record.
 pub struct Dump {
-    slots: Tree<Slot>,
+    slots: Dict<Slot>,
     version: u64,
     /// The logical clock.
     pub clock_ms: u64,
@@ -57,102 +66,136 @@ impl Dump {
 
     /// The counter of changes, then all keys.
     pub fn records(&self) -> impl Iterator<Item = Record> {
-        std::iter::once(Record::Version(self.version)).chain(self.keys().map(Record::Key))
+        let keys = self.slots.iter().map(|entry| {
+            Record::Key(Key {
+                key: entry.key.clone(),
+                expires_at_ms: entry.value.expires_at_ms,
+                modified: entry.value.modified,
+                content: Content::of(&entry.value.value),
+            })
+        });
+        std::iter::once(Record::Version(self.version)).chain(keys)
+    }
+}
+
+impl Content {
+    fn of(value: &Value) -> Content {
+        match value {
+            Value::String(text) => Content::String(text.clone()),
+            Value::Hash(hash) => {
+                let fields = hash.fields().iter().map(|field| {
+                    let value = field.value.value.clone();
+                    (field.key.clone(), value, field.value.expires_at_ms)
+                });
+                Content::Hash(fields.collect())
+            }
+            Value::Set(set) => Content::Set(set.iter().map(|entry| entry.key.clone()).collect()),
+            Value::Sorted(set) => {
+                let members = set.iter();
+                let members = members.map(|scored| (scored.member.clone(), scored.score));
+                Content::Sorted(members.collect())
+            }
+            Value::List(list) => {
+                Content::List(list.items.iter().map(|element| element.0.clone()).collect())
+            }
+            Value::Stream(stream) => {
+                let messages = stream.messages.iter();
+                Content::Stream(StreamContent {
+                    messages: messages
+                        .map(|message| (message.id, message.words.to_vec()))
+                        .collect(),
+                    last: stream.last,
+                    added: stream.added,
+                    deleted: stream.deleted,
+                })
+            }
+        }
     }
 
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        self.slots.iter().map(|(key, slot)| Key {
-            key: key.clone(),
-            expires_at_ms: slot.expires_at_ms,
-            modified: slot.modified,
-            content: match &slot.value {
-                Value::String(text) => Content::String(text.clone()),
-                Value::Hash(fields) => {
-                    let pairs = fields
-                        .iter()
-                        .map(|(field, value)| (field.clone(), value.clone()));
-                    Content::Hash(pairs.collect())
+    fn value(self) -> Value {
+        match self {
+            Content::String(text) => Value::String(text),
+            Content::Hash(fields) => {
+                let mut hash = Hash::default();
+                for (name, value, expires_at_ms) in fields {
+                    hash.restore(&name, value, expires_at_ms);
                 }
-                Value::Set(items) => {
-                    Content::Set(items.iter().map(|(item, ())| item.clone()).collect())
-                }
-                Value::Sorted(set) => Content::Sorted(set.iter().collect()),
-            },
-        })
+                Value::Hash(hash)
+            }
+            Content::Set(members) => {
+                Value::Set(members.into_iter().map(|member| (member, ())).collect())
+            }
+            Content::Sorted(members) => {
+                let members = members.into_iter();
+                let scored = members.map(|(member, score)| Scored { score, member });
+                Value::Sorted(SortedSet::restore(scored))
+            }
+            Content::List(items) => Value::List(List {
+                items: items.into_iter().map(Element).collect(),
+            }),
+            Content::Stream(content) => {
+                let messages = content.messages.into_iter().map(|(id, words)| Message {
+                    id,
+                    words: words.into(),
+                });
+                Value::Stream(Box::new(Stream {
+                    messages: messages.collect(),
+                    last: content.last,
+                    added: content.added,
+                    deleted: content.deleted,
+                }))
+            }
+        }
     }
 }
 
 /// A keyspace that is being read back.
 #[derive(Default)]
 pub struct Restore {
-    slots: Tree<Slot>,
-    deadlines: BTreeSet<(u64, Bytes)>,
-    version: u64,
+    space: Keyspace,
 }
 
 impl Restore {
     /// Adds one record.
     pub fn add(&mut self, record: Record) {
         match record {
-            Record::Version(version) => self.version = version,
+            Record::Version(version) => self.space.version = version,
             Record::Key(key) => self.add_key(key),
         }
     }
 
     fn add_key(&mut self, record: Key) {
-        let value = match record.content {
-            Content::String(text) => Value::String(text),
-            Content::Hash(pairs) => {
-                let mut fields = Tree::default();
-                for (field, value) in pairs {
-                    fields.insert(field, value);
-                }
-                Value::Hash(Arc::new(fields))
-            }
-            Content::Set(members) => {
-                let mut items = Tree::default();
-                for item in members {
-                    items.insert(item, ());
-                }
-                Value::Set(Arc::new(items))
-            }
-            Content::Sorted(members) => {
-                let mut set = SortedSet::default();
-                for (item, score) in members {
-                    set.insert(item, score);
-                }
-                Value::Sorted(Arc::new(set))
-            }
+        let slot = Slot {
+            value: record.content.value(),
+            expires_at_ms: record.expires_at_ms,
+            modified: record.modified,
         };
-        if record.expires_at_ms != 0 {
-            self.deadlines
-                .insert((record.expires_at_ms, record.key.clone()));
+        self.space.add_name(&record.key);
+        if slot.expires_at_ms != 0 {
+            let deadline = (slot.expires_at_ms, record.key.clone());
+            self.space.deadlines.insert(deadline);
         }
-        self.slots.insert(
-            record.key,
-            Slot {
-                value,
-                expires_at_ms: record.expires_at_ms,
-                modified: record.modified,
-            },
-        );
+        if let Value::Hash(hash) = &slot.value {
+            for (at, name) in hash.timed() {
+                let deadline = (at, record.key.clone(), name.clone());
+                self.space.field_deadlines.insert(deadline);
+            }
+        }
+        self.space.slots.insert_shared(&record.key, slot);
     }
 
     /// The finished keyspace.
     pub fn finish(self, clock_ms: u64, expired: u64) -> Keyspace {
         Keyspace {
-            slots: self.slots,
-            deadlines: self.deadlines,
             clock_ms,
             expired,
-            version: self.version,
-            ..Keyspace::default()
+            ..self.space
         }
     }
 }
 
 impl Keyspace {
-    /// Freezes the state for a snapshot; costs one reference count per 32 to 64 keys.
+    /// Freezes the state for a snapshot; costs one reference count.
     pub fn dump(&self) -> Dump {
         Dump {
             slots: self.slots.clone(),

@@ -1,33 +1,22 @@
-//! Commands on any key, on all keys, and the clock.
+//! Commands on any key, on the clock, and on messages.
 
 use bytes::Bytes;
 
-use super::parse::{Outcome, Refusal, SYNTAX, argument, integer, is, refuse};
-use super::{Effects, Keyspace, Message, matches, own};
-use crate::limits::KEYS_MAX;
+use super::parse::{Outcome, SYNTAX, count, integer, is, refuse, yes};
+use super::value::Value;
+use super::{Effects, Keyspace, Message, own};
 use crate::reply::Reply;
-
-fn count(number: usize) -> Reply {
-    Reply::Int(i64::try_from(number).unwrap_or(i64::MAX))
-}
 
 /// `DEL key ...` and `UNLINK key ...`
 pub fn del(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let removed = command[1..]
-        .iter()
-        .filter(|key| space.remove(key, effects))
-        .count();
-    Ok(count(removed))
+    let keys = command[1..].iter();
+    Ok(count(keys.filter(|key| space.remove(key, effects)).count()))
 }
 
-/// `EXISTS key ...`
+/// `EXISTS key ...` and `TOUCH key ...`
 pub fn exists(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    Ok(count(
-        command[1..]
-            .iter()
-            .filter(|key| space.slot(key).is_some())
-            .count(),
-    ))
+    let keys = command[1..].iter();
+    Ok(count(keys.filter(|key| space.slot(key).is_some()).count()))
 }
 
 /// Name of the internal command that makes a request depend on versions of keys.
@@ -41,21 +30,14 @@ pub fn watched(_: &mut Keyspace, _: &[Bytes], _: &mut Effects) -> Outcome {
 
 /// `TYPE key`
 pub fn type_of(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    let name = space
-        .slot(&command[1])
-        .map_or("none", |slot| slot.value.type_name());
+    let slot = space.slot(&command[1]);
+    let name = slot.map_or("none", |slot| slot.value.type_name());
     Ok(Reply::Simple(name.into()))
 }
 
 /// `DBSIZE`
 pub fn dbsize(space: &Keyspace, _: &[Bytes]) -> Outcome {
     Ok(count(space.len()))
-}
-
-/// `FLUSHALL` and `FLUSHDB`
-pub fn flushall(space: &mut Keyspace, _: &[Bytes], effects: &mut Effects) -> Outcome {
-    space.clear(effects);
-    Ok(Reply::Ok)
 }
 
 /// `TIME`: the logical clock as seconds and microseconds.
@@ -78,176 +60,115 @@ pub fn publish(_: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Ou
     Ok(Reply::Int(0))
 }
 
-/// `KEYS pattern`
-pub fn keys(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    let found = space
-        .slots
-        .iter()
-        .filter(|(key, _)| matches(&command[1], key))
-        .take(KEYS_MAX);
-    Ok(Reply::Array(
-        found.map(|(key, _)| Reply::Bulk(key.clone())).collect(),
-    ))
-}
-
-/// `SCAN cursor [MATCH pattern] [COUNT number] [TYPE name]`
-pub fn scan(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    let cursor = integer(&command[1])
-        .ok()
-        .and_then(|cursor| u64::try_from(cursor).ok());
-    let cursor = cursor.ok_or(refuse("ERR invalid cursor"))?;
-    let (mut pattern, mut number, mut type_name) = (None, 10, None);
-    for at in (2..command.len()).step_by(2) {
-        let value = argument(command, at + 1)?;
-        match &command[at] {
-            word if is(word, "MATCH") => pattern = Some(value),
-            word if is(word, "COUNT") => number = integer(value)?,
-            word if is(word, "TYPE") => type_name = Some(value),
-            _ => return Err(SYNTAX),
-        }
+/// Says that whoever waits for a key's elements may try again.
+fn announce(key: &Bytes, value: &Value, effects: &mut Effects) {
+    if matches!(value, Value::List(_) | Value::Sorted(_) | Value::Stream(_)) {
+        effects.ready.push(own(key));
     }
-    let number = usize::try_from(number)
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or(SYNTAX)?;
-    let start = match cursor {
-        0 => None,
-        _ => Some(space.cursors.lock().recall(cursor).ok_or(refuse(
-            "ERR this cursor is not known here any more (another leader?), begin again with 0",
-        ))?),
-    };
-    let mut page: Vec<_> = match &start {
-        None => space.slots.iter().take(number.min(KEYS_MAX) + 1).collect(),
-        Some(key) => space
-            .slots
-            .after(key)
-            .take(number.min(KEYS_MAX) + 1)
-            .collect(),
-    };
-    let more = page.len() > number;
-    page.truncate(number);
-    let next = match page.last() {
-        Some((last, _)) if more => space.cursors.lock().remember((*last).clone()),
-        _ => 0,
-    };
-    let wanted = page.into_iter().filter(|(key, slot)| {
-        pattern.is_none_or(|pattern| matches(pattern, key))
-            && type_name.is_none_or(|name| is(name, slot.value.type_name()))
-    });
-    let found = wanted.map(|(key, _)| Reply::Bulk(key.clone())).collect();
-    Ok(Reply::Array(vec![
-        Reply::text(next.to_string()),
-        Reply::Array(found),
-    ]))
 }
 
-/// Options of the `EXPIRE` family.
-fn expire_allowed(command: &[Bytes], old_ms: u64, new_ms: u64) -> Result<bool, Refusal> {
-    let mut allowed = true;
-    for word in &command[3..] {
-        // No deadline counts as the farthest one.
-        let old = if old_ms == 0 { u64::MAX } else { old_ms };
-        allowed &= match word {
-            word if is(word, "NX") => old_ms == 0,
-            word if is(word, "XX") => old_ms != 0,
-            word if is(word, "GT") => new_ms > old,
-            word if is(word, "LT") => new_ms < old,
-            _ => {
-                let text = String::from_utf8_lossy(word);
-                return Err(Refusal(format!("ERR Unsupported option {text}").into()));
+fn moved(space: &mut Keyspace, from: &Bytes, to: &Bytes, effects: &mut Effects) {
+    if let Some(slot) = space.take(from, effects) {
+        announce(to, &slot.value, effects);
+        space.put_whole(to, slot.value, slot.expires_at_ms, effects);
+    }
+}
+
+/// `RENAME key newkey`
+pub fn rename(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    let (from, to) = (&command[1], &command[2]);
+    if space.slot(from).is_none() {
+        return Err(refuse("ERR no such key"));
+    }
+    if from != to {
+        moved(space, from, to, effects);
+    }
+    Ok(Reply::Ok)
+}
+
+/// `RENAMENX key newkey`
+pub fn renamenx(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    let (from, to) = (&command[1], &command[2]);
+    if space.slot(from).is_none() {
+        return Err(refuse("ERR no such key"));
+    }
+    let free = space.slot(to).is_none();
+    if free {
+        moved(space, from, to, effects);
+    }
+    Ok(yes(free))
+}
+
+/// `COPY source destination [DB 0] [REPLACE]`
+pub fn copy(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    let (from, to) = (&command[1], &command[2]);
+    let mut replace = false;
+    let mut left = &command[3..];
+    while let Some((word, rest)) = left.split_first() {
+        left = match rest.split_first() {
+            _ if is(word, "REPLACE") => {
+                replace = true;
+                rest
             }
+            Some((number, rest)) if is(word, "DB") => {
+                if integer(number)? != 0 {
+                    return Err(refuse("ERR DB index is out of range"));
+                }
+                rest
+            }
+            _ => return Err(SYNTAX),
         };
     }
-    Ok(allowed)
-}
-
-fn expire_at(
-    space: &mut Keyspace,
-    command: &[Bytes],
-    unit_ms: i64,
-    relative: bool,
-    effects: &mut Effects,
-) -> Outcome {
-    let wrong = || {
-        let name = String::from_utf8_lossy(&command[0]).to_lowercase();
-        Refusal(format!("ERR invalid expire time in '{name}' command").into())
-    };
-    let base = if relative {
-        i64::try_from(space.clock_ms).unwrap_or(i64::MAX)
-    } else {
-        0
-    };
-    let amount = integer(&command[2])?
-        .checked_mul(unit_ms)
-        .ok_or_else(wrong)?;
-    let at = amount.checked_add(base).ok_or_else(wrong)?;
-    // A time before the epoch is over as well; 1 keeps it apart from "no deadline".
-    let at = u64::try_from(at).unwrap_or(0).max(1);
-    let Some(slot) = space.slot(&command[1]) else {
-        return Ok(Reply::Int(0));
-    };
-    if !expire_allowed(command, slot.expires_at_ms, at)? {
-        return Ok(Reply::Int(0));
+    if from == to {
+        return Err(refuse("ERR source and destination objects are the same"));
     }
-    Ok(Reply::Int(i64::from(space.set_deadline(
-        &command[1],
-        at,
-        effects,
-    ))))
+    let Some(slot) = space.slot(from).cloned() else {
+        return Ok(Reply::Int(0));
+    };
+    let free = replace || space.slot(to).is_none();
+    if free {
+        announce(to, &slot.value, effects);
+        space.put_whole(to, slot.value, slot.expires_at_ms, effects);
+    }
+    Ok(yes(free))
 }
 
-/// `EXPIRE key seconds [NX|XX|GT|LT]`
-pub fn expire(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    expire_at(space, command, 1_000, true, effects)
+/// Strings up to this length are kept in one piece by Redis (`embstr`).
+const EMBEDDED_MAX: usize = 44;
+
+/// Collections up to this size are kept flat by Redis (`listpack`).
+const FLAT_MAX: usize = 128;
+
+fn encoding(value: &Value) -> &'static str {
+    let size = |len: usize, large| if len <= FLAT_MAX { "listpack" } else { large };
+    match value {
+        Value::String(text) if integer(text).is_ok() => "int",
+        Value::String(text) if text.len() <= EMBEDDED_MAX => "embstr",
+        Value::String(_) => "raw",
+        Value::Hash(hash) => size(hash.len(), "hashtable"),
+        Value::Set(set) => size(set.len(), "hashtable"),
+        Value::Sorted(set) => size(set.len(), "skiplist"),
+        Value::List(_) => "quicklist",
+        Value::Stream(_) => "stream",
+    }
 }
 
-/// `PEXPIRE key milliseconds [NX|XX|GT|LT]`
-pub fn pexpire(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    expire_at(space, command, 1, true, effects)
-}
-
-/// `EXPIREAT key seconds [NX|XX|GT|LT]`
-pub fn expireat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    expire_at(space, command, 1_000, false, effects)
-}
-
-/// `PEXPIREAT key milliseconds [NX|XX|GT|LT]`
-pub fn pexpireat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    expire_at(space, command, 1, false, effects)
-}
-
-/// `PERSIST key`
-pub fn persist(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let timed = space
-        .slot(&command[1])
-        .is_some_and(|slot| slot.expires_at_ms != 0);
-    Ok(Reply::Int(i64::from(
-        timed && space.set_deadline(&command[1], 0, effects),
-    )))
-}
-
-fn remaining_ms(space: &Keyspace, key: &[u8]) -> i64 {
-    match space.slot(key) {
-        None => -2,
-        Some(slot) if slot.expires_at_ms == 0 => -1,
-        Some(slot) => {
-            let left = slot.expires_at_ms.saturating_sub(space.clock_ms);
-            i64::try_from(left).unwrap_or(i64::MAX)
+/// `OBJECT ENCODING|REFCOUNT|IDLETIME key`
+pub fn object(space: &Keyspace, command: &[Bytes]) -> Outcome {
+    let key = match &command[2..] {
+        [key] => key,
+        _ => return Err(super::table::arity_refusal("object")),
+    };
+    let slot = space.slot(key);
+    let answer = |show: fn(&Value) -> Reply| slot.map_or(Reply::Nil, |slot| show(&slot.value));
+    match &command[1] {
+        word if is(word, "ENCODING") => Ok(answer(|value| Reply::text(encoding(value)))),
+        word if is(word, "REFCOUNT") => Ok(answer(|_| Reply::Int(1))),
+        word if is(word, "IDLETIME") => Ok(answer(|_| Reply::Int(0))),
+        word => {
+            let word = String::from_utf8_lossy(word);
+            let text = format!("ERR unknown subcommand '{word}'. Try OBJECT HELP.");
+            Err(super::parse::Refusal(text.into()))
         }
     }
-}
-
-/// `PTTL key`
-pub fn pttl(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    Ok(Reply::Int(remaining_ms(space, &command[1])))
-}
-
-/// `TTL key`, rounded to the nearest second as Redis does.
-pub fn ttl(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    let left = remaining_ms(space, &command[1]);
-    Ok(Reply::Int(if left < 0 {
-        left
-    } else {
-        (left + 500) / 1_000
-    }))
 }

@@ -8,14 +8,26 @@
 //! and removes the keys whose time is over, in order of their deadlines. Relative times of
 //! commands become absolute here.
 
-mod cursors;
+mod deadlines;
+mod decimal;
+mod dict;
 mod dump;
+mod hash_deadlines;
 mod hashes;
 mod keys;
+mod list_moves;
+mod lists;
+mod names;
 mod parse;
 mod pattern;
+mod random;
+mod scans;
+mod score_ranges;
+mod set_algebra;
 mod sets;
+mod sorted_algebra;
 mod sorted_sets;
+mod streams;
 mod strings;
 mod table;
 mod tree;
@@ -25,10 +37,9 @@ mod value;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::event::Change;
 use crate::reply::Reply;
@@ -36,12 +47,13 @@ use crate::reply::Reply;
 pub use dump::{Dump, Restore};
 pub use keys::WATCHED;
 pub use pattern::matches;
-pub use table::{Kind, Spec, Sql, arity_refusal, describe, find, unknown_command};
+pub use table::{Kind, Spec, Sql, all, arity_refusal, describe, find, reference, unknown_command};
 
-use cursors::Cursors;
+use dict::Dict;
+use names::{Behind, Frozen, Name};
 use parse::{Refusal, WRONG_TYPE, integer};
 use tree::Tree;
-use value::{Slot, SortedSet, Value};
+use value::{Kept, Slot, Value};
 
 /// What applying commands did besides changing the state.
 #[derive(Debug, Default)]
@@ -68,17 +80,20 @@ pub struct Message {
 
 /// All keys, their deadlines and the logical clock.
 ///
-/// Invariant: `deadlines` holds exactly one entry for each slot with a deadline.
+/// Invariants: `names` holds the keys of `slots`; `deadlines` holds one entry for each slot with a
+/// deadline and `field_deadlines` one for each field of a hash with a deadline.
 #[derive(Debug, Default)]
 pub struct Keyspace {
-    slots: Tree<Slot>,
+    slots: Dict<Slot>,
+    names: Tree<Name>,
     deadlines: BTreeSet<(u64, Bytes)>,
+    field_deadlines: BTreeSet<(u64, Bytes, Bytes)>,
     clock_ms: u64,
     expired: u64,
     /// Counts every change of a key; the last one is [`Slot::modified`] of that key.
     version: u64,
-    /// Positions of `SCAN`: local to this server, not part of the replicated state.
-    cursors: Mutex<Cursors>,
+    /// Random reads of this server since its last entry: see [`random`]. Not replicated.
+    draws: AtomicU64,
 }
 
 impl Keyspace {
@@ -97,26 +112,32 @@ impl Keyspace {
         self.expired
     }
 
-    /// When the next key ends.
+    /// When the next key or field ends.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let key = self.deadlines.first().map(|(at, _)| *at);
+        let field = self.field_deadlines.first().map(|(at, _, _)| *at);
+        key.into_iter().chain(field).min()
     }
 
     /// Moves the clock to `now_ms` unless it is there already, and removes what is due.
     pub fn advance(&mut self, now_ms: u64, effects: &mut Effects) {
         self.clock_ms = self.clock_ms.max(now_ms);
-        while let Some((at, key)) = self.deadlines.first() {
-            if *at > self.clock_ms {
+        while let Some(at) = self.next_deadline_ms() {
+            if at > self.clock_ms {
                 break;
             }
-            let key = key.clone();
-            self.remove(&key, effects);
-            self.expired += 1;
+            match self.deadlines.first() {
+                Some((key_at, key)) if *key_at == at => {
+                    let key = key.clone();
+                    self.remove(&key, effects);
+                    self.expired += 1;
+                }
+                _ => self.end_field(effects),
+            }
         }
     }
 
     /// Finds and applies one command. SQL commands do not belong here.
-    #[cfg(test)]
     pub fn apply(&mut self, command: &[Bytes], effects: &mut Effects) -> Reply {
         match find(command) {
             Ok(spec) => self.run(spec, command, effects),
@@ -127,7 +148,10 @@ impl Keyspace {
     /// Applies one command whose row is known.
     pub fn run(&mut self, spec: &Spec, command: &[Bytes], effects: &mut Effects) -> Reply {
         let outcome = match spec.kind {
-            Kind::Read(run) => run(self, command),
+            Kind::Read(run) => {
+                *self.draws.get_mut() = 0;
+                run(self, command)
+            }
             Kind::Write(run) => run(self, command, effects),
             Kind::Sql(_) => return Reply::error("ERR SQL is not available in this state"),
         };
@@ -162,7 +186,10 @@ impl Keyspace {
             Ok(Spec {
                 kind: Kind::Read(run),
                 ..
-            }) => run(self, command),
+            }) => {
+                self.draws.fetch_add(1, Relaxed);
+                run(self, command)
+            }
             Ok(spec) => return Reply::Error(format!("ERR '{}' is not a read", spec.name)),
             Err(refusal) => Err(refusal),
         };
@@ -177,12 +204,12 @@ impl Keyspace {
         limit: usize,
     ) -> Vec<(Bytes, Bytes)> {
         let start = after.map_or(prefix, |after| after.max(prefix));
-        self.slots
-            .from(start)
-            .filter(|(key, _)| after.is_none_or(|after| key.as_ref() > after))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter_map(|(key, slot)| match &slot.value {
-                Value::String(value) => Some((key.clone(), value.clone())),
+        self.names
+            .from(&start)
+            .filter(|name| after.is_none_or(|after| name.0.as_ref() > after))
+            .take_while(|name| name.0.starts_with(prefix))
+            .filter_map(|name| match &self.slots.get(&name.0)?.value {
+                Value::String(value) => Some((name.0.clone(), value.clone())),
                 _ => None,
             })
             .take(limit)
@@ -191,16 +218,14 @@ impl Keyspace {
 
     /// Number of keys with a prefix.
     pub fn count_prefix(&self, prefix: &[u8]) -> usize {
-        self.slots
-            .from(prefix)
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .count()
+        self.names.rank(&Behind(prefix)) - self.names.rank(&prefix)
     }
 
     /// A cheap copy of all string keys, for a watcher that has to read them at leisure.
     pub fn freeze(&self) -> Frozen {
         Frozen {
             slots: self.slots.clone(),
+            names: self.names.clone(),
         }
     }
 
@@ -214,8 +239,8 @@ impl Keyspace {
             self.remove(key, effects);
             return;
         }
-        let changed = match &value {
-            Value::String(text) => Some(Some(text.clone())),
+        let text = match &value {
+            Value::String(text) => Some(text.clone()),
             _ => None,
         };
         let slot = Slot {
@@ -223,198 +248,212 @@ impl Keyspace {
             expires_at_ms,
             modified: self.next_version(),
         };
-        let (stored, old) = match self.slots.get_mut(key) {
-            Some(present) => {
-                let old = std::mem::replace(present, slot);
-                (Bytes::copy_from_slice(key), Some(old))
+        let (kept, old) = self.slots.upsert(key, |found| match found {
+            Some(present) => (None, Some(std::mem::replace(present, slot))),
+            None => (Some(slot), None),
+        });
+        let kept = kept.unwrap_or_default();
+        let was_string = match &old {
+            Some(old) => {
+                self.forget_deadlines(&kept, old);
+                matches!(old.value, Value::String(_))
             }
             None => {
-                let stored = Bytes::copy_from_slice(key);
-                self.slots.insert(stored.clone(), slot);
-                (stored, None)
+                self.add_name(&kept);
+                false
             }
         };
-        let was_string = old
-            .as_ref()
-            .is_some_and(|old| matches!(old.value, Value::String(_)));
-        self.index_deadline(
-            &stored,
-            old.map_or(0, |old| old.expires_at_ms),
-            expires_at_ms,
-        );
-        match changed {
-            Some(value) => effects.changes.push(Change { key: stored, value }),
-            None if was_string => effects.changes.push(Change {
-                key: stored,
-                value: None,
-            }),
-            None => {}
+        if expires_at_ms != 0 {
+            self.deadlines.insert((expires_at_ms, kept.clone()));
+        }
+        if text.is_some() || was_string {
+            effects.changes.push(Change {
+                key: kept,
+                value: text,
+            });
+        }
+    }
+
+    /// Sets a key to a value that may have fields with deadlines.
+    fn put_whole(&mut self, key: &[u8], value: Value, expires_at_ms: u64, effects: &mut Effects) {
+        let fields: Vec<_> = match &value {
+            Value::Hash(hash) => hash.timed().map(|(at, name)| (at, name.clone())).collect(),
+            _ => Vec::new(),
+        };
+        self.put(key, value, expires_at_ms, effects);
+        for (at, name) in fields {
+            self.field_deadlines
+                .insert((at, Bytes::copy_from_slice(key), name));
+        }
+    }
+
+    fn add_name(&mut self, key: &Bytes) {
+        let probe: &[u8] = key;
+        self.names.upsert(&probe, |_| (Some(Name(key.clone())), ()));
+    }
+
+    /// Takes what a slot has in the orders of deadlines out of them.
+    fn forget_deadlines(&mut self, key: &Bytes, slot: &Slot) {
+        if slot.expires_at_ms != 0 {
+            self.deadlines.remove(&(slot.expires_at_ms, key.clone()));
+        }
+        if let Value::Hash(hash) = &slot.value {
+            for (at, name) in hash.timed() {
+                self.field_deadlines
+                    .remove(&(at, key.clone(), name.clone()));
+            }
+        }
+    }
+
+    /// Takes a field's deadline (0 = none) out of their order.
+    fn forget_field(&mut self, deadline_ms: u64, key: &Bytes, field: &Bytes) {
+        if deadline_ms != 0 {
+            self.field_deadlines
+                .remove(&(deadline_ms, key.clone(), field.clone()));
         }
     }
 
     /// Deletes a key; answers whether it was there.
     fn remove(&mut self, key: &[u8], effects: &mut Effects) -> bool {
-        let Some(old) = self.slots.remove(key) else {
-            return false;
-        };
-        if old.expires_at_ms != 0 {
-            self.deadlines
-                .remove(&(old.expires_at_ms, Bytes::copy_from_slice(key)));
-        }
+        self.take(key, effects).is_some()
+    }
+
+    /// Deletes a key and answers what it held.
+    fn take(&mut self, key: &[u8], effects: &mut Effects) -> Option<Slot> {
+        let (kept, old) = self.slots.remove(key)?;
+        self.names.remove(&key);
+        self.forget_deadlines(&kept, &old);
         if matches!(old.value, Value::String(_)) {
             effects.changes.push(Change {
-                key: Bytes::copy_from_slice(key),
+                key: kept,
                 value: None,
             });
         }
-        true
+        Some(old)
     }
 
     /// Gives a key another deadline (0 = none); answers whether the key was there.
     fn set_deadline(&mut self, key: &[u8], expires_at_ms: u64, effects: &mut Effects) -> bool {
         let version = self.version + 1;
-        let Some(slot) = self.slots.get_mut(key) else {
+        let Some((kept, slot)) = self.slots.get_mut(key) else {
             return false;
         };
         self.version = version;
         slot.modified = version;
         let old = std::mem::replace(&mut slot.expires_at_ms, expires_at_ms);
-        self.index_deadline(&Bytes::copy_from_slice(key), old, expires_at_ms);
+        if old != expires_at_ms {
+            if old != 0 {
+                self.deadlines.remove(&(old, kept.clone()));
+            }
+            if expires_at_ms != 0 {
+                self.deadlines.insert((expires_at_ms, kept.clone()));
+            }
+        }
         if expires_at_ms != 0 && expires_at_ms <= self.clock_ms {
             self.remove(key, effects);
         }
         true
     }
 
-    fn index_deadline(&mut self, key: &Bytes, old_ms: u64, new_ms: u64) {
-        if old_ms == new_ms {
+    /// Removes the field that is due first.
+    fn end_field(&mut self, effects: &mut Effects) {
+        let Some((_, key, name)) = self.field_deadlines.pop_first() else {
             return;
-        }
-        if old_ms != 0 {
-            self.deadlines.remove(&(old_ms, key.clone()));
-        }
-        if new_ms != 0 {
-            self.deadlines.insert((new_ms, key.clone()));
-        }
+        };
+        let ended = self.change_present(&key, effects, |hash: &mut value::Hash| {
+            hash.remove(&name);
+        });
+        debug_assert!(matches!(ended, Ok(Some(()))), "a deadline without a field");
     }
 
     fn clear(&mut self, effects: &mut Effects) {
-        for (key, slot) in self.slots.iter() {
-            if matches!(slot.value, Value::String(_)) {
+        for entry in self.slots.iter() {
+            if matches!(entry.value.value, Value::String(_)) {
                 effects.changes.push(Change {
-                    key: key.clone(),
+                    key: entry.key.clone(),
                     value: None,
                 });
             }
         }
-        self.slots = Tree::default();
+        self.slots = Dict::default();
+        self.names = Tree::default();
         self.deadlines.clear();
+        self.field_deadlines.clear();
         effects.flushed = true;
     }
 
+    /// The value of a key, which must be of the type when there is one.
+    fn get<T: Kept>(&self, key: &[u8]) -> Result<Option<&T>, Refusal> {
+        match self.slot(key) {
+            None => Ok(None),
+            Some(slot) => T::of(&slot.value).map(Some).ok_or(WRONG_TYPE),
+        }
+    }
+
     fn string(&self, key: &[u8]) -> Result<Option<&Bytes>, Refusal> {
-        match self.slot(key).map(|slot| &slot.value) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(WRONG_TYPE),
-        }
+        self.get(key)
     }
 
-    fn hash(&self, key: &[u8]) -> Result<Option<&Tree<Bytes>>, Refusal> {
-        match self.slot(key).map(|slot| &slot.value) {
-            None => Ok(None),
-            Some(Value::Hash(fields)) => Ok(Some(fields)),
-            Some(_) => Err(WRONG_TYPE),
-        }
-    }
-
-    fn set(&self, key: &[u8]) -> Result<Option<&Tree<()>>, Refusal> {
-        match self.slot(key).map(|slot| &slot.value) {
-            None => Ok(None),
-            Some(Value::Set(items)) => Ok(Some(items)),
-            Some(_) => Err(WRONG_TYPE),
-        }
-    }
-
-    fn sorted(&self, key: &[u8]) -> Result<Option<&SortedSet>, Refusal> {
-        match self.slot(key).map(|slot| &slot.value) {
-            None => Ok(None),
-            Some(Value::Sorted(set)) => Ok(Some(set)),
-            Some(_) => Err(WRONG_TYPE),
-        }
-    }
-
-    /// The value of a key for a change in place; `empty` is stored first when there is none.
-    fn entry(&mut self, key: &[u8], empty: fn() -> Value) -> &mut Value {
-        if self.slots.get(key).is_none() {
-            let slot = Slot {
-                value: empty(),
-                expires_at_ms: 0,
-                modified: 0,
-            };
-            self.slots.insert(Bytes::copy_from_slice(key), slot);
-        }
+    /// Changes a value in place; an empty one is made first when there is none, and a collection
+    /// that is empty afterwards is deleted. What `run` refuses must have changed nothing.
+    fn change<T: Kept, R>(
+        &mut self,
+        key: &[u8],
+        effects: &mut Effects,
+        run: impl FnOnce(&mut T) -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
         let modified = self.next_version();
-        let slot = self.slots.get_mut(key).expect("the slot was stored above");
-        slot.modified = modified;
-        &mut slot.value
-    }
-
-    fn hash_mut(&mut self, key: &[u8]) -> Result<&mut Tree<Bytes>, Refusal> {
-        match self.entry(key, || Value::Hash(Arc::default())) {
-            Value::Hash(fields) => Ok(Arc::make_mut(fields)),
-            _ => Err(WRONG_TYPE),
-        }
-    }
-
-    fn set_mut(&mut self, key: &[u8]) -> Result<&mut Tree<()>, Refusal> {
-        match self.entry(key, || Value::Set(Arc::default())) {
-            Value::Set(items) => Ok(Arc::make_mut(items)),
-            _ => Err(WRONG_TYPE),
-        }
-    }
-
-    fn sorted_mut(&mut self, key: &[u8]) -> Result<&mut SortedSet, Refusal> {
-        match self.entry(key, || Value::Sorted(Arc::default())) {
-            Value::Sorted(set) => Ok(Arc::make_mut(set)),
-            _ => Err(WRONG_TYPE),
-        }
-    }
-
-    /// Deletes a hash, set or sorted set that has become empty, as Redis does.
-    fn drop_if_empty(&mut self, key: &[u8], effects: &mut Effects) {
-        let empty = match self.slot(key).map(|slot| &slot.value) {
-            Some(Value::Hash(fields)) => fields.is_empty(),
-            Some(Value::Set(items)) => items.is_empty(),
-            Some(Value::Sorted(set)) => set.is_empty(),
-            _ => false,
-        };
-        if empty {
+        let (kept, (new, used_up, answer)) = self.slots.upsert(key, |found| match found {
+            Some(slot) => {
+                let Some(kept) = T::of_mut(&mut slot.value) else {
+                    return (None, (false, false, Err(WRONG_TYPE)));
+                };
+                let answer = run(kept);
+                slot.modified = modified;
+                (None, (false, slot.value.is_used_up(), answer))
+            }
+            None => {
+                let mut value = T::empty();
+                let answer = match T::of_mut(&mut value) {
+                    Some(kept) => run(kept),
+                    None => Err(WRONG_TYPE),
+                };
+                let wanted = answer.is_ok() && !value.is_used_up();
+                let slot = wanted.then_some(Slot {
+                    value,
+                    expires_at_ms: 0,
+                    modified,
+                });
+                (slot, (wanted, false, answer))
+            }
+        });
+        if new {
+            self.add_name(&kept.unwrap_or_default());
+        } else if used_up {
             self.remove(key, effects);
         }
+        answer
     }
-}
 
-/// The keys as they were at one moment.
-#[derive(Debug, Clone)]
-pub struct Frozen {
-    slots: Tree<Slot>,
-}
-
-impl Frozen {
-    /// All string keys with one of the prefixes, in order, each once.
-    pub fn strings<'a>(&'a self, prefixes: &'a [Bytes]) -> impl Iterator<Item = Change> + 'a {
-        self.slots
-            .iter()
-            .filter_map(move |(key, slot)| match &slot.value {
-                Value::String(value) if prefixes.iter().any(|prefix| key.starts_with(prefix)) => {
-                    Some(Change {
-                        key: key.clone(),
-                        value: Some(value.clone()),
-                    })
-                }
-                _ => None,
-            })
+    /// Changes a value in place when there is one; see [`Self::change`].
+    fn change_present<T: Kept, R>(
+        &mut self,
+        key: &[u8],
+        effects: &mut Effects,
+        run: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>, Refusal> {
+        let version = self.version + 1;
+        let Some((_, slot)) = self.slots.get_mut(key) else {
+            return Ok(None);
+        };
+        let kept = T::of_mut(&mut slot.value).ok_or(WRONG_TYPE)?;
+        let answer = run(kept);
+        slot.modified = version;
+        self.version = version;
+        if slot.value.is_used_up() {
+            self.remove(key, effects);
+        }
+        Ok(Some(answer))
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::limits::REPEATS_MAX;
 use crate::reply::Reply;
 
 /// Why a command was refused; the text begins with its code.
@@ -53,58 +54,71 @@ pub fn integer(text: &[u8]) -> Result<i64, Refusal> {
         .ok_or(NOT_AN_INTEGER)
 }
 
-/// Parses a score; `inf`, `+inf` and `-inf` are allowed, NaN is not.
+/// Parses an argument that must not be negative; `refusal` is for everything else.
+pub fn natural(text: &[u8], refusal: Refusal) -> Result<usize, Refusal> {
+    let number = integer(text).ok();
+    number
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or(refusal)
+}
+
+/// Parses an argument that must be above zero; `refusal` is for everything else.
+pub fn positive(text: &[u8], refusal: Refusal) -> Result<usize, Refusal> {
+    natural(text, refusal.clone()).and_then(|number| match number {
+        0 => Err(refusal),
+        _ => Ok(number),
+    })
+}
+
+/// Parses an integer that has a positive counterpart.
+pub fn signed(text: &[u8]) -> Result<i64, Refusal> {
+    match integer(text)? {
+        i64::MIN => Err(refuse(
+            "ERR value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        )),
+        number => Ok(number),
+    }
+}
+
+/// How many random or popped elements are wanted: negative allows repeats.
+pub fn signed_count(text: &[u8], magnitude_max: i64) -> Result<i64, Refusal> {
+    let number = signed(text)?;
+    // Repeats would otherwise make a reply of any size from one small command.
+    if number > magnitude_max || number < -magnitude_max || number < -REPEATS_MAX {
+        return Err(refuse("ERR value is out of range"));
+    }
+    Ok(number)
+}
+
+/// A number of elements as a reply.
+pub fn count(number: usize) -> Reply {
+    Reply::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Yes or no as a reply.
+pub fn yes(yes: bool) -> Reply {
+    Reply::Int(i64::from(yes))
+}
+
+/// Bytes as a reply.
+pub fn bulk(bytes: &Bytes) -> Reply {
+    Reply::Bulk(bytes.clone())
+}
+
+/// Parses a floating point number; `inf`, `+inf` and `-inf` are allowed; NaN and numbers out of
+/// range are not.
 pub fn float(text: &[u8], refusal: Refusal) -> Result<f64, Refusal> {
     let text = std::str::from_utf8(text).map_err(|_| refusal.clone())?;
     let number: f64 = text.parse().map_err(|_| refusal.clone())?;
-    if number.is_nan() {
+    let spelled = text
+        .bytes()
+        .any(|letter| letter.eq_ignore_ascii_case(&b'i'));
+    let overflow = number.is_infinite() && !spelled;
+    if number.is_nan() || overflow {
         Err(refusal)
     } else {
         Ok(number)
-    }
-}
-
-/// One end of a score range: `(1.5` excludes, `-inf` and `+inf` are open.
-#[derive(Debug, Clone, Copy)]
-pub struct ScoreBound {
-    /// The score.
-    pub score: f64,
-    /// Whether the score itself is outside.
-    pub exclusive: bool,
-}
-
-impl ScoreBound {
-    /// Parses one end.
-    pub fn parse(text: &[u8]) -> Result<Self, Refusal> {
-        let refusal = refuse("ERR min or max is not a float");
-        match text.strip_prefix(b"(") {
-            Some(rest) => Ok(Self {
-                score: float(rest, refusal)?,
-                exclusive: true,
-            }),
-            None => Ok(Self {
-                score: float(text, refusal)?,
-                exclusive: false,
-            }),
-        }
-    }
-
-    /// Whether `score` is inside when this is the lower end.
-    pub fn admits_from_below(&self, score: f64) -> bool {
-        if self.exclusive {
-            score > self.score
-        } else {
-            score >= self.score
-        }
-    }
-
-    /// Whether `score` is inside when this is the upper end.
-    pub fn admits_from_above(&self, score: f64) -> bool {
-        if self.exclusive {
-            score < self.score
-        } else {
-            score <= self.score
-        }
     }
 }
 

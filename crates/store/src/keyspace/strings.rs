@@ -2,111 +2,116 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::parse::{NOT_AN_INTEGER, OVERFLOW, Outcome, Refusal, SYNTAX, argument, integer, is};
-use super::parse::{WRONG_TYPE, refuse};
+use super::deadlines::{Time, time_word};
+use super::parse::{
+    NOT_A_FLOAT, OVERFLOW, Outcome, Refusal, SYNTAX, WRONG_TYPE, argument, bulk, count, integer,
+    is, refuse, yes,
+};
 use super::value::Value;
-use super::{Effects, Keyspace, own};
+use super::{Effects, Keyspace, decimal, own, table};
 use crate::limits::BULK_MAX;
 use crate::reply::Reply;
 
 /// What the options of `SET` and `GETEX` say about the deadline.
 #[derive(Clone, Copy, PartialEq)]
-enum Deadline {
+enum Deadline<'a> {
     Unset,
     Keep,
     Persist,
-    At(u64),
+    At(Time<'a>),
 }
 
-/// Reads `EX s`, `PX ms`, `EXAT s` or `PXAT ms` at `at`; answers the absolute time.
-fn deadline(command: &[Bytes], at: usize, clock_ms: u64) -> Result<Option<u64>, Refusal> {
-    let (unit_ms, relative) = match &command[at] {
-        word if is(word, "EX") => (1_000, true),
-        word if is(word, "PX") => (1, true),
-        word if is(word, "EXAT") => (1_000, false),
-        word if is(word, "PXAT") => (1, false),
-        _ => return Ok(None),
-    };
-    let wrong = || {
-        let name = String::from_utf8_lossy(&command[0]).to_lowercase();
-        Refusal(format!("ERR invalid expire time in '{name}' command").into())
-    };
-    let amount = integer(argument(command, at + 1)?)?;
-    let amount = u64::try_from(amount)
-        .ok()
-        .filter(|amount| *amount > 0)
-        .ok_or_else(wrong)?;
-    let amount = amount.checked_mul(unit_ms).ok_or_else(wrong)?;
-    let base = if relative { clock_ms } else { 0 };
-    amount.checked_add(base).map(Some).ok_or_else(wrong)
+#[derive(PartialEq, Clone, Copy)]
+enum Condition<'a> {
+    None,
+    New,
+    Present,
+    Equal(&'a Bytes),
 }
 
-struct SetOptions {
-    only_new: bool,
-    only_present: bool,
+struct SetOptions<'a> {
+    condition: Condition<'a>,
     get: bool,
-    deadline: Deadline,
+    deadline: Deadline<'a>,
 }
 
-fn set_options(command: &[Bytes], clock_ms: u64) -> Result<SetOptions, Refusal> {
+fn set_options(command: &[Bytes]) -> Result<SetOptions<'_>, Refusal> {
     let mut options = SetOptions {
-        only_new: false,
-        only_present: false,
+        condition: Condition::None,
         get: false,
         deadline: Deadline::Unset,
     };
     let mut at = 3;
     while at < command.len() {
         let word = &command[at];
-        if is(word, "NX") {
-            options.only_new = true;
+        let condition = if is(word, "NX") {
+            Some(Condition::New)
         } else if is(word, "XX") {
-            options.only_present = true;
+            Some(Condition::Present)
+        } else if is(word, "IFEQ") {
+            at += 1;
+            Some(Condition::Equal(argument(command, at)?))
+        } else {
+            None
+        };
+        if let Some(condition) = condition {
+            if options.condition != Condition::None && options.condition != condition {
+                return Err(SYNTAX);
+            }
+            options.condition = condition;
         } else if is(word, "GET") {
             options.get = true;
         } else {
-            if options.deadline != Deadline::Unset {
+            let keep = is(word, "KEEPTTL");
+            let free =
+                options.deadline == Deadline::Unset || (keep && options.deadline == Deadline::Keep);
+            if !free {
                 return Err(SYNTAX);
             }
-            options.deadline = if is(word, "KEEPTTL") {
+            options.deadline = if keep {
                 Deadline::Keep
             } else {
-                let time = deadline(command, at, clock_ms)?.ok_or(SYNTAX)?;
                 at += 1;
-                Deadline::At(time)
+                Deadline::At(time_word(word, command.get(at)).ok_or(SYNTAX)?)
             };
         }
         at += 1;
     }
-    if options.only_new && options.only_present {
-        Err(SYNTAX)
-    } else {
-        Ok(options)
-    }
+    Ok(options)
 }
 
-/// `SET key value [NX|XX] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`
+/// `SET key value [NX|XX|IFEQ old] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`
 pub fn set(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let options = set_options(command, space.clock_ms)?;
     let (key, value) = (&command[1], &command[2]);
+    if command.len() == 3 {
+        space.put(key, Value::String(own(value)), 0, effects);
+        return Ok(Reply::Ok);
+    }
+    let options = set_options(command)?;
+    let at_ms = match options.deadline {
+        Deadline::At(time) => time.resolve("set", space.clock_ms)?,
+        _ => 0,
+    };
     let present = space.slot(key);
-    let old_deadline = present.map_or(0, |slot| slot.expires_at_ms);
+    let expires_at_ms = match options.deadline {
+        Deadline::Keep => present.map_or(0, |slot| slot.expires_at_ms),
+        _ => at_ms,
+    };
     let exists = present.is_some();
     let old = if options.get {
-        space
-            .string(key)?
-            .map_or(Reply::Nil, |text| Reply::Bulk(text.clone()))
+        space.string(key)?.map_or(Reply::Nil, bulk)
     } else {
         Reply::Nil
     };
-    if (options.only_new && exists) || (options.only_present && !exists) {
+    let admitted = match options.condition {
+        Condition::None => true,
+        Condition::New => !exists,
+        Condition::Present => exists,
+        Condition::Equal(wanted) => space.string(key)? == Some(wanted),
+    };
+    if !admitted {
         return Ok(old);
     }
-    let expires_at_ms = match options.deadline {
-        Deadline::At(time) => time,
-        Deadline::Keep => old_deadline,
-        Deadline::Unset | Deadline::Persist => 0,
-    };
     space.put(key, Value::String(own(value)), expires_at_ms, effects);
     Ok(if options.get { old } else { Reply::Ok })
 }
@@ -120,38 +125,23 @@ pub fn setnx(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> 
     Ok(Reply::Int(1))
 }
 
-fn set_with_time(
-    space: &mut Keyspace,
-    command: &[Bytes],
-    unit_ms: u64,
-    effects: &mut Effects,
-) -> Outcome {
-    let amount = u64::try_from(integer(&command[2])?)
-        .ok()
-        .filter(|amount| *amount > 0);
-    let time = amount
-        .and_then(|amount| amount.checked_mul(unit_ms))
-        .and_then(|amount| amount.checked_add(space.clock_ms))
-        .ok_or(refuse("ERR invalid expire time in 'setex' command"))?;
-    space.put(&command[1], Value::String(own(&command[3])), time, effects);
-    Ok(Reply::Ok)
-}
-
 /// `SETEX key seconds value`
 pub fn setex(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    set_with_time(space, command, 1_000, effects)
+    let at_ms = Time::relative(&command[2], 1_000).resolve("setex", space.clock_ms)?;
+    space.put(&command[1], Value::String(own(&command[3])), at_ms, effects);
+    Ok(Reply::Ok)
 }
 
 /// `PSETEX key milliseconds value`
 pub fn psetex(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    set_with_time(space, command, 1, effects)
+    let at_ms = Time::relative(&command[2], 1).resolve("psetex", space.clock_ms)?;
+    space.put(&command[1], Value::String(own(&command[3])), at_ms, effects);
+    Ok(Reply::Ok)
 }
 
 /// `GET key`
 pub fn get(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    Ok(space
-        .string(&command[1])?
-        .map_or(Reply::Nil, |text| Reply::Bulk(text.clone())))
+    Ok(space.string(&command[1])?.map_or(Reply::Nil, bulk))
 }
 
 /// `GETSET key value`
@@ -170,36 +160,102 @@ pub fn getdel(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) ->
 
 /// `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`
 pub fn getex(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let chosen = match command.len() {
-        2 => Deadline::Unset,
-        3 if is(&command[2], "PERSIST") => Deadline::Persist,
-        4 => Deadline::At(deadline(command, 2, space.clock_ms)?.ok_or(SYNTAX)?),
+    let chosen = match &command[2..] {
+        [] => Deadline::Unset,
+        [word] if is(word, "PERSIST") => Deadline::Persist,
+        [word, _] => Deadline::At(time_word(word, command.get(3)).ok_or(SYNTAX)?),
         _ => return Err(SYNTAX),
     };
-    let value = get(space, command)?;
-    match chosen {
-        Deadline::At(time) => space.set_deadline(&command[1], time, effects),
-        Deadline::Persist => space.set_deadline(&command[1], 0, effects),
-        Deadline::Unset | Deadline::Keep => false,
+    let Some(text) = space.string(&command[1])? else {
+        return Ok(Reply::Nil);
     };
+    let value = bulk(text);
+    match chosen {
+        Deadline::At(time) => {
+            let at_ms = time.resolve("getex", space.clock_ms)?;
+            space.set_deadline(&command[1], at_ms, effects);
+        }
+        Deadline::Persist => {
+            space.set_deadline(&command[1], 0, effects);
+        }
+        Deadline::Unset | Deadline::Keep => {}
+    }
     Ok(value)
 }
 
-fn add(space: &mut Keyspace, key: &[u8], amount: i64, effects: &mut Effects) -> Outcome {
-    let (old, expires_at_ms) = match space.slot(key) {
-        None => (0, 0),
+/// `GETRANGE key start end` and `SUBSTR key start end`
+pub fn getrange(space: &Keyspace, command: &[Bytes]) -> Outcome {
+    let (start, end) = (integer(&command[2])?, integer(&command[3])?);
+    let Some(text) = space.string(&command[1])? else {
+        return Ok(Reply::Bulk(Bytes::new()));
+    };
+    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    if start < 0 && end < 0 && start > end {
+        return Ok(Reply::Bulk(Bytes::new()));
+    }
+    let place = |index: i64| {
+        let place = if index < 0 {
+            index.saturating_add(length)
+        } else {
+            index
+        };
+        usize::try_from(place.max(0)).unwrap_or(usize::MAX)
+    };
+    let end = place(end).saturating_add(1).min(text.len());
+    let start = place(start).min(end);
+    Ok(Reply::Bulk(text.slice(start..end)))
+}
+
+const TOO_LONG: Refusal = refuse("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+
+/// Replaces the text of a string that may be there, and keeps its deadline.
+fn rewrite(
+    space: &mut Keyspace,
+    key: &Bytes,
+    effects: &mut Effects,
+    new: impl FnOnce(Option<&Bytes>) -> Result<Bytes, Refusal>,
+) -> Result<usize, Refusal> {
+    let (text, expires_at_ms) = match space.slot(key) {
+        None => (new(None)?, 0),
         Some(slot) => match &slot.value {
-            Value::String(text) => (integer(text)?, slot.expires_at_ms),
+            Value::String(text) => (new(Some(text))?, slot.expires_at_ms),
             _ => return Err(WRONG_TYPE),
         },
     };
-    let sum = old.checked_add(amount).ok_or(OVERFLOW)?;
-    space.put(
-        key,
-        Value::String(Bytes::from(sum.to_string())),
-        expires_at_ms,
-        effects,
-    );
+    let length = text.len();
+    space.put(key, Value::String(text), expires_at_ms, effects);
+    Ok(length)
+}
+
+/// `SETRANGE key offset value`
+pub fn setrange(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    let offset = integer(&command[2])?;
+    let offset = usize::try_from(offset).map_err(|_| refuse("ERR offset is out of range"))?;
+    let piece = &command[3];
+    if piece.is_empty() {
+        return strlen(space, command);
+    }
+    let length = rewrite(space, &command[1], effects, |old| {
+        let end = offset
+            .checked_add(piece.len())
+            .filter(|end| *end <= BULK_MAX);
+        let end = end.ok_or(TOO_LONG)?;
+        let old = old.map(Bytes::as_ref).unwrap_or_default();
+        let mut text = BytesMut::zeroed(end.max(old.len()));
+        text[..old.len()].copy_from_slice(old);
+        text[offset..end].copy_from_slice(piece);
+        Ok(text.freeze())
+    })?;
+    Ok(count(length))
+}
+
+fn add(space: &mut Keyspace, key: &Bytes, amount: i64, effects: &mut Effects) -> Outcome {
+    let mut sum = amount;
+    rewrite(space, key, effects, |old| {
+        let old = old.map_or(Ok(0), |old| integer(old))?;
+        sum = old.checked_add(amount).ok_or(OVERFLOW)?;
+        Ok(Bytes::from(sum.to_string()))
+    })?;
     Ok(Reply::Int(sum))
 }
 
@@ -220,52 +276,72 @@ pub fn incrby(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) ->
 
 /// `DECRBY key amount`
 pub fn decrby(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let amount = integer(&command[2])?.checked_neg().ok_or(NOT_AN_INTEGER)?;
+    let amount = integer(&command[2])?.checked_neg();
+    let amount = amount.ok_or(refuse("ERR decrement would overflow"))?;
     add(space, &command[1], amount, effects)
+}
+
+/// `INCRBYFLOAT key amount`
+pub fn incrbyfloat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    let mut sum = Bytes::new();
+    rewrite(space, &command[1], effects, |old| {
+        let old = old.map_or(&b"0"[..], |old| old);
+        sum = Bytes::from(decimal::add(old, &command[2], NOT_A_FLOAT)?);
+        Ok(sum.clone())
+    })?;
+    Ok(Reply::Bulk(sum))
 }
 
 /// `APPEND key value`
 pub fn append(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
-    let old = space.string(&command[1])?.cloned().unwrap_or_default();
-    let expires_at_ms = space.slot(&command[1]).map_or(0, |slot| slot.expires_at_ms);
-    if old.len() + command[2].len() > BULK_MAX {
-        return Err(refuse("ERR string exceeds maximum allowed size"));
-    }
-    let mut text = BytesMut::with_capacity(old.len() + command[2].len());
-    text.extend_from_slice(&old);
-    text.extend_from_slice(&command[2]);
-    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
-    space.put(
-        &command[1],
-        Value::String(text.freeze()),
-        expires_at_ms,
-        effects,
-    );
-    Ok(Reply::Int(length))
+    let length = rewrite(space, &command[1], effects, |old| {
+        let old = old.map(Bytes::as_ref).unwrap_or_default();
+        if old.len() + command[2].len() > BULK_MAX {
+            return Err(TOO_LONG);
+        }
+        Ok(Bytes::from([old, &command[2]].concat()))
+    })?;
+    Ok(count(length))
 }
 
 /// `STRLEN key`
 pub fn strlen(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    let length = space.string(&command[1])?.map_or(0, Bytes::len);
-    Ok(Reply::Int(i64::try_from(length).unwrap_or(i64::MAX)))
+    Ok(count(space.string(&command[1])?.map_or(0, Bytes::len)))
 }
 
 /// `MGET key ...`
 pub fn mget(space: &Keyspace, command: &[Bytes]) -> Outcome {
     let value = |key: &Bytes| match space.string(key) {
-        Ok(Some(text)) => Reply::Bulk(text.clone()),
+        Ok(Some(text)) => bulk(text),
         _ => Reply::Nil,
     };
     Ok(Reply::Array(command[1..].iter().map(value).collect()))
 }
 
+fn set_pairs(space: &mut Keyspace, pairs: &[Bytes], effects: &mut Effects) {
+    for pair in pairs.chunks_exact(2) {
+        space.put(&pair[0], Value::String(own(&pair[1])), 0, effects);
+    }
+}
+
 /// `MSET key value ...`
 pub fn mset(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
     if command.len().is_multiple_of(2) {
-        return Err(refuse("ERR wrong number of arguments for 'mset' command"));
+        return Err(table::arity_refusal("mset"));
     }
-    for pair in command[1..].chunks_exact(2) {
-        space.put(&pair[0], Value::String(own(&pair[1])), 0, effects);
-    }
+    set_pairs(space, &command[1..], effects);
     Ok(Reply::Ok)
+}
+
+/// `MSETNX key value ...`
+pub fn msetnx(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
+    if command.len().is_multiple_of(2) {
+        return Err(table::arity_refusal("msetnx"));
+    }
+    let mut keys = command[1..].iter().step_by(2);
+    let free = keys.all(|key| space.slot(key).is_none());
+    if free {
+        set_pairs(space, &command[1..], effects);
+    }
+    Ok(yes(free))
 }

@@ -55,7 +55,7 @@ fn show(reply: &Reply) -> String {
                 .flat_map(|(one, other)| [show(one), show(other)]);
             format!("[{}]", pairs.collect::<Vec<_>>().join(" "))
         }
-        Reply::Map(pairs) => {
+        Reply::Map(pairs) | Reply::Entries(pairs) => {
             let pairs = pairs
                 .iter()
                 .map(|(key, value)| format!("{}={}", show(key), show(value)));
@@ -114,18 +114,18 @@ fn hashes_and_sets_behave_as_in_redis() {
     Session::default().expect(&[
         ("HSET h a 1 b 2", "2"),
         ("HSET h a 3", "0"),
-        ("HGETALL h", "{a=3 b=2}"),
+        ("HGETALL h", "{b=2 a=3}"),
         ("HMGET h a c", "[3 nil]"),
         ("HINCRBY h a 4", "7"),
         ("HSETNX h a 9", "0"),
-        ("HKEYS h", "[a b]"),
-        ("HVALS h", "[7 2]"),
+        ("HKEYS h", "[b a]"),
+        ("HVALS h", "[2 7]"),
         ("HLEN h", "2"),
         ("HEXISTS h b", "1"),
         ("HDEL h a b c", "2"),
         ("EXISTS h", "0"),
         ("SADD s b a b", "2"),
-        ("SMEMBERS s", "[a b]"),
+        ("SMEMBERS s", "[b a]"),
         ("SISMEMBER s a", "1"),
         ("SCARD s", "2"),
         ("GET s", wrong),
@@ -223,9 +223,13 @@ fn scan_returns_every_key_once() {
         }
     }
     assert_eq!(seen.len(), 500);
+    seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 500);
-    assert_eq!(session.run("SCAN 99999").split(' ').next(), Some("ERR"));
+    session.expect(&[
+        ("SCAN x", "ERR invalid cursor"),
+        ("SCAN 18446744073709551615", "[0 []]"),
+    ]);
     assert_eq!(
         session
             .space
@@ -234,6 +238,112 @@ fn scan_returns_every_key_once() {
         2
     );
     assert_eq!(session.space.count_prefix(b"key:1"), 111);
+}
+
+#[test]
+fn fields_end_when_the_logical_clock_reaches_their_deadline() {
+    let mut session = Session::default();
+    session.at(10_000);
+    session.expect(&[
+        ("HSET h a 1 b 2 c 3", "3"),
+        ("HPEXPIRE h 100 FIELDS 2 a nope", "[1 -2]"),
+        ("HPEXPIRE h 50 GT FIELDS 1 a", "[0]"),
+        ("HPEXPIRE h 50 LT FIELDS 2 a b", "[1 1]"),
+        ("HPEXPIRE h 50 NX FIELDS 1 a", "[0]"),
+        ("HPTTL h FIELDS 3 a b c", "[50 50 -1]"),
+        ("HTTL h FIELDS 1 a", "[1]"),
+        ("HPEXPIRETIME h FIELDS 1 a", "[10050]"),
+        ("HEXPIRETIME h FIELDS 1 a", "[11]"),
+        ("HPERSIST h FIELDS 2 b c", "[1 -1]"),
+        ("HEXPIRE h 0 FIELDS 1 c", "[2]"),
+        ("HEXPIRE nope 1 FIELDS 1 c", "[-2]"),
+        (
+            "HEXPIRE h -1 FIELDS 1 c",
+            "ERR invalid expire time, must be >= 0",
+        ),
+        (
+            "HEXPIRE h 1 FIELDS 0 c",
+            "ERR Parameter `numFields` should be greater than 0",
+        ),
+        (
+            "HEXPIRE h 1 FIELDS 2 c",
+            "ERR The `numfields` parameter must match the number of arguments",
+        ),
+        (
+            "HEXPIRE h 1 NOPE 1 c",
+            "ERR Mandatory argument FIELDS is missing or not at the right position",
+        ),
+    ]);
+    session.at(10_049);
+    session.expect(&[
+        ("HLEN h", "2"),
+        ("HSET h a 9", "0"),
+        ("HPTTL h FIELDS 1 a", "[-1]"),
+    ]);
+    session.expect(&[
+        ("HPEXPIREAT h 10060 FIELDS 2 a b", "[1 1]"),
+        ("RENAME h g", "OK"),
+    ]);
+    session.expect(&[("COPY g k", "1"), ("HINCRBY g a 1", "10"), ("DEL k", "1")]);
+    assert_eq!(session.space.next_deadline_ms(), Some(10_060));
+    session.at(10_060);
+    session.expect(&[("EXISTS g", "0")]);
+    assert_eq!(session.space.next_deadline_ms(), None);
+}
+
+#[test]
+fn a_string_is_replaced_only_when_it_is_as_expected() {
+    Session::default().expect(&[
+        ("SET a 1 IFEQ 0", "nil"),
+        ("EXISTS a", "0"),
+        ("SET a 1", "OK"),
+        ("SET a 2 IFEQ 0", "nil"),
+        ("SET a 2 IFEQ 0 GET", "1"),
+        ("SET a 2 IFEQ 1", "OK"),
+        ("SET a 3 IFEQ 2 GET", "2"),
+        ("SET a 3 IFEQ", "ERR syntax error"),
+        ("SET a 3 IFEQ 3 NX", "ERR syntax error"),
+        ("RPUSH l x", "1"),
+        (
+            "SET l 3 IFEQ x",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+        ),
+        ("ZADD z 1 a 2 b", "2"),
+        ("ZRANK z b WITHSCORE", "[1 2]"),
+        ("ZREVRANK z b WITHSCORE", "[0 2]"),
+        ("ZRANK z c WITHSCORE", "nil"),
+    ]);
+}
+
+#[test]
+fn whoever_waits_is_told_which_keys_gained_elements() {
+    let mut session = Session::default();
+    for line in [
+        "RPUSH l a",
+        "ZADD z 1 a",
+        "ZADD z 2 a",
+        "XADD x 1-1 a b",
+        "RENAME l m",
+        "SET s 1",
+    ] {
+        session.run(line);
+    }
+    assert_eq!(session.effects.ready, ["l", "z", "x", "m"].map(Bytes::from));
+}
+
+#[test]
+fn a_version_changes_with_its_key_and_only_then() {
+    let mut session = Session::default();
+    session.run("SADD s a b");
+    session.run("SET t 1");
+    let (set, text) = (session.space.version(b"s"), session.space.version(b"t"));
+    session.run("SREM s a");
+    assert!(session.space.version(b"s") > set);
+    assert_eq!(session.space.version(b"t"), text);
+    session.run("DEL s");
+    assert_eq!(session.space.version(b"s"), 0);
+    session.run("SADD s a b");
+    assert!(session.space.version(b"s") > set);
 }
 
 #[test]
@@ -286,6 +396,24 @@ fn any_command() -> impl Strategy<Value = String> {
         "GETDEL {}",
         "MSET {} 1 z 2",
         "TTL {}",
+        "HSET {} f 1 g 2",
+        "HPEXPIRE {} 25 FIELDS 1 f",
+        "HPEXPIRE {} 40 FIELDS 2 f g",
+        "HPERSIST {} FIELDS 1 g",
+        "HINCRBY {} f 1",
+        "RENAME {} b",
+        "COPY {} c REPLACE",
+        "RPUSH {} x y",
+        "LMOVE {} d LEFT RIGHT",
+        "LTRIM {} 1 2",
+        "XADD {} * a 1",
+        "XADD {} MAXLEN 2 * a 2",
+        "XDEL {} 1-0",
+        "SPOP {}",
+        "SUNIONSTORE d {} a",
+        "ZUNIONSTORE d 2 {} a",
+        "SRANDMEMBER {}",
+        "FLUSHALL",
     ]);
     (verb, key).prop_map(|(verb, key)| verb.replace("{}", key))
 }

@@ -38,22 +38,27 @@ pub fn reply(out: &mut BytesMut, reply: &Reply, version: Version) {
         Reply::Verbatim(text) => bulk(out, text.as_bytes()),
         Reply::Array(items) => several(out, b'*', items, version),
         Reply::Set(items) => several(out, if three { b'~' } else { b'*' }, items, version),
-        Reply::Map(pairs) if three => {
+        Reply::Map(pairs) | Reply::Entries(pairs) if three => {
             line(out, b'%', &pairs.len().to_string());
             flat(out, pairs, version);
         }
-        Reply::Pairs(pairs) if three => {
+        Reply::Pairs(pairs) | Reply::Entries(pairs) if three || nested(reply) => {
             line(out, b'*', &pairs.len().to_string());
             for pair in pairs {
                 line(out, b'*', "2");
                 flat(out, std::slice::from_ref(pair), version);
             }
         }
-        Reply::Map(pairs) | Reply::Pairs(pairs) => {
+        Reply::Map(pairs) | Reply::Pairs(pairs) | Reply::Entries(pairs) => {
             line(out, b'*', &(pairs.len() * 2).to_string());
             flat(out, pairs, version);
         }
     }
+}
+
+/// Whether pairs are arrays of two in version 2 as well.
+fn nested(reply: &Reply) -> bool {
+    matches!(reply, Reply::Entries(_))
 }
 
 fn several(out: &mut BytesMut, kind: u8, items: &[Reply], version: Version) {
@@ -178,6 +183,11 @@ mod tests {
                 Reply::Set(vec![Reply::Int(1)]),
                 "*1\r\n:1\r\n",
                 "~1\r\n:1\r\n",
+            ),
+            (
+                Reply::Entries(vec![(Reply::Int(1), Reply::Int(2))]),
+                "*1\r\n*2\r\n:1\r\n:2\r\n",
+                "%1\r\n:1\r\n:2\r\n",
             ),
             (Reply::NilArray, "*-1\r\n", "_\r\n"),
             (Reply::Boolean(true), ":1\r\n", "#t\r\n"),

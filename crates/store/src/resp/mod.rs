@@ -7,7 +7,7 @@
 //! - [`pubsub`]: subscribers of this node.
 
 mod connection;
-mod encode;
+pub mod encode;
 mod local;
 mod parse;
 mod pubsub;

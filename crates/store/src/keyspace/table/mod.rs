@@ -3,10 +3,14 @@
 mod describe;
 mod hashes;
 mod keys;
+mod lists;
+mod reference;
+mod server;
 mod sets;
 mod sorted_sets;
 mod spec;
 mod sql;
+mod streams;
 mod strings;
 
 use bytes::Bytes;
@@ -14,7 +18,8 @@ use bytes::Bytes;
 use super::parse::Refusal;
 
 pub use describe::describe;
-pub use spec::{Kind, Spec, Sql};
+pub use reference::reference;
+pub use spec::{Kind, Spec, Sql, timeout_ms};
 
 /// All rows, by group.
 const GROUPS: &[&[Spec]] = &[
@@ -23,6 +28,9 @@ const GROUPS: &[&[Spec]] = &[
     hashes::ROWS,
     sets::ROWS,
     sorted_sets::ROWS,
+    lists::ROWS,
+    streams::ROWS,
+    server::ROWS,
     sql::ROWS,
 ];
 
@@ -105,6 +113,10 @@ pub fn all() -> Vec<&'static Spec> {
     rows
 }
 
+fn flags_shown(spec: &Spec) -> String {
+    spec.flag_names().join(", ")
+}
+
 /// The refusal of a command with the wrong number of arguments.
 pub fn arity_refusal(name: &str) -> Refusal {
     Refusal(format!("ERR wrong number of arguments for '{name}' command").into())
@@ -162,6 +174,9 @@ mod tests {
             ("MSET a 1 b 2", "a b"),
             ("DEL a b c", "a b c"),
             ("PUBLISH a b", ""),
+            ("BLPOP a b 0", "a b"),
+            ("ZUNIONSTORE d 2 a b WEIGHTS 1 2", "d a b"),
+            ("XREAD COUNT 1 STREAMS a b 0 0", "a b"),
         ] {
             let command = words(line);
             let spec = find(&command).expect("a command");

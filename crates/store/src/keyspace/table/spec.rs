@@ -35,7 +35,6 @@ pub enum Kind {
 
 /// What a command belongs to; an access category of the same name (with `@`) exists in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(dead_code, reason = "lists and streams follow")]
 pub enum Group {
     /// Any key.
     Generic,
@@ -94,7 +93,6 @@ impl Group {
 
 /// Where the keys of a command stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "commands that need them follow")]
 pub enum Keys {
     /// There are none.
     None,
@@ -171,6 +169,11 @@ impl Spec {
             summary,
             ..self
         }
+    }
+
+    /// Moves it to another group.
+    pub const fn group(self, group: Group) -> Spec {
+        Spec { group, ..self }
     }
 
     /// The version of Redis that had it first.
@@ -322,7 +325,7 @@ impl Spec {
 const WAIT_MS_MAX: f64 = 9.2e18;
 
 /// Seconds with decimals as milliseconds.
-fn timeout_ms(text: &[u8]) -> Result<u64, Refusal> {
+pub fn timeout_ms(text: &[u8]) -> Result<u64, Refusal> {
     let seconds = float(text, refuse("ERR timeout is not a float or out of range"))?;
     let ms = (seconds * 1_000.0).ceil();
     if ms < 0.0 {
