@@ -16,6 +16,9 @@
 //! - `machine`: the state machine: keyspace, SQL and duplicate detection in log order.
 //! - `histogram`: how long things take.
 //! - `snapshot`: the state machine as one checksummed file.
+//! - `fuzzing`: entrances for fuzzers.
+//! - `disk`: files as a trait, real or simulated with faults.
+//! - `format`, `healing`: what a directory is checked for before it is used.
 //! - `wal`: the write-ahead log: segments, checksums, group commit, recovery.
 //! - `raft`: consensus and its transport; the only place that knows the Raft library.
 //! - `resp`: the Redis protocol server.
@@ -35,10 +38,16 @@ pub mod certificates;
 pub mod clock;
 pub mod config;
 #[doc(hidden)]
+pub mod disk;
+#[doc(hidden)]
 pub mod environment;
 pub mod error;
 pub mod event;
 mod events;
+mod format;
+#[doc(hidden)]
+pub mod fuzzing;
+mod healing;
 mod histogram;
 mod keyspace;
 pub mod limits;
@@ -63,5 +72,5 @@ pub use event::{Change, StoreEvent};
 #[doc(hidden)]
 pub use raft::Tuning;
 pub use reply::{Command, Reply, Request};
-pub use status::{PeerStatus, StoreStatus};
+pub use status::{Alarm, PeerStatus, StoreStatus};
 pub use store::Store;

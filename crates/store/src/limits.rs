@@ -93,6 +93,28 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// Bytes written to the log by one flush.
 pub const FLUSH_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes that must be free for a node to lead: two log segments, twice, because the second half
+/// of it is what a node keeps taking entries of others from.
+pub const DISK_RESERVE_BYTES: u64 = 4 * SEGMENT_BYTES;
+
+/// Percentage of the reserve that must be free before a full disk counts as having room again.
+pub const SPACE_HYSTERESIS_PERCENT: u64 = 125;
+
+/// How often the disk is looked at.
+pub const DISK_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A flush that takes so long is slow; a healthy disk needs a fiftieth of it.
+pub const SLOW_FLUSH: Duration = Duration::from_millis(250);
+
+/// Looks at a slow flush, with no more fast ones between, before a disk counts as slow.
+pub const SLOW_LOOKS: u32 = 4;
+
+/// How long a disk that was slow is not trusted with leadership.
+pub const SLOW_DISK_MEMORY: Duration = Duration::from_secs(30);
+
+/// Damaged files kept for whoever wants to look at them; the oldest make room for new ones.
+pub const DAMAGED_FILES_MAX: usize = 8;
+
 /// A snapshot is taken when this many bytes of log were written since the last one: replaying
 /// them takes about a second.
 pub const SNAPSHOT_LOG_BYTES: u64 = 128 << 20;
@@ -159,6 +181,10 @@ pub const SQL_WAL_PAGES_MAX: u32 = 16_384;
 
 /// Bytes in SQLite's own log at which the task beside the applier moves them to the file.
 pub const SQL_WAL_BYTES: u64 = 4 << 20;
+
+/// A SQLite file up to this size is read through at the start (about a second); damage in a larger
+/// one shows when a statement meets it.
+pub const SQL_CHECK_BYTES_MAX: u64 = 512 << 20;
 
 /// Idle read-only SQLite connections.
 pub const SQL_READERS_MAX: usize = 8;

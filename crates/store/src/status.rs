@@ -49,6 +49,19 @@ pub struct StoreStatus {
     pub resp_addresses: Vec<SocketAddr>,
     /// Why the node stopped, when it did (for example a disk error).
     pub stopped: Option<String>,
+    /// What needs a person, by code.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that a person must look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alarm {
+    /// For programs, `PBX_STORE_...`.
+    pub code: &'static str,
+    /// What happened.
+    pub text: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 /// What a leader knows of one voter.

@@ -11,10 +11,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::config::StoreConfig;
+use crate::disk::SharedDisk;
 use crate::environment::{Environment, randomness};
 use crate::error::StoreError;
 use crate::event::StoreEvent;
 use crate::events::Events;
+use crate::format;
+use crate::healing;
 use crate::limits::{HOLD_MS, WATCHES_MAX};
 use crate::machine::{Machine, SharedMachine};
 use crate::proposer::Proposer;
@@ -22,7 +25,6 @@ use crate::raft::{Consensus, Parts, Tuning};
 use crate::reply::{Command, Reply, Request};
 use crate::resp::{Door, PubSub};
 use crate::snapshot::Snapshots;
-use crate::sql::Database;
 use crate::status::StoreStatus;
 
 /// Called once with the outcome of a submitted request.
@@ -77,10 +79,33 @@ impl Store {
         runtime: tokio::runtime::Handle,
         tuning: Tuning,
     ) -> Result<Store, StoreError> {
+        Self::open_with(Environment::default(), config, runtime, tuning)
+    }
+
+    /// [`Store::open_tuned`] with the log on another disk; for tests of disk faults.
+    #[doc(hidden)]
+    pub fn open_on(
+        config: StoreConfig,
+        runtime: tokio::runtime::Handle,
+        tuning: Tuning,
+        disk: SharedDisk,
+    ) -> Result<Store, StoreError> {
+        let world = Environment {
+            disk,
+            ..Environment::default()
+        };
+        Self::open_with(world, config, runtime, tuning)
+    }
+
+    fn open_with(
+        world: Environment,
+        config: StoreConfig,
+        runtime: tokio::runtime::Handle,
+        tuning: Tuning,
+    ) -> Result<Store, StoreError> {
         // A thread of its own: the caller may be inside a runtime, where blocking is refused.
         std::thread::scope(|scope| {
             let handle = runtime.clone();
-            let world = Environment::default();
             let opening =
                 scope.spawn(move || handle.block_on(Self::open_in(world, config, tuning)));
             opening.join().unwrap_or_else(|_| Err(StoreError::Closed))
@@ -97,6 +122,7 @@ impl Store {
         config.validate()?;
         std::fs::create_dir_all(&config.directory)?;
         let lock = DirectoryLock::take(&config.directory)?;
+        format::check(&config.directory)?;
         open(environment, config, tuning, lock).await
     }
 
@@ -132,6 +158,9 @@ impl Store {
 
     /// Reads this node's state, which may be stale.
     pub fn read(&self, command: &Command) -> Reply {
+        if self.node.consensus.is_recovering() {
+            return Reply::error("LOADING this node is re-syncing after damage to its disk");
+        }
         self.node.machine.read(command)
     }
 
@@ -308,7 +337,7 @@ async fn open(
     tuning: Tuning,
     lock: DirectoryLock,
 ) -> Result<Store, StoreError> {
-    let database = Database::open(&config.directory.join("state.db"))?;
+    let database = healing::open_database(&config.directory)?;
     let snapshots = Snapshots::open(&config.directory.join("snapshots"))?;
     let machine = Arc::new(Machine::new(database));
     let pubsub = PubSub::default();

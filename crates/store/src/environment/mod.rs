@@ -7,6 +7,7 @@
 //! - [`crate::clock`]: wall clock and boot clock. Monotonic time is tokio's, which can be paused.
 //! - [`workers`]: threads that serve a queue, and calls that block.
 //! - [`network`]: streams to and from other nodes, below TLS.
+//! - [`crate::disk`]: the files of the log.
 //! - [`randomness`]: election timeouts and origins.
 
 pub mod network;
@@ -16,6 +17,7 @@ pub mod workers;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::disk::{self, SharedDisk};
 use network::{Network, Tcp};
 use workers::Workers;
 
@@ -28,6 +30,8 @@ pub struct Environment {
     pub workers: Workers,
     /// Streams to and from other nodes.
     pub network: Arc<dyn Network>,
+    /// Where the log lives.
+    pub disk: SharedDisk,
 }
 
 impl Default for Environment {
@@ -36,6 +40,7 @@ impl Default for Environment {
             clock: Clock::default(),
             workers: Workers::default(),
             network: Arc::new(Tcp),
+            disk: disk::real(),
         }
     }
 }

@@ -17,8 +17,9 @@ use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 
 use super::types::{Entry, LogId, Types, Vote};
+use crate::disk::SharedDisk;
 use crate::limits::APPEND_BYTES_MAX;
-use crate::wal::{Carry, Flushed, Job, Note, Record, Wal, encode};
+use crate::wal::{Carry, Flushed, Job, Note, Record, Recovered, Wal, encode};
 
 #[derive(Default)]
 struct Present {
@@ -38,6 +39,7 @@ struct Present {
 pub struct LogStore {
     present: Arc<Mutex<Present>>,
     wal: Arc<Wal>,
+    recovering: Option<Arc<str>>,
 }
 
 fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
@@ -59,13 +61,31 @@ fn body_bytes(entry: &Entry) -> u64 {
 
 impl LogStore {
     /// Opens the log and reads what is in it.
-    pub fn open(directory: &Path) -> io::Result<LogStore> {
-        let (wal, recovered) = Wal::open(directory)?;
+    ///
+    /// Without threads a task of the present runtime does the writing.
+    pub fn open(disk: SharedDisk, directory: &Path, threads: bool) -> io::Result<LogStore> {
+        if threads {
+            let (wal, recovered) = Wal::open(disk, directory)?;
+            return Self::new(wal, recovered);
+        }
+        let (wal, recovered, driver) = Wal::open_driven(disk, directory)?;
+        tokio::spawn(driver.run());
+        Self::new(wal, recovered)
+    }
+
+    fn new(wal: Wal, recovered: Recovered) -> io::Result<LogStore> {
+        let in_log: Option<Vote> = recovered.vote.as_deref().map(read).transpose()?;
         let mut present = Present {
-            vote: recovered.vote.as_deref().map(read).transpose()?,
+            vote: in_log,
             committed: recovered.committed.as_deref().map(read).transpose()?,
             ..Present::default()
         };
+        for copy in &recovered.vote_copies.payloads {
+            let copy: Vote = read(copy)?;
+            if present.vote.is_none_or(|vote| vote < copy) {
+                present.vote = Some(copy);
+            }
+        }
         if let Some((_, payload)) = &recovered.purged {
             present.purged = Some(read(payload)?);
         }
@@ -78,10 +98,22 @@ impl LogStore {
             torn_bytes = recovered.torn_bytes,
             "the log was read"
         );
-        Ok(LogStore {
+        let vote = present.vote;
+        let store = LogStore {
             present: Arc::new(Mutex::new(present)),
             wal: Arc::new(wal),
-        })
+            recovering: recovered.recovering.map(Into::into),
+        };
+        if let Some(vote) = vote.filter(|vote| in_log.as_ref() != Some(vote)) {
+            // The log forgot it; new segments would begin with the old one.
+            store.submit_carried(&Record::Vote(write(&vote)?), None)?;
+        }
+        Ok(store)
+    }
+
+    /// Why this node may lack what it acknowledged before it was started.
+    pub fn recovering(&self) -> Option<&str> {
+        self.recovering.as_deref()
     }
 
     /// Whether this node has ever taken part.
@@ -127,6 +159,12 @@ impl Present {
         }
         self.bytes += body_bytes(&entry);
         self.entries.push_back(entry);
+    }
+
+    /// Identity of the last entry, purged ones included.
+    fn last(&self) -> Option<LogId> {
+        let last = self.entries.back().map(RaftEntry::log_id);
+        last.or(self.purged)
     }
 
     fn truncate_from(&mut self, from: u64) {
@@ -208,14 +246,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
         let present = self.present.lock();
-        let last = present
-            .entries
-            .back()
-            .map(RaftEntry::log_id)
-            .or(present.purged);
         Ok(LogState {
             last_purged_log_id: present.purged,
-            last_log_id: last,
+            last_log_id: present.last(),
         })
     }
 
@@ -248,12 +281,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         // A crash can leave a commit record on disk whose entries were not flushed with it.
         let present = self.present.lock();
-        let last = present
-            .entries
-            .back()
-            .map(RaftEntry::log_id)
-            .or(present.purged);
-        Ok(present.committed.min(last))
+        Ok(present.committed.min(present.last()))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>

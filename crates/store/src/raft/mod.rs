@@ -6,12 +6,19 @@
 //! - `types`, `log_store`, `applier`, `network`: what the library asks for.
 //! - `transport`, `server`: frames between nodes.
 //! - `leadership`: lease and events.
+//! - `candidacy`, `question`, `disk_watch`: who may lead and vote after and during disk trouble.
+//! - `alarms`: what needs a person.
 //! - `status`: the node's view of itself.
 
+mod alarms;
 mod applier;
+mod candidacy;
+mod disk_watch;
+mod fuzzing;
 mod leadership;
 mod log_store;
 mod network;
+mod question;
 mod runtime;
 mod server;
 mod start;
@@ -47,6 +54,7 @@ use crate::reply::{Command, Reply};
 use crate::snapshot::Snapshots;
 use crate::store::DirectoryLock;
 
+pub use fuzzing::fuzz_frame;
 pub use leadership::Leadership;
 pub use start::{Parts, Tuning};
 
@@ -149,6 +157,11 @@ pub struct Consensus {
     leadership: watch::Receiver<Leadership>,
     /// Proposals are refused while leadership is being handed over.
     holding: AtomicBool,
+    /// Why this node must not lead.
+    candidacy: candidacy::Candidacy,
+    /// Whether there is room for entries of other leaders.
+    takes_entries: AtomicBool,
+    alarms: alarms::Alarms,
     /// Before this moment this node does not vote.
     votes_from: Instant,
     address: SocketAddr,
@@ -177,7 +190,8 @@ impl Consensus {
 
     /// Stamps and proposes a batch. Batches of one task keep their order.
     pub async fn propose(&self, mut batch: Batch) -> Proposed {
-        if !self.is_leading() || self.holding.load(Ordering::Acquire) {
+        let full = self.candidacy.has(candidacy::Bar::Full);
+        if !self.is_leading() || self.holding.load(Ordering::Acquire) || full {
             return Proposed::Refused(Outcome::NotLeader(self.other_leader()));
         }
         batch.now_ms = self.environment.clock.wall_ms();
@@ -334,13 +348,25 @@ impl Consensus {
     }
 
     fn most_up_to_date(&self) -> Option<u64> {
+        self.voters_by_log().first().copied()
+    }
+
+    /// The other voters, the one with the longest log first.
+    fn voters_by_log(&self) -> Vec<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let peers = metrics.replication.as_ref()?;
-        let others = peers.iter().filter(|(id, _)| **id != self.id);
-        others
-            .max_by_key(|(_, matched)| **matched)
-            .map(|(id, _)| *id)
+        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let peers = metrics.replication.iter().flatten();
+        let mut others: Vec<_> = peers
+            .filter(|(id, _)| **id != self.id && voters.contains(id))
+            .map(|(id, matched)| (*matched, *id))
+            .collect();
+        others.sort_unstable_by(|a, b| b.cmp(a));
+        others.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn link(&self, node: u64, lane: Lane) -> Option<transport::link::Link> {
+        self.links.get(&(node, lane)).cloned()
     }
 
     /// Takes a snapshot now; the log behind it is purged.

@@ -2,19 +2,23 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+use openraft::raft::AppendEntriesRequest;
 use tokio::io::{AsyncWriteExt, BufReader, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::Consensus;
+use super::candidacy::Bar;
 use super::transfer::{Incoming, Piece, PieceAnswer};
 use super::transport::frame::{self, Frame, Greeting, Kind};
 use super::transport::tls::Security;
+use super::types::Types;
 use crate::environment::network::{Listener, Wire};
 use crate::limits::{
     APPENDS_IN_FLIGHT_MAX, CONNECT_TIMEOUT, FORWARDS_PER_LINK_MAX, LINK_QUEUE_MAX,
@@ -196,8 +200,16 @@ impl Served {
         let raft = self.consensus.raft.clone();
         match frame.kind {
             Kind::Append => {
-                let request = frame::decode(&frame.body)?;
+                let request: AppendEntriesRequest<Types> = frame::decode(&frame.body)?;
+                // Heartbeats need none.
+                let room = match request.entries.is_empty() {
+                    true => Ok(()),
+                    false => self.has_room(),
+                };
                 let append: BoxFuture<'static, Answer> = Box::pin(async move {
+                    if let Err(text) = room {
+                        return (id, answer(&Err::<(), _>(text)));
+                    }
                     let outcome = raft.append_entries(request).await;
                     (id, answer(&outcome.map_err(|error| error.to_string())))
                 });
@@ -225,12 +237,22 @@ impl Served {
             }
             Kind::Transfer => {
                 let request = frame::decode(&frame.body)?;
+                let fit = self.consensus.candidacy.is_free();
                 self.spawn(id, async move {
+                    if !fit {
+                        return Err("this node must not lead now".into());
+                    }
                     raft.handle_transfer_leader(request)
                         .await
                         .map_err(|error| error.to_string())
                 })
                 .await
+            }
+            Kind::Ask => {
+                let question = frame::decode(&frame.body)?;
+                let consensus = self.consensus.clone();
+                self.spawn(id, async move { consensus.answer(question).await })
+                    .await
             }
             Kind::Forward => {
                 let batch = frame::decode(&frame.body)?;
@@ -284,13 +306,25 @@ impl Served {
 
     /// A node that was restarted does not vote until every lease it may have granted is over.
     fn too_early(&self) -> Result<(), String> {
+        if self.consensus.candidacy.has(Bar::Recovering) {
+            return Err("this node may lack entries that it acknowledged".into());
+        }
         if Instant::now() < self.consensus.votes_from {
             return Err("just started, a leader may still hold a lease from this node".into());
         }
         Ok(())
     }
 
+    /// A node takes no entries that might not fit on its disk.
+    fn has_room(&self) -> Result<(), String> {
+        if self.consensus.takes_entries.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err("the disk of this node is full".into())
+    }
+
     async fn piece(&mut self, piece: Piece) -> PieceAnswer {
+        self.has_room()?;
         if piece.offset == 0 {
             // Whatever came before was broken off.
             self.incoming = None;

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::alarms::Alarms;
 use super::applier::Applier;
+use super::candidacy::{Bar, Candidacy};
 use super::leadership::{Leadership, LeadershipView, Observer};
 use super::log_store::LogStore;
 use super::network::{Links, Network};
@@ -21,16 +23,20 @@ use super::transport::tls::Security;
 use super::types::Raft;
 use super::{Consensus, Counters, server};
 use crate::config::{StoreConfig, Timing};
+use crate::disk::SharedDisk;
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::events::Events;
+use crate::healing;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES,
+    APPEND_ENTRIES_MAX, DISK_RESERVE_BYTES, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES,
+    SQL_WAL_BYTES,
     TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
 use crate::store::DirectoryLock;
+use crate::wal;
 
 /// When snapshots are taken and how much log stays behind them.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +47,8 @@ pub struct Tuning {
     pub snapshot_bytes: u64,
     /// Entries kept behind a snapshot.
     pub entries_kept: u64,
+    /// Bytes that must be free for this node to lead.
+    pub disk_reserve: u64,
 }
 
 impl Default for Tuning {
@@ -49,6 +57,7 @@ impl Default for Tuning {
             snapshot_entries: SNAPSHOT_LOG_ENTRIES,
             snapshot_bytes: SNAPSHOT_LOG_BYTES,
             entries_kept: ENTRIES_KEPT,
+            disk_reserve: DISK_RESERVE_BYTES,
         }
     }
 }
@@ -83,6 +92,9 @@ fn library_config(timing: &Timing, tuning: &Tuning) -> Result<Config, StoreError
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: tuning.entries_kept,
         replication_lag_threshold: u64::MAX / 2,
+        // A node whose log was damaged comes back with less than it had. It does not vote until it
+        // has caught up (`question`), and one that lost everything is not let in at all.
+        allow_log_reversion: Some(true),
         install_snapshot_timeout: 60_000,
         ..Config::default()
     };
@@ -117,15 +129,16 @@ impl Consensus {
         let listener = environment.network.listen(config.raft_listen);
         let listener = listener.map_err(network_error)?;
         let address = listener.address().map_err(network_error)?;
-        let log = LogStore::open(&config.directory.join("log"))?;
+        let disk = environment.disk.clone();
+        let applier = open_applier(config, &disk, &machine, || {
+            let (snapshots, events) = (snapshots.clone(), events.clone());
+            Applier::open(machine.clone(), snapshots, events, environment.workers)
+        })?;
+        let threads = environment.workers.may_block();
+        let log = LogStore::open(disk, &config.directory.join("log"), threads)?;
+        let recovering = log.recovering().map(ToOwned::to_owned);
         let quiet = Duration::from_millis(config.timing.vote_refusal_ms());
         let votes_from = Instant::now() + if log.is_used() { quiet } else { Duration::ZERO };
-        let applier = Applier::open(
-            machine.clone(),
-            snapshots.clone(),
-            events.clone(),
-            environment.workers,
-        )?;
         let (stop, stopped) = watch::channel(false);
         let links = open_links(config, &security, &environment, &stopped);
         let library = Arc::new(library_config(&config.timing, &tuning)?);
@@ -152,6 +165,9 @@ impl Consensus {
             view: view.clone(),
             leadership,
             holding: AtomicBool::new(false),
+            candidacy: Candidacy::new(recovering.is_some()),
+            takes_entries: AtomicBool::new(true),
+            alarms: Alarms::default(),
             votes_from,
             address,
             counters: Counters::default(),
@@ -159,6 +175,9 @@ impl Consensus {
             environment,
             lock: Mutex::new(Some(lock)),
         });
+        if let Some(why) = &recovering {
+            consensus.raise_recovering(why);
+        }
         let (id, timing) = (config.id, config.timing);
         let stop = stopped.clone();
         tokio::spawn(
@@ -180,6 +199,9 @@ impl Consensus {
             stopped.clone(),
         ));
         tokio::spawn(consensus.clone().begin(stopped.clone()));
+        tokio::spawn(consensus.clone().rejoin(stopped.clone()));
+        let reserve = tuning.disk_reserve;
+        tokio::spawn(consensus.clone().watch_disk(reserve, stopped.clone()));
         tokio::spawn(consensus.clone().keep_clock(stopped.clone()));
         tokio::spawn(consensus.clone().keep_database(stopped.clone()));
         tokio::spawn(consensus.clone().keep_snapshots(tuning, stopped));
@@ -190,7 +212,10 @@ impl Consensus {
     async fn begin(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let work = async {
             tokio::time::sleep_until(self.votes_from).await;
-            self.raft.runtime_config().elect(true);
+            self.candidacy.set(&self.raft, Bar::Starting, false);
+            if self.candidacy.has(Bar::Recovering) {
+                return;
+            }
             let rank = self.peers.keys().filter(|id| **id < self.id).count();
             tokio::time::sleep(INITIALISE_STEP * u32::try_from(rank).unwrap_or(0)).await;
             match self.raft.is_initialized().await {
@@ -276,6 +301,24 @@ impl Consensus {
             }
         }
     }
+}
+
+/// Restores the newest snapshot. One that is damaged, or whose SQLite file is lost, is put aside,
+/// and with it the log behind it, which is of no use without: the leader sends a whole state.
+fn open_applier(
+    config: &StoreConfig,
+    disk: &SharedDisk,
+    machine: &SharedMachine,
+    open: impl Fn() -> Result<Applier, StoreError>,
+) -> Result<Applier, StoreError> {
+    open().or_else(|error| {
+        let Some(why) = 
+            healing::put_snapshot_aside(&config.directory, machine.database.applied())? else {
+            return Err(error);
+        };
+        wal::discard(disk.as_ref(), &config.directory.join("log"), &why)?;
+        open()
+    })
 }
 
 fn open_links(

@@ -51,6 +51,7 @@ impl Consensus {
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
             sql_bytes: self.machine.database.bytes(),
+            alarms: self.alarms.list(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),
             commit_p99_us: self.machine.timings.commit.p99_us(),
             raft_address: Some(self.address),
@@ -72,6 +73,8 @@ impl Consensus {
 
     /// Prometheus lines of consensus and the log.
     pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
+        let alarms = self.alarms.list().len() as u64;
+        line("raftpbx_store_alarms", "gauge", alarms);
         let wal = self.log.wal().stats();
         let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
         line("raftpbx_store_wal_bytes_total", "counter", load(&wal.bytes));

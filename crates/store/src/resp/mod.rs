@@ -13,6 +13,8 @@ mod parse;
 mod pubsub;
 mod session;
 
+pub(crate) use parse::{TRUSTED, next};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

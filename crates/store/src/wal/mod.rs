@@ -7,40 +7,57 @@
 //! ```
 //!
 //! Segments are filled with zeros before use, so that a flush changes no file metadata. Many jobs
-//! share one flush (group commit). Every record carries its length and a CRC-32C.
+//! share one flush (group commit). Every record carries its length and a CRC-32C; every flush
+//! begins with a head that proves the flushes before it (`group`).
 //!
 //! Invariants:
 //! 1. A job is reported as done only after its bytes and all bytes before them are on disk.
-//! 2. After the first failed write nothing is ever reported as done again.
+//! 2. After the first failed write nothing is ever reported as done again, and no flush is tried
+//!    again: what a failed flush left behind may look clean and be lost.
 //! 3. A segment receives its first record only after everything before it was flushed, so only
 //!    the last used segment can have a torn tail.
 //! 4. Each segment begins with the vote, committed and purge records in force, so that older
 //!    segments can be deleted when their entries are purged.
+//! 5. A vote is also in a file of its own, twice, before it is reported (`votes`).
 //!
-//! The log knows indexes and bytes; what they mean is `raft`'s business.
+//! The log knows indexes and bytes; what they mean is `raft`'s business. Why it is made like this:
+//! `docs/internals/store-log.md`.
 
+mod damage;
+mod driver;
+mod fuzzing;
+mod group;
+mod preparer;
 mod record;
 mod recovery;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod votes;
 mod writer;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
+pub use damage::keep_file;
+pub use driver::Driver;
+pub use fuzzing::fuzz_recovery;
 pub use record::{Record, encode};
 pub use recovery::Recovered;
 
+use crate::clock::boot_ns;
+use crate::disk::{Disk, SharedDisk};
 use crate::histogram::Histogram;
 use crate::limits::SEGMENT_BYTES;
-use writer::Writer;
+use writer::{Setting, Writer};
 
 /// Jobs waiting for the writer; a full queue holds the Raft core back.
 const JOBS_MAX: usize = 1_024;
@@ -89,46 +106,156 @@ pub struct WalStats {
     pub segments: AtomicU64,
     /// Failed writes.
     pub failures: AtomicU64,
+    /// The first failure; the log is dead since.
+    pub failed: Mutex<Option<String>>,
+    /// Whether there was no room for the next segment.
+    pub full: AtomicBool,
+    /// When the flush began that is going on, `CLOCK_BOOTTIME` ns; 0 when there is none.
+    pub flushing_since: AtomicU64,
+    /// Nanoseconds of the longest flush since it was last asked for.
+    pub flush_ns_max: AtomicU64,
+}
+
+impl WalStats {
+    fn flush_begins(&self) {
+        self.flushing_since.store(boot_ns(), Ordering::Release);
+    }
+
+    fn flush_ends(&self, started: Instant) {
+        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.flushing_since.store(0, Ordering::Release);
+        self.flush_ns_max.fetch_max(spent, Ordering::Relaxed);
+        self.flush.since(started);
+    }
+
+    /// The longest flush since the last call, the one that is going on included; nanoseconds.
+    pub fn take_longest_flush_ns(&self) -> u64 {
+        let since = self.flushing_since.load(Ordering::Acquire);
+        let now = if since == 0 {
+            0
+        } else {
+            boot_ns().saturating_sub(since)
+        };
+        self.flush_ns_max.swap(0, Ordering::Relaxed).max(now)
+    }
+}
+
+/// Puts the whole log aside, because the snapshot it continues is lost: the node begins with an
+/// empty log, keeps its vote, and recovers. A log that goes back to the first entry stays.
+pub fn discard(disk: &dyn Disk, directory: &Path, why: &str) -> io::Result<()> {
+    let recovered = recovery::recover(disk, directory, SEGMENT_BYTES)?;
+    let first = recovered.entries.front().map_or(0, |(index, _)| *index);
+    if recovered.purged.is_none() && first <= 1 {
+        return Ok(());
+    }
+    recovery::check_vote(&recovered)?;
+    damage::write_mark(disk, directory, why)?;
+    for number in segment::list(disk, directory)? {
+        damage::keep_file(disk, directory, &segment::path(directory, number))?;
+    }
+    Ok(())
 }
 
 /// The log of one node.
 pub struct Wal {
+    disk: SharedDisk,
+    directory: PathBuf,
     jobs: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Set when a task drives the writer.
+    wake: Option<Arc<Notify>>,
     stats: Arc<WalStats>,
 }
 
 impl Wal {
     /// Opens or creates the log in `directory` and reads everything that is in it.
     ///
-    /// A torn tail is cut off. Damage anywhere else is an error: an acknowledged record is gone,
-    /// and this node must not go on as if it had never been.
-    pub fn open(directory: &Path) -> io::Result<(Wal, Recovered)> {
-        Self::open_sized(directory, SEGMENT_BYTES)
+    /// A torn tail is cut off. Damage is put aside; what is left may lack entries that this node
+    /// acknowledged, which [`Recovered::recovering`] says.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written, a format of a later version, a vote that is lost.
+    pub fn open(disk: SharedDisk, directory: &Path) -> io::Result<(Wal, Recovered)> {
+        Self::open_sized(disk, directory, SEGMENT_BYTES)
     }
 
-    fn open_sized(directory: &Path, segment_bytes: u64) -> io::Result<(Wal, Recovered)> {
-        std::fs::create_dir_all(directory)?;
-        let recovered = recovery::recover(directory, segment_bytes)?;
-        let stats = Arc::new(WalStats::default());
-        let writer = Writer::open(directory, segment_bytes, &recovered, stats.clone())?;
-        let (jobs, queue): (_, Receiver<Job>) = sync_channel(JOBS_MAX);
+    fn open_sized(
+        disk: SharedDisk,
+        directory: &Path,
+        segment_bytes: u64,
+    ) -> io::Result<(Wal, Recovered)> {
+        let (mut wal, recovered, writer, queue) =
+            Self::open_parts(disk, directory, segment_bytes, true)?;
         let thread = std::thread::Builder::new()
             .name("store-wal".into())
             .spawn(move || writer.run(&queue))?;
-        let wal = Wal {
-            jobs: Mutex::new(Some(jobs)),
-            thread: Mutex::new(Some(thread)),
-            stats,
-        };
+        wal.thread = Mutex::new(Some(thread));
         Ok((wal, recovered))
     }
 
-    /// Queues a job. Blocks while the queue is full.
+    /// [`Wal::open`] without threads: a task of the caller has to run the [`Driver`].
+    pub fn open_driven(disk: SharedDisk, directory: &Path) -> io::Result<(Wal, Recovered, Driver)> {
+        let (mut wal, recovered, writer, queue) =
+            Self::open_parts(disk.clone(), directory, SEGMENT_BYTES, false)?;
+        let wake = Arc::new(Notify::new());
+        wal.wake = Some(wake.clone());
+        let driver = Driver::new(disk, writer, queue, wake);
+        Ok((wal, recovered, driver))
+    }
+
+    fn open_parts(
+        disk: SharedDisk,
+        directory: &Path,
+        segment_bytes: u64,
+        threads: bool,
+    ) -> io::Result<(Wal, Recovered, Writer, Receiver<Job>)> {
+        disk.create_directory(directory)?;
+        let recovered = recovery::recover(disk.as_ref(), directory, segment_bytes)?;
+        let stats = Arc::new(WalStats::default());
+        let setting = Setting {
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            segment_bytes,
+            stats: stats.clone(),
+            threads,
+        };
+        let writer = Writer::open(setting, &recovered)?;
+        let (jobs, queue) = sync_channel(JOBS_MAX);
+        let wal = Wal {
+            disk,
+            directory: directory.to_owned(),
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(None),
+            wake: None,
+            stats,
+        };
+        Ok((wal, recovered, writer, queue))
+    }
+
+    /// Bytes that can still be written to the disk of the log.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes(&self.directory)
+    }
+
+    /// The node has everything again that it may have acknowledged.
+    pub fn recovered(&self) -> io::Result<()> {
+        damage::remove_mark(self.disk.as_ref(), &self.directory)
+    }
+
+    /// Queues a job. Blocks while the queue is full; without threads it is refused then.
     pub fn submit(&self, job: Job) -> io::Result<()> {
         let jobs = self.jobs.lock().clone();
         let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the log is closed");
-        jobs.ok_or_else(closed)?.send(job).map_err(|_| closed())
+        let jobs = jobs.ok_or_else(closed)?;
+        let Some(wake) = &self.wake else {
+            return jobs.send(job).map_err(|_| closed());
+        };
+        let sent = jobs.try_send(job);
+        wake.notify_one();
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => io::Error::other("too many jobs wait for the log"),
+            TrySendError::Disconnected(_) => closed(),
+        })
     }
 
     /// Counters.
@@ -139,6 +266,9 @@ impl Wal {
     /// Writes what is queued and stops the writer.
     pub fn close(&self) {
         drop(self.jobs.lock().take());
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
+        }
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {

@@ -11,13 +11,14 @@ use crate::limits::RECORD_BYTES_MAX;
 pub const HEAD_BYTES: usize = 4 + 4 + 1 + 8;
 
 /// Bytes of length and checksum.
-const FRAME_BYTES: usize = 8;
+pub const FRAME_BYTES: usize = 8;
 
 pub const APPEND: u8 = 1;
 pub const VOTE: u8 = 2;
 pub const COMMITTED: u8 = 3;
 pub const TRUNCATE: u8 = 4;
 pub const PURGE: u8 = 5;
+pub const GROUP: u8 = 6;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,13 @@ pub enum Record {
         /// Identity of that entry.
         payload: Bytes,
     },
+    /// The head of what was written with one flush; the writer alone makes these.
+    Group {
+        /// Counts the flushes of this log.
+        sequence: u64,
+        /// See `group`.
+        payload: Bytes,
+    },
 }
 
 impl Record {
@@ -56,6 +64,7 @@ impl Record {
             Record::Committed(_) => COMMITTED,
             Record::Truncate { .. } => TRUNCATE,
             Record::Purge { .. } => PURGE,
+            Record::Group { .. } => GROUP,
         }
     }
 
@@ -66,6 +75,7 @@ impl Record {
             }
             Record::Vote(payload) | Record::Committed(payload) => (0, payload),
             Record::Truncate { from } => (*from, &[]),
+            Record::Group { sequence, payload } => (*sequence, payload),
         }
     }
 }
@@ -90,7 +100,8 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn checksum(length: &[u8], body: &[u8]) -> u32 {
+/// Checksum of a record whose length and body (kind, index, payload) are given.
+pub fn checksum(length: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(length), body)
 }
 
@@ -143,6 +154,13 @@ pub fn decode(segment: &Bytes, at: usize) -> Found {
         COMMITTED => Found::Record(Record::Committed(payload), whole),
         TRUNCATE => Found::Record(Record::Truncate { from: index }, whole),
         PURGE => Found::Record(Record::Purge { index, payload }, whole),
+        GROUP => Found::Record(
+            Record::Group {
+                sequence: index,
+                payload,
+            },
+            whole,
+        ),
         _ => Found::Damaged,
     }
 }

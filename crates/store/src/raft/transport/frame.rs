@@ -35,10 +35,12 @@ pub enum Kind {
     Read = 8,
     /// Part of a snapshot.
     SnapshotPiece = 9,
+    /// A small question beside the protocol.
+    Ask = 12,
 }
 
 impl Kind {
-    fn parse(byte: u8) -> Option<Kind> {
+    pub fn parse(byte: u8) -> Option<Kind> {
         Some(match byte {
             1 => Kind::Greet,
             2 => Kind::Answer,
@@ -49,6 +51,7 @@ impl Kind {
             7 => Kind::Forward,
             8 => Kind::Read,
             9 => Kind::SnapshotPiece,
+            12 => Kind::Ask,
             _ => return None,
         })
     }
