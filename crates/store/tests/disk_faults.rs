@@ -330,11 +330,14 @@ async fn a_leader_with_a_slow_disk_hands_over() {
     let slow = faulty.disk(leader).clone();
     slow.set_sync_delay(Duration::from_millis(300));
     let mut key = 0;
-    while faulty.node(leader).status().leading {
-        faulty.write(leader, key..key + 1).await;
-        key += 1;
-        assert!(key < 2_000, "it still leads");
-    }
+    let writing = async {
+        while faulty.node(leader).status().leading {
+            faulty.write(leader, key..key + 1).await;
+            key += 1;
+        }
+    };
+    let handed_over = tokio::time::timeout(support::PATIENCE, writing).await;
+    handed_over.expect("it hands over in time");
     faulty.leader_other_than(leader).await;
     faulty
         .until_alarm(leader, "PBX_STORE_DISK_SLOW", true)

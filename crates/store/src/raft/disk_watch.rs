@@ -30,8 +30,10 @@ pub struct Look {
     pub free: Option<u64>,
     /// Whether there was no room for the next log segment.
     pub full: bool,
-    /// The longest flush, the one that is going on included; zero without any.
+    /// The longest flush that ended; zero when none did.
     pub flush: Duration,
+    /// For how long the flush goes on that has not ended.
+    pub flushing: Duration,
     /// Whether the others have on disk what this node has; always true on followers.
     pub others_are_fine: bool,
 }
@@ -80,7 +82,8 @@ impl DiskWatch {
             self.low = !above(self.reserve, self.low);
             self.critical = !above(self.reserve / 2, self.critical);
         }
-        if look.flush >= SLOW_FLUSH && look.others_are_fine {
+        let slow = look.flush.max(look.flushing) >= SLOW_FLUSH;
+        if slow && look.others_are_fine {
             self.slow_looks = (self.slow_looks + 1).min(SLOW_LOOKS);
         } else if !look.flush.is_zero() {
             self.slow_looks = self.slow_looks.saturating_sub(1);
@@ -138,6 +141,7 @@ impl Consensus {
             free: self.log.wal().free_bytes().ok(),
             full: stats.full.load(Ordering::Acquire),
             flush: Duration::from_nanos(stats.take_longest_flush_ns()),
+            flushing: Duration::from_nanos(stats.flushing_ns()),
             others_are_fine: fine * 2 >= all,
         }
     }
@@ -216,6 +220,7 @@ mod tests {
             free: Some(10_000),
             full: false,
             flush: Duration::from_millis(1),
+            flushing: Duration::ZERO,
             others_are_fine: true,
         }
     }

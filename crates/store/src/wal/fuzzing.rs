@@ -94,7 +94,14 @@ fn write(writer: &mut Writer, record: &Record) {
     let mut bytes = Vec::new();
     encode(record, &mut bytes).expect("small");
     let (_jobs, queue) = sync_channel(1);
-    let note = Note::default();
+    let last_index = match record {
+        Record::Append { index, .. } => Some(*index),
+        _ => None,
+    };
+    let note = Note {
+        last_index,
+        ..Note::default()
+    };
     let done: super::Flushed = Box::new(|outcome| outcome.expect("the disk works"));
     let job = Job {
         bytes,

@@ -128,15 +128,17 @@ impl WalStats {
         self.flush.since(started);
     }
 
-    /// The longest flush since the last call, the one that is going on included; nanoseconds.
+    /// The longest flush that ended since the last call, nanoseconds; 0 when none did.
     pub fn take_longest_flush_ns(&self) -> u64 {
-        let since = self.flushing_since.load(Ordering::Acquire);
-        let now = if since == 0 {
-            0
-        } else {
-            boot_ns().saturating_sub(since)
-        };
-        self.flush_ns_max.swap(0, Ordering::Relaxed).max(now)
+        self.flush_ns_max.swap(0, Ordering::Relaxed)
+    }
+
+    /// For how long the flush goes on that has not ended, nanoseconds; 0 when there is none.
+    pub fn flushing_ns(&self) -> u64 {
+        match self.flushing_since.load(Ordering::Acquire) {
+            0 => 0,
+            since => boot_ns().saturating_sub(since),
+        }
     }
 }
 
