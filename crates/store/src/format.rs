@@ -2,8 +2,8 @@
 //!
 //! | format | log | snapshot | read by |
 //! |---|---|---|---|
-//! | 1 | segments without groups | `RPBXSNP\x01` | this program: new segments have format 2 |
-//! | 2 | segments of groups, `votes` | `RPBXSNP\x01` | this program |
+//! | 1 | segments without groups | any | this program: new segments have format 2 |
+//! | 2 | segments of groups, `votes` | `RPBXSNP\x03` | this program |
 //!
 //! Every change of a file's format that an older program would misread gets a new number here.
 

@@ -5,6 +5,8 @@
 //! - A snapshot: the others have one, with a copy of the SQLite file. Without it the log is of no
 //!   use either, unless it goes back to the first entry (see [`crate::wal::discard`]).
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -12,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::disk::RealDisk;
 use crate::error::StoreError;
 use crate::limits::SQL_CHECK_BYTES_MAX;
-use crate::snapshot::{Snapshots, verify};
+use crate::snapshot::{MAGIC as SNAPSHOT_MAGIC, Snapshots, verify};
 use crate::sql::Database;
 use crate::wal::keep_file;
 
@@ -60,12 +62,29 @@ fn damage(path: &Path) -> Option<String> {
     }
 }
 
+/// A snapshot of another version is not damaged, and nothing here may be thrown away for it.
+fn refuse_other_format(path: &Path) -> Result<(), StoreError> {
+    let mut magic = [0; 8];
+    File::open(path)?.read_exact(&mut magic)?;
+    let version = magic[7];
+    if magic[..7] != SNAPSHOT_MAGIC[..7] || version == SNAPSHOT_MAGIC[7] {
+        return Ok(());
+    }
+    Err(StoreError::Storage(format!(
+        "[PBX_STORE_FORMAT_OTHER] {} has format {version}, this program reads format {}; start the \
+         program version that wrote it",
+        path.display(),
+        SNAPSHOT_MAGIC[7]
+    )))
+}
+
 /// Puts the newest snapshot aside when it is damaged, or when it needs more than the SQLite file
 /// has; answers what is wrong with it. `applied` is the index of the SQLite file.
 pub fn put_snapshot_aside(directory: &Path, applied: u64) -> Result<Option<String>, StoreError> {
     let Some(newest) = Snapshots::open(&directory.join("snapshots"))?.newest()? else {
         return Ok(None);
     };
+    refuse_other_format(&newest.path)?;
     let wrong = match verify(&newest.path) {
         Err(error) => error.to_string(),
         Ok(head) if head.sql_index > applied => {

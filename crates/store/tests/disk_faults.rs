@@ -227,7 +227,8 @@ async fn a_damaged_snapshot_is_fetched_from_the_others() {
     let snapshots = faulty.cluster.configs[&damaged].directory.join("snapshots");
     let files = std::fs::read_dir(&snapshots).expect("readable");
     let files: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
-    for file in files.iter().filter(|file| file.is_file()) {
+    let is_snapshot = |file: &&PathBuf| file.extension().is_some_and(|name| name == "snapshot");
+    for file in files.iter().filter(is_snapshot) {
         let mut bytes = std::fs::read(file).expect("readable");
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -309,6 +310,8 @@ async fn when_all_disks_are_full_writes_are_refused_and_reads_go_on() {
     }
     let refused = execute(faulty.node(leader), "SET late 1").await;
     assert!(refused.is_err(), "{refused:?}");
+    // Leadership may have gone to one that was about to be full too.
+    let leader = faulty.cluster.leader().await;
     let read = faulty
         .node(leader)
         .read_linearizable(command("GET key:2"))
@@ -320,6 +323,7 @@ async fn when_all_disks_are_full_writes_are_refused_and_reads_go_on() {
     for id in 1..=3 {
         faulty.until_alarm(id, "PBX_STORE_DISK_FULL", false).await;
     }
+    faulty.cluster.leader().await;
     faulty.write(leader, 3..6).await;
 }
 

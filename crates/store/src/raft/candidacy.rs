@@ -2,7 +2,7 @@
 //!
 //! Several things forbid a candidacy independently of each other; the library has one switch.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::types::Raft;
 
@@ -27,6 +27,7 @@ pub const RECOVERING: &str = "PBX_STORE_RECOVERING";
 #[derive(Debug)]
 pub struct Candidacy {
     bars: AtomicU8,
+    last_resort: AtomicBool,
 }
 
 impl Candidacy {
@@ -35,6 +36,7 @@ impl Candidacy {
         let recovering = if recovering { Bar::Recovering as u8 } else { 0 };
         Candidacy {
             bars: AtomicU8::new(Bar::Starting as u8 | recovering),
+            last_resort: AtomicBool::new(false),
         }
     }
 
@@ -48,6 +50,24 @@ impl Candidacy {
         self.bars.load(Ordering::Acquire) == 0
     }
 
+    /// Whether nobody leads for so long that even a node with a full or slow disk should: it can
+    /// serve reads. Reasons of safety stay in force.
+    pub fn set_last_resort(&self, raft: &Raft, on: bool) {
+        if self.last_resort.swap(on, Ordering::AcqRel) != on {
+            raft.runtime_config().elect(self.may_stand());
+        }
+    }
+
+    fn may_stand(&self) -> bool {
+        let safety = Bar::Starting as u8 | Bar::Recovering as u8;
+        let bars = self.bars.load(Ordering::Acquire);
+        let counted = match self.last_resort.load(Ordering::Acquire) {
+            true => bars & safety,
+            false => bars,
+        };
+        counted == 0
+    }
+
     /// Puts a reason in force or lifts it, and tells the library.
     pub fn set(&self, raft: &Raft, bar: Bar, on: bool) {
         let bit = bar as u8;
@@ -57,7 +77,7 @@ impl Candidacy {
             self.bars.fetch_and(!bit, Ordering::AcqRel)
         };
         if (before & bit != 0) != on {
-            raft.runtime_config().elect(self.is_free());
+            raft.runtime_config().elect(self.may_stand());
         }
     }
 }

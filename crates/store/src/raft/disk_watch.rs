@@ -6,6 +6,8 @@
 //! Two thresholds of free space: below the first one this node does not lead and proposes
 //! nothing, so that the log grows no more on anybody's behalf; below the second one it takes no
 //! entries from others either. What is left serves votes, elections and the entries on their way.
+//! When nobody leads for some seconds, because all disks are full, such a node leads after all,
+//! for reads.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -107,6 +109,7 @@ impl Consensus {
         let mut interval = tokio::time::interval(DISK_LOOK_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked: Option<Instant> = None;
+        let mut led = Instant::now();
         loop {
             tokio::select! {
                 biased;
@@ -116,6 +119,11 @@ impl Consensus {
             let look = self.look();
             let verdict = disk.look(look);
             self.conclude(verdict, look.free);
+            if self.leadership.borrow().leader.is_some() {
+                led = look.now;
+            }
+            let nobody = look.now.duration_since(led) > LAST_RESORT_AFTER;
+            self.candidacy.set_last_resort(&self.raft, nobody);
             let unfit = verdict.low || verdict.slow;
             let again = asked.is_none_or(|at| look.now.duration_since(at) > HAND_OVER_PAUSE);
             if unfit && again && self.is_leading() {
@@ -207,6 +215,9 @@ impl Consensus {
 
 /// Pause between two attempts to give leadership away.
 const HAND_OVER_PAUSE: Duration = Duration::from_secs(3);
+
+/// Time without a leader after which a node with a full or slow disk stands for election too.
+const LAST_RESORT_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {

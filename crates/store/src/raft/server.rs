@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+use openraft::EntryPayload;
 use openraft::raft::AppendEntriesRequest;
 use tokio::io::{AsyncWriteExt, BufReader, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -18,7 +19,7 @@ use super::candidacy::Bar;
 use super::transfer::{Incoming, Piece, PieceAnswer};
 use super::transport::frame::{self, Frame, Greeting, Kind};
 use super::transport::tls::Security;
-use super::types::Types;
+use super::types::{Entry, Types};
 use crate::environment::network::{Listener, Wire};
 use crate::limits::{
     APPENDS_IN_FLIGHT_MAX, CONNECT_TIMEOUT, FORWARDS_PER_LINK_MAX, LINK_QUEUE_MAX,
@@ -201,10 +202,11 @@ impl Served {
         match frame.kind {
             Kind::Append => {
                 let request: AppendEntriesRequest<Types> = frame::decode(&frame.body)?;
-                // Heartbeats need none.
-                let room = match request.entries.is_empty() {
-                    true => Ok(()),
-                    false => self.has_room(),
+                // Heartbeats and the first entry of a new leader need next to none.
+                let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
+                let room = match request.entries.iter().any(is_write) {
+                    true => self.has_room(),
+                    false => Ok(()),
                 };
                 let append: BoxFuture<'static, Answer> = Box::pin(async move {
                     if let Err(text) = room {

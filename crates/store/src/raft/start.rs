@@ -30,8 +30,7 @@ use crate::events::Events;
 use crate::healing;
 use crate::limits::{
     APPEND_ENTRIES_MAX, DISK_RESERVE_BYTES, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES,
-    SQL_WAL_BYTES,
-    TICK_INTERVAL,
+    SQL_WAL_BYTES, TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
@@ -312,8 +311,8 @@ fn open_applier(
     open: impl Fn() -> Result<Applier, StoreError>,
 ) -> Result<Applier, StoreError> {
     open().or_else(|error| {
-        let Some(why) = 
-            healing::put_snapshot_aside(&config.directory, machine.database.applied())? else {
+        let Some(why) = healing::put_snapshot_aside(&config.directory, machine.database.applied())?
+        else {
             return Err(error);
         };
         wal::discard(disk.as_ref(), &config.directory.join("log"), &why)?;

@@ -10,7 +10,7 @@ use crate::keyspace::{Keyspace, Restore};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// First bytes; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"RPBXSNP\x03";
+pub const MAGIC: &[u8; 8] = b"RPBXSNP\x03";
 
 /// Buffer of file reads and writes.
 const BUFFER_BYTES: usize = 256 << 10;
