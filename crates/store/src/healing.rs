@@ -65,7 +65,10 @@ fn damage(path: &Path) -> Option<String> {
 /// A snapshot of another version is not damaged, and nothing here may be thrown away for it.
 fn refuse_other_format(path: &Path) -> Result<(), StoreError> {
     let mut magic = [0; 8];
-    File::open(path)?.read_exact(&mut magic)?;
+    if File::open(path)?.read_exact(&mut magic).is_err() {
+        // Too short or unreadable: damaged.
+        return Ok(());
+    }
     let version = magic[7];
     if magic[..7] != SNAPSHOT_MAGIC[..7] || version == SNAPSHOT_MAGIC[7] {
         return Ok(());
