@@ -302,16 +302,14 @@ async fn when_all_disks_are_full_writes_are_refused_and_reads_go_on() {
     let faulty = Faulty::start().await;
     let leader = faulty.cluster.leader().await;
     faulty.write(leader, 0..3).await;
-    for disk in faulty.disks.values() {
-        disk.set_capacity(0);
-    }
-    for id in 1..=3 {
+    // The leader last: it finds nobody to hand over to.
+    let others = faulty.others(leader);
+    for id in others.into_iter().chain([leader]) {
+        faulty.disk(id).set_capacity(0);
         faulty.until_alarm(id, "PBX_STORE_DISK_FULL", true).await;
     }
     let refused = execute(faulty.node(leader), "SET late 1").await;
     assert!(refused.is_err(), "{refused:?}");
-    // Leadership may have gone to one that was about to be full too.
-    let leader = faulty.cluster.leader().await;
     let read = faulty
         .node(leader)
         .read_linearizable(command("GET key:2"))
