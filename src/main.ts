@@ -181,6 +181,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     administrator: readSecret(api.adminFile),
     source: calls.api,
     here: { server: config.name, holdsVip: () => address?.status().holding ?? false },
+    backups: store,
     health,
     log: log.child({ role: 'portal' }),
   });

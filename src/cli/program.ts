@@ -1,6 +1,7 @@
 /** Puts the commands together and turns every failure into an exit status. */
 import { Command, CommanderError } from 'commander';
 import { describeFatal } from '../observe/fatal.ts';
+import { addBackup, addRestore } from './backup.ts';
 import { CliError, exitStatus } from './failure.ts';
 import { addGet } from './get.ts';
 import { addLab } from './lab.ts';
@@ -18,7 +19,7 @@ export function buildProgram(): Command {
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .helpCommand(true);
-  for (const add of [addStatus, addGet, addUser, addStart, addLab, addSip, addMedia, addStore]) {
+  for (const add of [addStatus, addGet, addUser, addStart, addLab, addSip, addMedia, addStore, addBackup, addRestore]) {
     add(program);
   }
   refuseByThrowing(program);

@@ -6,6 +6,13 @@
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import {
+  BackupSink,
+  type NativeBackup,
+  type NativeRestore,
+  type RestoreOptions,
+  readBackup,
+} from './backup.ts';
 import { decodeReplies, encodeRequests } from './codec.ts';
 import type {
   Command,
@@ -25,6 +32,7 @@ import type {
   VipStatus,
 } from './types.ts';
 
+export type { BackupHead, BackupReport, BackupSink, RestoreOptions } from './backup.ts';
 export type * from './types.ts';
 
 interface NativeStore {
@@ -38,6 +46,7 @@ interface NativeStore {
   status(): string;
   transferLeadership(to: number | null): Promise<void>;
   metrics(): string;
+  backup(): Promise<NativeBackup>;
   shutdown(): Promise<void>;
 }
 
@@ -75,6 +84,8 @@ interface Addon {
     addresses: string[],
     names: string[],
   ): { certificate: string; key: string };
+  beginRestore(options: string): Promise<NativeRestore>;
+  checkBackup(): NativeRestore;
   startLog(level: string, sink: (batch: string) => void): void;
 }
 
@@ -200,6 +211,11 @@ export class Store {
     return this.#native.metrics();
   }
 
+  /** All of the state as of one entry, while this node goes on serving; one at a time. */
+  async backup(): Promise<AsyncGenerator<Buffer>> {
+    return readBackup(await this.#native.backup());
+  }
+
   close(): Promise<void> {
     return this.#native.shutdown();
   }
@@ -321,6 +337,16 @@ export class MediaEngine {
   close(): void {
     this.#native.shutdown();
   }
+}
+
+/** Begins to make the directory of a node that does not run from a backup. */
+export async function restoreBackup(options: RestoreOptions): Promise<BackupSink> {
+  return new BackupSink(await addon().beginRestore(JSON.stringify(options)));
+}
+
+/** Begins to check a backup. */
+export function checkBackup(): BackupSink {
+  return new BackupSink(addon().checkBackup());
 }
 
 /** A new certificate authority, PEM. */

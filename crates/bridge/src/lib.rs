@@ -14,6 +14,7 @@
 // A test build registers nothing with Node, so nothing calls the exports.
 #![cfg_attr(test, allow(dead_code))]
 
+mod backup;
 mod journal;
 mod log;
 mod media;

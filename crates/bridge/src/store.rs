@@ -23,7 +23,7 @@ const STORE_THREADS: usize = 2;
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 /// The runtime of the store; one a process, made at first use.
-fn runtime() -> napi::Result<Handle> {
+pub fn runtime() -> napi::Result<Handle> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime.handle().clone());
     }

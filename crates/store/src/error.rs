@@ -46,6 +46,14 @@ pub enum StoreError {
     /// An SQL read failed.
     #[error("sql: {0}")]
     Sql(String),
+    /// A backup could not be taken, read or restored.
+    #[error("{code}: {text}")]
+    Backup {
+        /// For programs, `PBX_BACKUP_...` or `PBX_RESTORE_...`.
+        code: &'static str,
+        /// What happened, and what to do.
+        text: String,
+    },
     /// The store was shut down.
     #[error("the store is closed")]
     Closed,

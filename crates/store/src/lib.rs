@@ -14,6 +14,7 @@
 //! - `keyspace`: the Redis-like state; `apply` is pure and deterministic.
 //! - `sql`: the SQLite applier fed by the same log.
 //! - `machine`: the state machine: keyspace, SQL and duplicate detection in log order.
+//! - [`backup`]: all of the state as one stream, and back.
 //! - `histogram`: how long things take.
 //! - `snapshot`: the state machine as one checksummed file.
 //! - `fuzzing`: entrances for fuzzers.
@@ -32,6 +33,7 @@
 //! 3. Every queue, map and buffer has a named bound in [`limits`].
 #![forbid(clippy::todo)]
 
+pub mod backup;
 mod batch;
 pub mod certificates;
 #[doc(hidden)]

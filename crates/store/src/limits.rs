@@ -129,6 +129,15 @@ pub const SNAPSHOT_BYTES_PER_SECOND: u64 = 64 << 20;
 /// Bytes of a snapshot that wait for the disk at any time.
 pub const SNAPSHOT_WRITTEN_BYTES: u64 = 4 << 20;
 
+/// Bytes of one piece of a backup, unless one key is larger.
+pub const BACKUP_PIECE_BYTES: usize = 256 << 10;
+
+/// Pieces of a backup that wait for its reader.
+pub const BACKUP_PIECES_MAX: usize = 8;
+
+/// Bytes of one part of a backup: a single key with everything in it.
+pub const BACKUP_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX * 16;
+
 /// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
 pub const ENTRIES_KEPT: u64 = 5_000;
 

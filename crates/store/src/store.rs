@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::backup::{Backup, RESTORING};
 use crate::config::StoreConfig;
 use crate::disk::SharedDisk;
 use crate::environment::{Environment, randomness};
@@ -123,6 +124,12 @@ impl Store {
         std::fs::create_dir_all(&config.directory)?;
         let lock = DirectoryLock::take(&config.directory)?;
         format::check(&config.directory)?;
+        if config.directory.join(RESTORING).exists() {
+            return Err(StoreError::Backup {
+                code: "PBX_RESTORE_UNFINISHED",
+                text: "a restore was interrupted here; run it again with --replace".into(),
+            });
+        }
         open(environment, config, tuning, lock).await
     }
 
@@ -264,6 +271,12 @@ impl Store {
         self.node.consensus.transfer(to).await
     }
 
+    /// Begins a backup of what this node has applied, while it goes on serving. Blocks for some
+    /// milliseconds; one at a time.
+    pub fn backup(&self) -> Result<Backup, StoreError> {
+        self.node.consensus.backup()
+    }
+
     /// Takes a snapshot now and purges the log behind it.
     pub async fn snapshot(&self) -> Result<(), StoreError> {
         self.node.consensus.snapshot().await
@@ -387,7 +400,7 @@ pub(crate) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    fn take(directory: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn take(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("lock");
         let file = std::fs::File::create(&path)?;
         file.try_lock().map_err(|error| {

@@ -4,7 +4,7 @@
  * # Layout
  * - `shapes.ts`: what is said and taken, as schemas
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
- * - one file a noun: `status`, `servers`, `calls`, `registrations`, `users`, `cdrs`
+ * - one file a noun: `status`, `servers`, `calls`, `registrations`, `users`, `cdrs`, `backup`
  */
 import { readFileSync } from 'node:fs';
 import swagger from '@fastify/swagger';
@@ -19,6 +19,7 @@ import { splitAddress } from '../../config/address.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Logger } from '../../observe/log.ts';
 import { Authenticator, parseAdministrator } from './authentication.ts';
+import { addBackup, type BackupSource } from './backup.ts';
 import { addCalls } from './calls.ts';
 import { addCdrs } from './cdrs.ts';
 import { ApiError, toApiError } from './errors.ts';
@@ -39,6 +40,8 @@ export interface ApiOptions {
   administrator: string;
   source: CallManagerApi;
   here: Holding;
+  /** Where backups come from. */
+  backups: BackupSource;
   health: Health;
   log: Logger;
 }
@@ -61,6 +64,7 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
     reply.status(report.status === 'ok' ? 200 : 503).send(report);
   });
   addStatus(api, options.source, options.here);
+  addBackup(api, options.backups);
   for (const add of [addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
     add(api, options.source);
   }

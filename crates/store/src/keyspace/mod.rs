@@ -44,7 +44,7 @@ use bytes::Bytes;
 use crate::event::Change;
 use crate::reply::Reply;
 
-pub use dump::{Dump, Restore};
+pub use dump::{Dump, Record, Restore};
 pub use keys::WATCHED;
 pub use pattern::matches;
 pub use table::{Kind, Spec, Sql, all, arity_refusal, describe, find, reference, unknown_command};

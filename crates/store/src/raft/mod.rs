@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::backup::{Backup, Origin};
 use crate::batch::{Applied, Batch, NO_ORIGIN};
 use crate::config::PeerAddress;
 use crate::environment::Environment;
@@ -64,6 +65,24 @@ use network::Links;
 use transport::Lane;
 use transport::frame::{self, Kind};
 use types::{Raft, Types};
+
+/// What the Raft library finds in a node that begins with a state as of entry `index`: nobody's
+/// term, before every election, and all peers as voters.
+pub fn first_meta(index: u64, peers: &BTreeMap<u64, PeerAddress>) -> Result<Vec<u8>, StoreError> {
+    use openraft::vote::RaftLeaderId;
+    let leader_id = types::LeaderId::new(0, 0).to_committed();
+    let last = types::LogId { leader_id, index };
+    let node = |peer: &PeerAddress| openraft::BasicNode::new(peer.raft.to_string());
+    let nodes: BTreeMap<_, _> = peers.iter().map(|(id, peer)| (*id, node(peer))).collect();
+    let voters = peers.keys().copied().collect();
+    let members = openraft::Membership::new(vec![voters], nodes)
+        .map_err(|error| StoreError::Config(error.to_string()))?;
+    let meta = types::SnapshotMeta {
+        last_log_id: Some(last),
+        last_membership: types::Membership::new(Some(last), members),
+    };
+    postcard::to_stdvec(&meta).map_err(|error| StoreError::Storage(error.to_string()))
+}
 
 /// How long a transfer of leadership waits for the target to have the whole log.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
@@ -168,6 +187,8 @@ pub struct Consensus {
     /// What is counted.
     pub counters: Counters,
     stop: watch::Sender<bool>,
+    /// A backup is being taken.
+    backing_up: Arc<AtomicBool>,
     environment: Environment,
     lock: Mutex<Option<DirectoryLock>>,
 }
@@ -367,6 +388,18 @@ impl Consensus {
 
     fn link(&self, node: u64, lane: Lane) -> Option<transport::link::Link> {
         self.links.get(&(node, lane)).cloned()
+    }
+
+    /// Begins a backup of what this node has applied. Blocks for some milliseconds.
+    pub fn backup(&self) -> Result<Backup, StoreError> {
+        Backup::start(Origin {
+            machine: self.machine.clone(),
+            snapshots: self.snapshots.clone(),
+            node: self.id,
+            term: self.leadership.borrow().term,
+            now_ms: self.environment.clock.wall_ms(),
+            busy: self.backing_up.clone(),
+        })
     }
 
     /// Takes a snapshot now; the log behind it is purged.

@@ -171,6 +171,7 @@ impl Consensus {
             address,
             counters: Counters::default(),
             stop,
+            backing_up: Arc::default(),
             environment,
             lock: Mutex::new(Some(lock)),
         });

@@ -14,6 +14,7 @@ openraft::declare_raft_types!(
 pub type Raft = openraft::Raft<Types, Applier>;
 pub type Entry = alias::EntryOf<Types>;
 pub type LogId = alias::LogIdOf<Types>;
+pub type LeaderId = alias::LeaderIdOf<Types>;
 pub type Vote = alias::VoteOf<Types>;
 pub type Membership = alias::StoredMembershipOf<Types>;
 pub type SnapshotMeta = alias::SnapshotMetaOf<Types>;

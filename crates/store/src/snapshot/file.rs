@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Frozen, Head, Pace, PacedFile};
 use crate::error::StoreError;
-use crate::keyspace::{Keyspace, Restore};
+use crate::keyspace::{Keyspace, Record, Restore};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// First bytes; the last one is the version of the format.
@@ -56,24 +56,66 @@ pub fn write(path: &Path, frozen: &Frozen) -> Result<(), StoreError> {
         sql_index: frozen.sql_index,
         origins: frozen.origins.clone(),
     };
-    let file = PacedFile::new(File::create(path)?, Pace::default());
-    let mut out = Summed {
-        inner: BufWriter::with_capacity(BUFFER_BYTES, file),
-        checksum: 0,
-    };
-    out.write_all(MAGIC)?;
-    write_part(&mut out, &encode(&head)?)?;
+    let mut writing = Writing::begin(path, &head)?;
     for record in frozen.dump.records() {
-        write_part(&mut out, &encode(&record)?)?;
+        writing.record(&encode(&record)?)?;
     }
-    let checksum = out.checksum;
-    let mut inner = out.inner;
-    inner.write_all(&checksum.to_le_bytes())?;
-    let file = inner
-        .into_inner()
-        .map_err(|error| StoreError::Storage(error.to_string()))?;
-    file.finish()?;
-    Ok(())
+    writing.finish()
+}
+
+/// A snapshot that is being written, record by record.
+pub struct Writing {
+    out: Summed<BufWriter<PacedFile>>,
+}
+
+impl Writing {
+    /// Creates the file.
+    pub fn begin(path: &Path, head: &Head) -> Result<Writing, StoreError> {
+        let file = PacedFile::new(File::create(path)?, Pace::default());
+        let mut out = Summed {
+            inner: BufWriter::with_capacity(BUFFER_BYTES, file),
+            checksum: 0,
+        };
+        out.write_all(MAGIC)?;
+        write_part(&mut out, &encode(head)?)?;
+        Ok(Writing { out })
+    }
+
+    /// Adds an encoded record.
+    pub fn record(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        write_part(&mut self.out, bytes)?;
+        Ok(())
+    }
+
+    /// Adds the checksum and flushes.
+    pub fn finish(self) -> Result<(), StoreError> {
+        let Summed {
+            mut inner,
+            checksum,
+        } = self.out;
+        inner.write_all(&checksum.to_le_bytes())?;
+        let file = inner
+            .into_inner()
+            .map_err(|error| StoreError::Storage(error.to_string()))?;
+        file.finish()?;
+        Ok(())
+    }
+}
+
+/// Which encoding [`encode_record`] has; it changes with the format of snapshots.
+pub fn encoding() -> u8 {
+    MAGIC[7]
+}
+
+/// A record as it is written.
+pub fn encode_record(record: &Record) -> Result<Vec<u8>, StoreError> {
+    encode(record)
+}
+
+/// Refuses bytes that are no record.
+pub fn check_record(bytes: &[u8]) -> Result<(), StoreError> {
+    let record: Result<Record, _> = postcard::from_bytes(bytes);
+    record.map(drop).map_err(|_| damaged("unreadable record"))
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {

@@ -30,7 +30,7 @@ use crate::origins::Origins;
 use crate::sql::copy::Moment;
 use crate::sql::{self, Database};
 
-pub use file::{MAGIC, verify};
+pub use file::{MAGIC, Writing, check_record, encode_record, encoding, verify};
 pub use pace::{Pace, PacedFile};
 
 /// Everything of a snapshot but the keys and the SQLite file.

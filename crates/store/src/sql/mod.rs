@@ -240,6 +240,17 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
         .try_for_each(|suffix| remove_if_there(&beside(path, suffix)))
 }
 
+/// Refuses a file that SQLite finds damaged.
+pub fn check(path: &Path) -> Result<(), StoreError> {
+    let connection = Connection::open(path).map_err(wrong)?;
+    let sql = "PRAGMA quick_check(1)";
+    let found = connection.query_row(sql, [], |row| row.get::<_, String>(0));
+    match found.map_err(wrong)?.as_str() {
+        "ok" => Ok(()),
+        text => Err(wrong(format!("the SQLite file is damaged: {text}"))),
+    }
+}
+
 /// The index stored in a file, without keeping it open.
 pub fn applied_in(path: &Path) -> Result<u64, StoreError> {
     let connection = Connection::open(path).map_err(wrong)?;
