@@ -39,11 +39,15 @@ export function isAge(start: Buffer): boolean {
   return start.subarray(0, intro.length).toString('latin1') === intro;
 }
 
-/** Encrypts a stream. */
-export async function* seal(source: Bytes, passphrase: string): AsyncGenerator<Buffer> {
+/** Encrypts a stream. Another work factor is for tests. */
+export async function* seal(
+  source: Bytes,
+  passphrase: string,
+  factor = workFactor,
+): AsyncGenerator<Buffer> {
   const [fileKey, salt, nonce] = [randomBytes(keyBytes), randomBytes(16), randomBytes(16)];
-  const wrapped = encrypt(await wrapKey(passphrase, salt, workFactor), Buffer.alloc(12), fileKey);
-  const stanza = `-> scrypt ${base64(salt)} ${workFactor}\n${base64(wrapped)}\n`;
+  const wrapped = encrypt(await wrapKey(passphrase, salt, factor), Buffer.alloc(12), fileKey);
+  const stanza = `-> scrypt ${base64(salt)} ${factor}\n${base64(wrapped)}\n`;
   const header = `${intro}\n${stanza}---`;
   yield Buffer.from(`${header} ${base64(headerMac(fileKey, header))}\n`);
   yield nonce;
@@ -59,10 +63,9 @@ export async function* seal(source: Bytes, passphrase: string): AsyncGenerator<B
 export async function* open(source: Bytes, passphrase: string): AsyncGenerator<Buffer> {
   const { header, rest } = await splitHeader(source);
   const fileKey = await openHeader(header, passphrase);
-  let key: Buffer | null = null;
-  let number = 0;
   const { first, others } = await splitNonce(rest);
-  key = payloadKey(fileKey, first);
+  const key = payloadKey(fileKey, first);
+  let number = 0;
   for await (const { chunk, last } of chunks(others, chunkBytes + tagBytes)) {
     const plain = decrypt(key, chunkNonce(number, last), chunk);
     if (plain === null) {
@@ -74,9 +77,9 @@ export async function* open(source: Bytes, passphrase: string): AsyncGenerator<B
 }
 
 async function openHeader(header: string, passphrase: string): Promise<Buffer> {
-  const pattern = new RegExp(
-    `^(${intro}\n-> scrypt ([A-Za-z0-9+/]{22}) ([1-9][0-9]?)\n([A-Za-z0-9+/]{43})\n---) ([A-Za-z0-9+/]{43})$`,
-  );
+  const code = '([A-Za-z0-9+/]{43})';
+  const stanza = `-> scrypt ([A-Za-z0-9+/]{22}) ([1-9][0-9]?)\n${code}`;
+  const pattern = new RegExp(`^(${intro}\n${stanza}\n---) ${code}$`);
   const [, signed, salt, factor, wrapped, mac] = pattern.exec(header) ?? [];
   if (signed === undefined || salt === undefined || wrapped === undefined || mac === undefined) {
     throw new CliError(

@@ -19,7 +19,18 @@ export function buildProgram(): Command {
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .helpCommand(true);
-  for (const add of [addStatus, addGet, addUser, addStart, addLab, addSip, addMedia, addStore, addBackup, addRestore]) {
+  for (const add of [
+    addStatus,
+    addGet,
+    addUser,
+    addStart,
+    addLab,
+    addSip,
+    addMedia,
+    addStore,
+    addBackup,
+    addRestore,
+  ]) {
     add(program);
   }
   refuseByThrowing(program);

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,9 @@ import { CliError, exitStatus } from './failure.ts';
 
 /** An answer later than this counts as none. */
 const answerTimeoutMs = 10_000;
+
+/** Ten gigabytes of tables are copied on the server before the first byte of them comes. */
+const streamTimeoutMs = 15 * 60_000;
 
 /** A cluster's API. */
 export interface Target {
@@ -125,22 +129,69 @@ export async function ask<Answer>(
   try {
     ({ status, text } = await send(target, method, path, payload));
   } catch (error) {
-    throw new CliError(
-      'PBX_CLI_UNREACHABLE',
-      `${target.url} does not answer: ${(error as Error).message}`,
-      "see that a Call Manager leads and holds the VIP: 'raftpbx lab status'",
-    );
+    throw unreachable(target, error as Error);
   }
-  const answer = parse(text);
   if (status >= 400) {
-    const { code, message, fix } = answer as { code?: string; message?: string; fix?: string };
-    throw new CliError(
-      code ?? `HTTP_${status}`,
-      message ?? text.slice(0, 200),
-      fix ?? 'see the log of the server',
-    );
+    throw refusal(status, text);
   }
-  return answer as Answer;
+  return parse(text) as Answer;
+}
+
+/** Asks the API for a stream of bytes; throws `CliError` when it refuses or breaks off. */
+export async function download(target: Target, path: string): Promise<AsyncIterable<Buffer>> {
+  const basic = Buffer.from(`${target.user}:${target.password}`).toString('base64');
+  const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
+    const outgoing = request(
+      new URL(path, target.url),
+      {
+        ...(target.authority === undefined ? {} : { ca: target.authority }),
+        agent: false,
+        timeout: streamTimeoutMs,
+        headers: { authorization: `Basic ${basic}` },
+      },
+      resolve,
+    );
+    outgoing.on('timeout', () => outgoing.destroy(new Error('no answer in time')));
+    outgoing.on('error', reject);
+    outgoing.end();
+  }).catch((error: Error) => {
+    throw unreachable(target, error);
+  });
+  if (incoming.statusCode !== 200) {
+    const parts: Buffer[] = [];
+    for await (const part of incoming) {
+      parts.push(part as Buffer);
+    }
+    throw refusal(incoming.statusCode ?? 0, Buffer.concat(parts).toString());
+  }
+  return whole(incoming, target);
+}
+
+async function* whole(incoming: IncomingMessage, target: Target): AsyncGenerator<Buffer> {
+  try {
+    for await (const part of incoming) {
+      yield part as Buffer;
+    }
+  } catch (error) {
+    throw unreachable(target, error as Error);
+  }
+}
+
+function unreachable(target: Target, error: Error): CliError {
+  return new CliError(
+    'PBX_CLI_UNREACHABLE',
+    `${target.url} does not answer: ${error.message}`,
+    "see that a Call Manager leads and holds the VIP: 'raftpbx lab status'",
+  );
+}
+
+function refusal(status: number, text: string): CliError {
+  const { code, message, fix } = parse(text) as { code?: string; message?: string; fix?: string };
+  return new CliError(
+    code ?? `HTTP_${status}`,
+    message ?? text.slice(0, 200),
+    fix ?? 'see the log of the server',
+  );
 }
 
 function parse(text: string): unknown {

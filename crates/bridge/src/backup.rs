@@ -73,7 +73,7 @@ struct WireRestorePeer {
 
 /// Who takes the bytes of a backup.
 enum Taker {
-    Check(Reading),
+    Check(Box<Reading>),
     Restore(Box<Restore>),
 }
 
@@ -171,6 +171,6 @@ pub async fn begin_restore(wire: String) -> napi::Result<NativeRestore> {
 #[napi]
 pub fn check_backup() -> NativeRestore {
     NativeRestore {
-        taker: Arc::new(Mutex::new(Some(Taker::Check(Reading::default())))),
+        taker: Arc::new(Mutex::new(Some(Taker::Check(Box::default())))),
     }
 }

@@ -62,6 +62,11 @@ describe('the API', () => {
   let api: ApiServer;
   const users = new Map<string, NewUser>();
   let holdsVip = true;
+  const pieces = async function* () {
+    yield Buffer.from('all of ');
+    yield Buffer.from('it');
+  };
+  let takeBackup = async () => pieces();
   const authorization = `Basic ${Buffer.from('admin:right').toString('base64')}`;
   const ask = (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) =>
     api.inject({ method, url, headers: { authorization }, ...(payload ? { payload } : {}) });
@@ -74,11 +79,27 @@ describe('the API', () => {
       administrator: await hashAdministrator('admin', 'right'),
       source: sourceWith(users),
       here: { server: 'cm-1', holdsVip: () => holdsVip },
+      backups: { backup: () => takeBackup() },
       health: new Health('cm-1', []),
       log: createLog('cm-1', 'error', { write: () => undefined }),
     });
   });
   afterEach(() => api.close());
+
+  it('streams a backup, one at a time', async () => {
+    const taken = await ask('GET', '/api/v1/backup');
+    expect(taken.statusCode).toBe(200);
+    expect(taken.body).toBe('all of it');
+    takeBackup = () =>
+      Promise.reject(new Error('PBX_BACKUP_BUSY: a backup is being taken; wait for its end'));
+    const refused = await ask('GET', '/api/v1/backup');
+    expect(refused.statusCode).toBe(409);
+    expect(refused.json()).toEqual({
+      code: 'PBX_BACKUP_BUSY',
+      message: 'a backup is being taken',
+      fix: 'wait for its end',
+    });
+  });
 
   it('asks for the administrator, and answers him', async () => {
     const stranger = await api.inject({ method: 'GET', url: '/api/v1/status' });

@@ -38,7 +38,7 @@ fn sample() -> Vec<u8> {
     }
     state.applied = 5;
     drop(state);
-    let busy = std::sync::Arc::default();
+    let busy = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let origin = || Origin {
         machine: machine.clone(),
         snapshots: Snapshots::open(&directory.path().join("snapshots")).expect("opens"),
@@ -47,8 +47,9 @@ fn sample() -> Vec<u8> {
         now_ms: 9,
         busy: std::sync::Arc::clone(&busy),
     };
-    let mut backup = Backup::start(origin()).expect("begun");
     assert!(Backup::start(origin()).is_err(), "one at a time");
+    busy.store(false, std::sync::atomic::Ordering::Release);
+    let mut backup = Backup::start(origin()).expect("begun");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("built");
