@@ -11,6 +11,32 @@ export interface StatusView {
   registrations: number;
   calls: number;
   alerts: number;
+  store: StoreView;
+}
+
+/** The store as the server that answers knows it. */
+export interface StoreView {
+  /** ISO 8601; since when it knows of the leader. */
+  leaderSince: string | null;
+  nodes: StoreNodeView[];
+  /** Entries of this server's log that are not committed, and committed ones not applied. */
+  commitLag: number;
+  applyLag: number;
+  snapshotAt: string | null;
+  logBytes: number;
+  sqlBytes: number;
+  fsyncP99Us: number;
+  commitP99Us: number;
+}
+
+/** One voter; what only a leader knows of the others is null on the others. */
+export interface StoreNodeView {
+  name: string;
+  role: string;
+  /** Entries that are not in its log yet. */
+  behind: number | null;
+  /** Milliseconds since it last answered. */
+  heardMs: number | null;
 }
 
 export interface CallView {

@@ -11,7 +11,7 @@ import {
   registrationKey,
 } from '../domain/registration.ts';
 import { createUser, type User, type UserRow } from '../domain/user.ts';
-import type { Store } from '../native/index.ts';
+import type { Store, StoreStatus } from '../native/index.ts';
 import type {
   CallManagerApi,
   CallView,
@@ -19,6 +19,8 @@ import type {
   RegistrationView,
   Slice,
   StatusView,
+  StoreNodeView,
+  StoreView,
   UserView,
 } from './api.ts';
 
@@ -41,7 +43,8 @@ export class Queries implements CallManagerApi {
   }
 
   status(): StatusView {
-    const { leader, term } = this.#store.status();
+    const store = this.#store.status();
+    const { leader, term } = store;
     const name = this.#options.peers.find((peer) => peer.id === leader)?.name ?? null;
     return {
       leader: name,
@@ -51,6 +54,7 @@ export class Queries implements CallManagerApi {
       registrations: this.#store.count('registration:'),
       calls: this.#store.count('call:'),
       alerts: 0,
+      store: viewStore(store, this.#options.peers),
     };
   }
 
@@ -210,6 +214,31 @@ function iso(time: number): string {
 
 function limitOf({ limit }: Slice): number {
   return Math.max(1, Math.min(limit ?? limits.listedMax, limits.listedMax));
+}
+
+function viewStore(store: StoreStatus, voters: QueryOptions['peers']): StoreView {
+  const time = (ms: number) => (ms === 0 ? null : iso(ms));
+  return {
+    leaderSince: time(store.leaderSinceMs),
+    nodes: voters.map(({ id, name }) => viewNode(store, id, name)),
+    commitLag: Math.max(0, store.lastLog - store.committed),
+    applyLag: Math.max(0, store.committed - store.applied),
+    snapshotAt: time(store.snapshotAtMs),
+    logBytes: store.logBytes,
+    sqlBytes: store.sqlBytes,
+    fsyncP99Us: store.fsyncP99Us,
+    commitP99Us: store.commitP99Us,
+  };
+}
+
+function viewNode(store: StoreStatus, id: number, name: string): StoreNodeView {
+  if (id === store.id) {
+    return { name, role: store.role, behind: 0, heardMs: 0 };
+  }
+  const role = id === store.leader ? 'leader' : 'follower';
+  const peer = store.peers.find((one) => one.id === id);
+  const behind = peer === undefined ? null : Math.max(0, store.lastLog - (peer.matched ?? 0));
+  return { name, role, behind, heardMs: peer?.lastAckMs ?? null };
 }
 
 function viewCall(record: CallRecord): CallView {

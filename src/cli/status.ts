@@ -28,12 +28,19 @@ export function isWell(status: StatusEntry): boolean {
 
 /** The screen. */
 export function formatStatus(status: StatusEntry): string {
+  const { store } = status;
+  const since = store.leaderSince === null ? '' : ` since ${store.leaderSince}`;
+  const mebibytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
   const facts: [string, string][] = [
-    ['leader', `${status.leader ?? 'none'} (term ${status.term})`],
+    ['leader', `${status.leader ?? 'none'} (term ${status.term})${since}`],
     ['VIP', `${status.vip.address ?? 'none'} held by ${status.vip.holder ?? 'nobody'}`],
     ['registrations', String(status.registrations)],
     ['calls', String(status.calls)],
     ['alerts', String(status.alerts)],
+    ['lag', `${store.commitLag} entries to commit, ${store.applyLag} to apply`],
+    ['log', `${mebibytes(store.logBytes)}, tables ${mebibytes(store.sqlBytes)}`],
+    ['snapshot', store.snapshotAt ?? 'none yet'],
+    ['99 of 100', `flushes within ${store.fsyncP99Us} us, commits ${store.commitP99Us} us`],
   ];
   const head = facts.map(([name, value]) => `${name.padEnd(14)} ${value}`).join('\n');
   const table = formatTable(status.servers, [
@@ -41,5 +48,11 @@ export function formatStatus(status: StatusEntry): string {
     { title: 'ROLES', value: (one) => one.roles.join(',') },
     { title: 'STATE', value: (one) => one.state },
   ]);
-  return `${head}\n\n${table}`;
+  const nodes = formatTable(store.nodes, [
+    { title: 'STORE', value: (one) => one.name },
+    { title: 'ROLE', value: (one) => one.role },
+    { title: 'BEHIND', value: (one) => one.behind },
+    { title: 'HEARD', value: (one) => (one.heardMs === null ? null : `${one.heardMs}ms`) },
+  ]);
+  return `${head}\n\n${table}\n\n${nodes}`;
 }

@@ -193,6 +193,12 @@ export class Store {
     return JSON.parse(this.#native.query(sql, JSON.stringify(args))) as Row[];
   }
 
+  /** Reads tables as every acknowledged write has left them, at the leader under its lease. */
+  async queryLinearizable<Row>(sql: string, args: readonly SqlValue[] = []): Promise<Row[]> {
+    const rows = await this.readLinearizable(['SQL.QUERY', sql, JSON.stringify(args)]);
+    return JSON.parse(String(rows)) as Row[];
+  }
+
   /** Calls `listener` in log order, first with what is there already. */
   watch(prefixes: readonly string[], listener: (events: StoreEvent[]) => void): void {
     this.#native.watch([...prefixes], (batch) => listener(JSON.parse(batch) as StoreEvent[]));

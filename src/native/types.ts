@@ -29,14 +29,24 @@ export interface StoreOptions {
 
 export interface StoreStatus {
   id: number;
-  role: 'leader' | 'follower' | 'candidate' | 'learner' | 'shutdown';
+  role: 'leader' | 'follower' | 'candidate' | 'learner' | 'stopped';
   leader: number | null;
+  /** When this node heard that the leader leads; 0 without one. */
+  leaderSinceMs: number;
   term: number;
   lastLog: number;
   committed: number;
   applied: number;
   snapshot: number;
-  peers: { id: number; matched: number; lastAckMs: number | null }[];
+  /** When the snapshot was written; 0 without one. */
+  snapshotAtMs: number;
+  logBytes: number;
+  sqlBytes: number;
+  /** 99 of 100 flushes, and batches, took at most so many microseconds since the start. */
+  fsyncP99Us: number;
+  commitP99Us: number;
+  /** What a leader knows of the others; empty on followers. */
+  peers: { id: number; matched: number | null; lastAckMs: number | null }[];
 }
 
 /** What the store tells a watcher, in the order of the log. */

@@ -6,11 +6,14 @@ use serde::Serialize;
 
 /// State of a node at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StoreStatus {
     /// This node.
     pub id: u64,
     /// The leader as far as this node knows.
     pub leader: Option<u64>,
+    /// When this node heard that the leader leads, Unix milliseconds of its clock; 0 without one.
+    pub leader_since_ms: u64,
     /// The Raft term.
     pub term: u64,
     /// `leader`, `candidate`, `follower`, `learner` or `stopped`.
@@ -25,6 +28,8 @@ pub struct StoreStatus {
     pub applied: u64,
     /// Index of the last entry in the newest snapshot.
     pub snapshot: u64,
+    /// When it was written, Unix milliseconds; 0 without one.
+    pub snapshot_at_ms: u64,
     /// Index of the last entry purged from the log.
     pub purged: u64,
     /// Remaining leader lease in milliseconds, 0 when not held.
@@ -66,6 +71,7 @@ pub struct Alarm {
 
 /// What a leader knows of one voter.
 #[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PeerStatus {
     /// The voter.
     pub id: u64,

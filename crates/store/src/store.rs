@@ -295,6 +295,13 @@ impl Store {
         line("raftpbx_store_committed_index", "gauge", status.committed);
         line("raftpbx_store_applied_index", "gauge", status.applied);
         line("raftpbx_store_snapshot_index", "gauge", status.snapshot);
+        let written = status.snapshot_at_ms;
+        line(
+            "raftpbx_store_snapshot_timestamp_seconds",
+            "gauge",
+            written / 1_000,
+        );
+        line("raftpbx_store_sql_bytes", "gauge", status.sql_bytes);
         line("raftpbx_store_log_bytes", "gauge", status.log_bytes);
         line("raftpbx_store_keys", "gauge", status.keys);
         line(

@@ -46,6 +46,10 @@ async fn a_backup_of_a_follower_becomes_a_new_cluster() {
         let both = vec![[insert, set].concat()];
         store.execute(both).await.remove(0).expect("applied");
     }
+    // A follower gives what it has applied, which is a moment behind what was acknowledged.
+    cluster
+        .until_read(follower, "GET key:199", &bulk("199"))
+        .await;
     // Writes go on meanwhile; what comes after the moment of the backup is not in it.
     let writer = {
         let store = store.clone();

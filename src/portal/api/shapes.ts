@@ -38,6 +38,27 @@ export const serverShape = z.object({
 });
 export type ServerEntry = z.output<typeof serverShape>;
 
+export const storeShape = z
+  .object({
+    leaderSince: time.nullable(),
+    nodes: z.array(
+      z.object({
+        name: z.string(),
+        role: z.string(),
+        behind: z.number().nullable().describe('entries not in its log yet; only a leader knows'),
+        heardMs: z.number().nullable().describe('milliseconds since its last answer'),
+      }),
+    ),
+    commitLag: z.number().describe('entries in the log that are not committed'),
+    applyLag: z.number().describe('committed entries that are not applied'),
+    snapshotAt: time.nullable(),
+    logBytes: z.number(),
+    sqlBytes: z.number(),
+    fsyncP99Us: z.number().describe('99 of 100 flushes took at most so long since the start'),
+    commitP99Us: z.number(),
+  })
+  .describe('the store as the server that answers knows it');
+
 export const statusShape = z.object({
   leader: z.string().nullable(),
   term: z.number(),
@@ -46,6 +67,7 @@ export const statusShape = z.object({
   registrations: z.number(),
   calls: z.number(),
   alerts: z.number().describe('servers that are not up'),
+  store: storeShape,
 });
 export type StatusEntry = z.output<typeof statusShape>;
 

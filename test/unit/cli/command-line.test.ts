@@ -109,10 +109,26 @@ describe('what people read', () => {
     registrations: 2,
     calls: 1,
     alerts: 0,
+    store: {
+      leaderSince: '2026-01-02T03:04:05.000Z',
+      nodes: [
+        { name: 'cm-1', role: 'leader', behind: 0, heardMs: 0 },
+        { name: 'cm-2', role: 'follower', behind: 12, heardMs: 31 },
+      ],
+      commitLag: 12,
+      applyLag: 0,
+      snapshotAt: null,
+      logBytes: 2 ** 20,
+      sqlBytes: 4096,
+      fsyncP99Us: 100,
+      commitP99Us: 1000,
+    },
   };
 
   it('is one screen, and the exit status follows it', () => {
     expect(formatStatus(well)).toContain('VIP            10.77.0.100 held by cm-1');
+    expect(formatStatus(well)).toMatch(/cm-2 +follower +12 +31ms/);
+    expect(formatStatus(well)).toContain('cm-1 (term 3) since 2026-01-02T03:04:05.000Z');
     expect(isWell(well)).toBe(true);
     expect(isWell({ ...well, leader: null })).toBe(false);
     expect(isWell({ ...well, alerts: 1 })).toBe(false);

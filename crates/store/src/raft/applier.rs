@@ -72,6 +72,17 @@ impl Applier {
         last.map_or(0, |last| last.index)
     }
 
+    /// When the newest snapshot was written, Unix milliseconds; 0 without one.
+    pub fn snapshot_at_ms(&self) -> u64 {
+        let current = self.current.lock();
+        let file = current.as_ref().map(|(_, snapshot)| &snapshot.file);
+        let written = file.and_then(|file| file.metadata().ok()?.modified().ok());
+        let since = written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
     /// Replaces the state by a snapshot. SQL first: a crash between the two is repaired at the
     /// next start, because the file with the higher index wins.
     fn restore(&self, snapshot: &SnapshotFile) -> Result<SnapshotMeta, StoreError> {

@@ -47,6 +47,8 @@ pub struct LeadershipView {
     pub renounced: AtomicU64,
     /// Elections won.
     pub elections: AtomicU64,
+    /// When the present leader became known, Unix milliseconds; 0 without one.
+    pub since_ms: AtomicU64,
     /// Wakes the observer when something changed that the Raft library does not know.
     pub nudge: Notify,
     /// The clocks of this node.
@@ -61,6 +63,7 @@ impl LeadershipView {
             leading: AtomicBool::new(false),
             renounced: AtomicU64::new(0),
             elections: AtomicU64::new(0),
+            since_ms: AtomicU64::new(0),
             nudge: Notify::new(),
             clock,
         }
@@ -201,6 +204,10 @@ impl Observer {
 
     fn tell(&self, last: Option<Leadership>, now: Leadership) {
         self.view.leading.store(now.leading, Ordering::Release);
+        if last.is_none_or(|last| (last.leader, last.term) != (now.leader, now.term)) {
+            let since = now.leader.map_or(0, |_| self.view.clock.wall_ms());
+            self.view.since_ms.store(since, Ordering::Relaxed);
+        }
         let was_leading = last.is_some_and(|last| last.leading);
         if now.leading {
             let same = was_leading && last.is_some_and(|last| last.term == now.term);

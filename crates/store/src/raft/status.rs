@@ -46,6 +46,8 @@ impl Consensus {
             committed: index(metrics.local_committed),
             applied: index(metrics.last_applied),
             snapshot: index(metrics.snapshot),
+            snapshot_at_ms: self.applier.snapshot_at_ms(),
+            leader_since_ms: self.view.since_ms.load(Ordering::Relaxed),
             purged: index(metrics.purged),
             lease_remaining_ms: lease.saturating_sub(self.view.clock.boot_ns()) / 1_000_000,
             peers: peers.collect(),
