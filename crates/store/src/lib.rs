@@ -9,7 +9,7 @@
 //! - [`config`], [`error`], [`event`], [`reply`], [`status`]: the words of the public interface.
 //! - [`limits`]: every bound of this crate, with its reason.
 //! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
-//! - [`environment`]: clocks, threads, streams and randomness, so that a simulation can give others.
+//! - [`environment`]: clocks, threads, streams and randomness, which a simulation replaces.
 //! - `proposer`: sequences, batches, holds and retries requests until the log has them.
 //! - `keyspace`: the Redis-like state; `apply` is pure and deterministic.
 //! - `sql`: the SQLite applier fed by the same log.

@@ -93,7 +93,11 @@ async fn a_backup_of_a_follower_becomes_a_new_cluster() {
         let same = || cluster.nodes[&id].count_prefix(b"late:") == late;
         until("the same keys everywhere", same).await;
     }
-    // The new cluster goes on after a restart like any other.
+    restart(&mut cluster).await;
+}
+
+/// The new cluster goes on after a restart like any other.
+async fn restart(cluster: &mut Cluster) {
     for id in 1..=3 {
         cluster.stop(id).await;
     }

@@ -39,7 +39,9 @@ describe('a sealed file', () => {
   });
 
   it('is refused when it was cut or changed', async () => {
-    const sealed = await gather(seal(pieces(randomBytes(2 * chunk + 5), chunk), passphrase, factor));
+    const sealed = await gather(
+      seal(pieces(randomBytes(2 * chunk + 5), chunk), passphrase, factor),
+    );
     const last = sealed.length - 1;
     const damaged = [
       sealed.subarray(0, 20),

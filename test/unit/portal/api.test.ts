@@ -23,19 +23,19 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
       calls: 0,
       alerts: 0,
       store: {
-      leaderSince: '2026-01-02T03:04:05.000Z',
-      nodes: [
-        { name: 'cm-1', role: 'leader', behind: 0, heardMs: 0 },
-        { name: 'cm-2', role: 'follower', behind: 12, heardMs: 31 },
-      ],
-      commitLag: 12,
-      applyLag: 0,
-      snapshotAt: null,
-      logBytes: 2 ** 20,
-      sqlBytes: 4096,
-      fsyncP99Us: 100,
-      commitP99Us: 1000,
-    },
+        leaderSince: '2026-01-02T03:04:05.000Z',
+        nodes: [
+          { name: 'cm-1', role: 'leader', behind: 0, heardMs: 0 },
+          { name: 'cm-2', role: 'follower', behind: 12, heardMs: 31 },
+        ],
+        commitLag: 12,
+        applyLag: 0,
+        snapshotAt: null,
+        logBytes: 2 ** 20,
+        sqlBytes: 4096,
+        fsyncP99Us: 100,
+        commitP99Us: 1000,
+      },
     }),
     servers: () =>
       ['media-1', 'cm-1', 'cm-2'].map((name) => ({

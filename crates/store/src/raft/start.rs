@@ -141,11 +141,7 @@ impl Consensus {
         let (stop, stopped) = watch::channel(false);
         let links = open_links(config, &security, &environment, &stopped);
         let library = Arc::new(library_config(&config.timing, &tuning)?);
-        let source = Source {
-            machine: machine.clone(),
-            snapshots: snapshots.clone(),
-            workers: environment.workers,
-        };
+        let source = Source::of(&machine, &snapshots, environment.workers);
         let network = Network::new(links.clone(), source);
         let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
             .await
@@ -178,34 +174,31 @@ impl Consensus {
         if let Some(why) = &recovering {
             consensus.raise_recovering(why);
         }
-        let (id, timing) = (config.id, config.timing);
-        let stop = stopped.clone();
-        tokio::spawn(
-            Observer {
-                id,
-                timing,
-                raft,
-                view,
-                told,
-                events,
-                stop,
-            }
-            .run(),
-        );
-        tokio::spawn(server::serve(
-            listener,
-            security,
-            consensus.clone(),
-            stopped.clone(),
-        ));
-        tokio::spawn(consensus.clone().begin(stopped.clone()));
-        tokio::spawn(consensus.clone().rejoin(stopped.clone()));
-        let reserve = tuning.disk_reserve;
-        tokio::spawn(consensus.clone().watch_disk(reserve, stopped.clone()));
-        tokio::spawn(consensus.clone().keep_clock(stopped.clone()));
-        tokio::spawn(consensus.clone().keep_database(stopped.clone()));
-        tokio::spawn(consensus.clone().keep_snapshots(tuning, stopped));
+        let observer = Observer {
+            id: config.id,
+            timing: config.timing,
+            raft,
+            view,
+            told,
+            events,
+            stop: stopped.clone(),
+        };
+        tokio::spawn(observer.run());
+        let serving = server::serve(listener, security, consensus.clone(), stopped.clone());
+        tokio::spawn(serving);
+        consensus.keep(tuning, &stopped);
         Ok(consensus)
+    }
+
+    /// Starts what goes on as long as the node does.
+    fn keep(self: &Arc<Self>, tuning: Tuning, stop: &watch::Receiver<bool>) {
+        tokio::spawn(self.clone().begin(stop.clone()));
+        tokio::spawn(self.clone().rejoin(stop.clone()));
+        let reserve = tuning.disk_reserve;
+        tokio::spawn(self.clone().watch_disk(reserve, stop.clone()));
+        tokio::spawn(self.clone().keep_clock(stop.clone()));
+        tokio::spawn(self.clone().keep_database(stop.clone()));
+        tokio::spawn(self.clone().keep_snapshots(tuning, stop.clone()));
     }
 
     /// Lets this node stand for election as soon as it may, and initialises a new cluster.

@@ -62,6 +62,15 @@ pub struct Source {
 }
 
 impl Source {
+    /// What a node sends from.
+    pub fn of(machine: &SharedMachine, snapshots: &Snapshots, workers: Workers) -> Source {
+        Source {
+            machine: machine.clone(),
+            snapshots: snapshots.clone(),
+            workers,
+        }
+    }
+
     /// Sends a snapshot over a link.
     pub async fn send(
         &self,
