@@ -55,6 +55,9 @@ fix: setup ## Format and apply safe lint fixes
 	@node scripts/config-reference.ts >docs/reference/config.md
 	@cargo run --quiet --package raftpbx-store --example commands >docs/reference/store-commands.md
 
+fuzz: ## Fuzz what reads foreign bytes, SECONDS_EACH=60 (nightly toolchain)
+	@scripts/fuzz $(or $(SECONDS_EACH),60)
+
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run
 
@@ -62,7 +65,7 @@ bench: build ## Measure this machine and compare with the baseline
 bench-store: build ## Measure the store beside etcd and redis; 200 failovers, a million keys
 	@scripts/bench/run store store-failover store-size registrations
 
-.PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix bench
+.PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix fuzz bench
 
 $(npm_stamp): package-lock.json scripts/setup
 	@scripts/setup
