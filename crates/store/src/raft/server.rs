@@ -200,23 +200,7 @@ impl Served {
         let id = frame.id;
         let raft = self.consensus.raft.clone();
         match frame.kind {
-            Kind::Append => {
-                let request: AppendEntriesRequest<Types> = frame::decode(&frame.body)?;
-                // Heartbeats and the first entry of a new leader need next to none.
-                let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
-                let room = match request.entries.iter().any(is_write) {
-                    true => self.has_room(),
-                    false => Ok(()),
-                };
-                let append: BoxFuture<'static, Answer> = Box::pin(async move {
-                    if let Err(text) = room {
-                        return (id, answer(&Err::<(), _>(text)));
-                    }
-                    let outcome = raft.append_entries(request).await;
-                    (id, answer(&outcome.map_err(|error| error.to_string())))
-                });
-                self.appends.send(append).await.map_err(|_| ended())
-            }
+            Kind::Append => self.append(id, &frame.body).await,
             Kind::Vote => {
                 let request = frame::decode(&frame.body)?;
                 let early = self.too_early();
@@ -237,19 +221,7 @@ impl Served {
                 })
                 .await
             }
-            Kind::Transfer => {
-                let request = frame::decode(&frame.body)?;
-                let fit = self.consensus.candidacy.is_free();
-                self.spawn(id, async move {
-                    if !fit {
-                        return Err("this node must not lead now".into());
-                    }
-                    raft.handle_transfer_leader(request)
-                        .await
-                        .map_err(|error| error.to_string())
-                })
-                .await
-            }
+            Kind::Transfer => self.take_over(id, &frame.body).await,
             Kind::Ask => {
                 let question = frame::decode(&frame.body)?;
                 let consensus = self.consensus.clone();
@@ -315,6 +287,43 @@ impl Served {
             return Err("just started, a leader may still hold a lease from this node".into());
         }
         Ok(())
+    }
+
+    async fn append(&mut self, id: u64, body: &Bytes) -> io::Result<()> {
+        let request = frame::decode(body)?;
+        let room = self.has_room_for(&request);
+        let raft = self.consensus.raft.clone();
+        let append: BoxFuture<'static, Answer> = Box::pin(async move {
+            if let Err(text) = room {
+                return (id, answer(&Err::<(), _>(text)));
+            }
+            let outcome = raft.append_entries(request).await;
+            (id, answer(&outcome.map_err(|error| error.to_string())))
+        });
+        self.appends.send(append).await.map_err(|_| ended())
+    }
+
+    async fn take_over(&mut self, id: u64, body: &Bytes) -> io::Result<()> {
+        let request = frame::decode(body)?;
+        let fit = self.consensus.candidacy.is_free();
+        let raft = self.consensus.raft.clone();
+        self.spawn(id, async move {
+            if !fit {
+                return Err("this node must not lead now".into());
+            }
+            let taken = raft.handle_transfer_leader(request).await;
+            taken.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// Heartbeats and the first entry of a new leader need next to no room.
+    fn has_room_for(&self, request: &AppendEntriesRequest<Types>) -> Result<(), String> {
+        let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
+        match request.entries.iter().any(is_write) {
+            true => self.has_room(),
+            false => Ok(()),
+        }
     }
 
     /// A node takes no entries that might not fit on its disk.
