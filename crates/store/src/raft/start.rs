@@ -135,7 +135,7 @@ impl Consensus {
         })?;
         let threads = environment.workers.may_block();
         let log = LogStore::open(disk, &config.directory.join("log"), threads)?;
-        let recovering = log.recovering().map(ToOwned::to_owned);
+        let candidacy = Candidacy::new(log.recovering().is_some());
         let quiet = Duration::from_millis(config.timing.vote_refusal_ms());
         let votes_from = Instant::now() + if log.is_used() { quiet } else { Duration::ZERO };
         let (stop, stopped) = watch::channel(false);
@@ -160,7 +160,7 @@ impl Consensus {
             view: view.clone(),
             leadership,
             holding: AtomicBool::new(false),
-            candidacy: Candidacy::new(recovering.is_some()),
+            candidacy,
             takes_entries: AtomicBool::new(true),
             alarms: Alarms::default(),
             votes_from,
@@ -171,9 +171,6 @@ impl Consensus {
             environment,
             lock: Mutex::new(Some(lock)),
         });
-        if let Some(why) = &recovering {
-            consensus.raise_recovering(why);
-        }
         let observer = Observer {
             id: config.id,
             timing: config.timing,
@@ -192,6 +189,9 @@ impl Consensus {
 
     /// Starts what goes on as long as the node does.
     fn keep(self: &Arc<Self>, tuning: Tuning, stop: &watch::Receiver<bool>) {
+        if let Some(why) = self.log.recovering() {
+            self.raise_recovering(why);
+        }
         tokio::spawn(self.clone().begin(stop.clone()));
         tokio::spawn(self.clone().rejoin(stop.clone()));
         let reserve = tuning.disk_reserve;
