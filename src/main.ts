@@ -22,6 +22,7 @@ import { createLog, joinNativeLog, type Logger } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { startObserveServer } from './observe/server.ts';
 import { startApi } from './portal/api/index.ts';
+import { reportDifference } from './portal/members.ts';
 import { SipEventFeed } from './sip/event-feed.ts';
 
 /** Handing over and closing must be done by then; a supervisor kills soon after. */
@@ -141,8 +142,10 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   const store = await openStore(config, id);
   undo.push(() => store.close());
   metrics.add(() => store.metrics());
-  health.check('store', () => (store.status().leader === null ? 'there is no leader' : null));
+  health.check('store', () => problemOf(store));
   migrateWhenLeading(store, log);
+  const ports = { raft: config.store.raftPort, resp: config.store.respPort };
+  reportDifference(store, peers, ports, log);
 
   const feed = new SipEventFeed();
   const secret = readSecret(sip.drachtioSecretFile);
@@ -161,7 +164,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     address: config.address,
     roles: config.roles,
     version,
-    peers: peers.map((peer) => ({ id: peer.id, name: peer.name })),
+    peers,
     vip: vip.addresses,
     store,
     engine,
@@ -180,6 +183,13 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     tls: { certificate: api.certificate, key: api.key },
     administrator: readSecret(api.adminFile),
     source: calls.api,
+    members: {
+      list: () => store.members(),
+      alarms: () => store.status().alarms,
+      change: (change) => store.changeMembers(change),
+      wanted: peers,
+      ports,
+    },
     here: { server: config.name, holdsVip: () => address?.status().holding ?? false },
     backups: store,
     health,
@@ -194,6 +204,12 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   metrics.add(() => vipMetrics(held));
 }
 
+/** What is wrong with the store of this server; null when nothing is. */
+function problemOf(store: Store): string | null {
+  const { leader, alarms } = store.status();
+  return alarms[0]?.text ?? (leader === null ? 'there is no leader' : null);
+}
+
 function openStore(config: ServerConfig, id: number): Promise<Store> {
   const { certificates, peers } = config.cluster;
   const { raftPort, respPort, user, passwordFile } = config.store;
@@ -203,9 +219,11 @@ function openStore(config: ServerConfig, id: number): Promise<Store> {
     raftListen: joinAddress(config.address, raftPort),
     peers: peers.map((peer) => ({
       id: peer.id,
+      name: peer.name,
       raft: joinAddress(peer.address, raftPort),
       resp: joinAddress(peer.address, respPort),
     })),
+    join: config.cluster.join,
     respListen: [joinAddress('::', respPort)],
     accounts: [{ name: user, password: readSecret(passwordFile) }],
     tls: certificates,

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
-import { createAuthority, issueCertificate } from '../../src/native/index.ts';
+import { createAuthority, issueCertificate, nodeName } from '../../src/native/index.ts';
 import { cpuSeconds } from './machine.ts';
 import { finish, type Running, start, until } from './processes.ts';
 
@@ -115,7 +115,7 @@ function tlsFiles(folder: string) {
 function writeTls(folder: string, authority: ReturnType<typeof createAuthority>, id: number): void {
   mkdirSync(folder, { recursive: true });
   const files = tlsFiles(folder);
-  const issued = issueCertificate(authority, `node-${id}`, [host], []);
+  const issued = issueCertificate(authority, `node-${id}`, [host], [nodeName(id)]);
   writeFileSync(files.authority, authority.certificate);
   writeFileSync(files.certificate, issued.certificate);
   writeFileSync(files.key, issued.key, { mode: 0o600 });

@@ -91,7 +91,10 @@ async function measureInside(inFlight: number, writes: number): Promise<LoadResu
     async (cluster) => {
       const options = JSON.stringify({
         ...{ id: 1, directory: `${cluster.folder}/1`, raftListen: cluster.raftAddress(1) },
-        peers: [1, 2, 3].map((id) => ({ id, raft: cluster.raftAddress(id), resp: null })),
+        peers: [1, 2, 3].map((id) => ({
+          ...{ id, name: `node-${id}`, raft: cluster.raftAddress(id), resp: null },
+        })),
+        join: false,
         ...{ respListen: [], accounts: [], tls: cluster.tls(1) },
         ...{ heartbeatMs: 40, electionMinMs: 250, electionMaxMs: 400 },
       });

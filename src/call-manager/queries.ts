@@ -45,7 +45,9 @@ export class Queries implements CallManagerApi {
   status(): StatusView {
     const store = this.#store.status();
     const { leader, term } = store;
-    const name = this.#options.peers.find((peer) => peer.id === leader)?.name ?? null;
+    // A member that joined later is not among the peers of this server's configuration.
+    const known = [...this.#store.members(), ...this.#options.peers];
+    const name = known.find((one) => one.id === leader)?.name ?? null;
     return {
       leader: name,
       term,

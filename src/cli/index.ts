@@ -3,7 +3,7 @@
  *
  * # Layout
  * - `program.ts`: all commands together, exit statuses
- * - one file a command: `start`, `status`, `get`, `user`, `lab`
+ * - one file a command: `start`, `status`, `get`, `user`, `member`, `certificate`, `lab`
  * - `sip`, `media`, `store`: parts that run alone, as drop-in replacements
  * - `target.ts`: which cluster is meant and how it is reached
  * - `output.ts`: tables and JSON; `failure.ts`: exit statuses and refusals

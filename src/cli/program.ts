@@ -2,10 +2,12 @@
 import { Command, CommanderError } from 'commander';
 import { describeFatal } from '../observe/fatal.ts';
 import { addBackup, addRestore } from './backup.ts';
+import { addCertificate } from './certificate.ts';
 import { CliError, exitStatus } from './failure.ts';
 import { addGet } from './get.ts';
 import { addLab } from './lab.ts';
 import { addMedia } from './media.ts';
+import { addMember } from './member.ts';
 import { addSip } from './sip.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
@@ -19,18 +21,9 @@ export function buildProgram(): Command {
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .helpCommand(true);
-  for (const add of [
-    addStatus,
-    addGet,
-    addUser,
-    addStart,
-    addLab,
-    addSip,
-    addMedia,
-    addStore,
-    addBackup,
-    addRestore,
-  ]) {
+  const services = [addStart, addLab, addSip, addMedia, addStore];
+  const data = [addUser, addMember, addCertificate, addBackup, addRestore];
+  for (const add of [addStatus, addGet, ...data, ...services]) {
     add(program);
   }
   refuseByThrowing(program);

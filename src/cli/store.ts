@@ -13,6 +13,7 @@ interface StoreCommandOptions {
   peers: string;
   password?: string;
   insecure?: true;
+  join?: true;
 }
 
 /** As the defaults of a Call Manager. */
@@ -28,6 +29,7 @@ export function addStore(program: Command): void {
     .requiredOption('--raft <address>', 'ADDRESS:PORT for the other nodes')
     .requiredOption('--peers <list>', '1=ADDRESS:PORT,2=... Raft addresses of every node')
     .option('--password <password>', 'what Redis clients authenticate with')
+    .option('--join', 'wait to be added to the cluster of the peers, never found one')
     .option('--insecure', 'no TLS between nodes; otherwise DIR/tls has the certificates')
     .action((options: StoreCommandOptions) => {
       const peers = splitList('--peers', options.peers).map(requirePeer);
@@ -46,7 +48,8 @@ export function addStore(program: Command): void {
           id,
           directory: options.dir,
           raftListen,
-          peers: peers.map((peer) => ({ ...peer, resp: null })),
+          peers: peers.map((peer) => ({ ...peer, name: `node-${peer.id}`, resp: null })),
+          join: options.join === true,
           respListen: [resp],
           accounts: password === undefined ? [] : [{ name: 'default', password }],
           tls,

@@ -122,12 +122,13 @@ export async function ask<Answer>(
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: unknown,
+  timeoutMs = answerTimeoutMs,
 ): Promise<Answer> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   let status: number;
   let text: string;
   try {
-    ({ status, text } = await send(target, method, path, payload));
+    ({ status, text } = await send(target, method, path, payload, timeoutMs));
   } catch (error) {
     throw unreachable(target, error as Error);
   }
@@ -210,6 +211,7 @@ function send(
   method: string,
   path: string,
   payload: string | undefined,
+  timeoutMs: number,
 ): Promise<{ status: number; text: string }> {
   const basic = Buffer.from(`${target.user}:${target.password}`).toString('base64');
   return new Promise((resolve, reject) => {
@@ -219,7 +221,7 @@ function send(
         method,
         ...(target.authority === undefined ? {} : { ca: target.authority }),
         agent: false,
-        timeout: answerTimeoutMs,
+        timeout: timeoutMs,
         headers: {
           authorization: `Basic ${basic}`,
           ...(payload === undefined

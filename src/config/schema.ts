@@ -94,6 +94,10 @@ const cluster = z.strictObject({
     .min(1, { error: 'needs at least one Call Manager' })
     .max(9, { error: 'has more than nine Call Managers' })
     .describe('every Call Manager, this one included'),
+  join: z
+    .boolean()
+    .default(false)
+    .describe('never found a cluster: wait to be added to the one of the peers'),
   vip: vip.optional().describe('the virtual address; Call Managers only'),
   secretFile: file
     .meta({ example: 'secrets/cluster' })

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { joinAddress } from '../config/address.ts';
-import { createAuthority, issueCertificate } from '../native/index.ts';
+import { createAuthority, issueCertificate, nodeName } from '../native/index.ts';
 import { hashAdministrator } from '../portal/api/authentication.ts';
 import {
   type LabPlan,
@@ -42,7 +42,8 @@ export async function makeMaterials(plan: LabPlan): Promise<Credentials> {
     const at = (name: string) => join(server.directory, name);
     if (!existsSync(at('tls/key.pem'))) {
       const addresses = [server.address, server.address6, ...plan.vip, '127.0.0.1'];
-      const issued = issueCertificate(authority, server.name, addresses, [server.name]);
+      const names = [server.name, ...(server.id === null ? [] : [nodeName(server.id)])];
+      const issued = issueCertificate(authority, server.name, addresses, names);
       writeFile(at('tls/certificate.pem'), issued.certificate, publicMode);
       writeFile(at('tls/key.pem'), issued.key, secretMode);
     }

@@ -26,6 +26,9 @@ import type {
   SipStatus,
   SqlValue,
   StoreEvent,
+  StoreMember,
+  StoreMemberChange,
+  StoreMemberRefusal,
   StoreOptions,
   StoreStatus,
   VipOptions,
@@ -43,6 +46,8 @@ interface NativeStore {
   count(prefix: string): number;
   query(sql: string, args: string): string;
   watch(prefixes: string[], sink: (batch: string) => void): void;
+  members(): string;
+  changeMembers(change: string): Promise<string>;
   status(): string;
   transferLeadership(to: number | null): Promise<void>;
   metrics(): string;
@@ -204,6 +209,17 @@ export class Store {
     this.#native.watch([...prefixes], (batch) => listener(JSON.parse(batch) as StoreEvent[]));
   }
 
+  /** The members of the cluster as this node knows them. */
+  members(): StoreMember[] {
+    return JSON.parse(this.#native.members()) as StoreMember[];
+  }
+
+  /** Changes the members, here or on the leader; resolves to why it was refused, or null. */
+  async changeMembers(change: StoreMemberChange): Promise<StoreMemberRefusal | null> {
+    const refusal = await this.#native.changeMembers(JSON.stringify(change));
+    return JSON.parse(refusal) as StoreMemberRefusal | null;
+  }
+
   status(): StoreStatus {
     return JSON.parse(this.#native.status()) as StoreStatus;
   }
@@ -358,6 +374,11 @@ export function checkBackup(): BackupSink {
 /** A new certificate authority, PEM. */
 export function createAuthority(): { certificate: string; key: string } {
   return addon().createAuthority();
+}
+
+/** The host name by which a certificate stands for a node of the store. */
+export function nodeName(id: number): string {
+  return `node-${id}.raftpbx`;
 }
 
 /** A certificate for a server or a node, PEM. */

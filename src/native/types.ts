@@ -9,14 +9,59 @@ export type Reply = string | number | null | Reply[];
 /** A bound SQL parameter. */
 export type SqlValue = string | number | boolean | null;
 
+/** How a node of the store is reached. */
+export interface StoreAddress {
+  id: number;
+  /** Name of the server, for people. */
+  name: string;
+  raft: string;
+  resp: string | null;
+}
+
+/** A member of the cluster as a node knows it. */
+export interface StoreMember extends StoreAddress {
+  /** A learner receives the log and does not vote. */
+  voter: boolean;
+  leader: boolean;
+  /** This node has a link to it. */
+  reachable: boolean;
+  /** Why there is none, when it said so. */
+  problem: string | null;
+  /** Last entry known to be in its log; only the leader knows. */
+  matched: number | null;
+}
+
+/** A change of the members; each may be repeated. */
+export type StoreMemberChange =
+  | { type: 'add'; id: number; address: Omit<StoreAddress, 'id'> }
+  | { type: 'promote'; id: number }
+  | { type: 'remove'; id: number }
+  | { type: 'replace'; old: number; new: number; address: Omit<StoreAddress, 'id'> | null };
+
+/** Why a change of the members was refused. */
+export interface StoreMemberRefusal {
+  code: string;
+  text: string;
+  fix: string;
+}
+
+/** Something that a person must look at. */
+export interface StoreAlarm {
+  code: string;
+  text: string;
+  fix: string;
+}
+
 export interface StoreOptions {
   /** This node's number among the voters, 1 and up. */
   id: number;
   directory: string;
   /** `host:port` of the Raft listener. */
   raftListen: string;
-  /** Every voter, this one included. */
-  peers: { id: number; raft: string; resp: string | null }[];
+  /** The nodes it starts with, this one included; later the membership in the log counts. */
+  peers: StoreAddress[];
+  /** Never found a cluster: wait to be added to the one the peers belong to. */
+  join: boolean;
   /** Addresses of the Redis protocol listener; none closes it. */
   respListen: string[];
   accounts: { name: string; password: string }[];
@@ -47,6 +92,7 @@ export interface StoreStatus {
   commitP99Us: number;
   /** What a leader knows of the others; empty on followers. */
   peers: { id: number; matched: number | null; lastAckMs: number | null }[];
+  alarms: StoreAlarm[];
 }
 
 /** What the store tells a watcher, in the order of the log. */

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createAuthority, issueCertificate, Store } from '../../src/native/index.ts';
+import { createAuthority, issueCertificate, nodeName, Store } from '../../src/native/index.ts';
 import { eventually } from '../support/eventually.ts';
 
 const password = 'a password of this test';
@@ -33,7 +33,12 @@ async function freePorts(count: number): Promise<number[]> {
 }
 
 function certificatesOf(authority: ReturnType<typeof createAuthority>, id: number) {
-  const { certificate, key } = issueCertificate(authority, `store-${id}`, ['127.0.0.1'], []);
+  const { certificate, key } = issueCertificate(
+    authority,
+    `store-${id}`,
+    ['127.0.0.1'],
+    [nodeName(id)],
+  );
   const files = { authority: 'ca.pem', certificate: `${id}.pem`, key: `${id}.key` };
   writeFileSync(join(directory, files.authority), authority.certificate);
   writeFileSync(join(directory, files.certificate), certificate);
@@ -52,6 +57,7 @@ async function startStores(): Promise<void> {
   const authority = createAuthority();
   const peers = ids.map((id, i) => ({
     id,
+    name: `cm-${id}`,
     raft: `127.0.0.1:${raftPorts[i]}`,
     resp: `127.0.0.1:${respPorts[i]}`,
   }));
@@ -62,6 +68,7 @@ async function startStores(): Promise<void> {
         directory: join(directory, `store-${id}`),
         raftListen: raft,
         peers,
+        join: false,
         respListen: [resp],
         accounts: [{ name: 'default', password }],
         tls: certificatesOf(authority, id),

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use raftpbx_store::{
-    Account, Command, PeerAddress, RespConfig, Store, StoreConfig, StoreEvent, Timing, TlsFiles,
+    Account, Command, MemberChange, PeerAddress, RespConfig, Store, StoreConfig, StoreError,
+    StoreEvent, Timing, TlsFiles,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -43,6 +44,7 @@ struct WireStoreOptions {
     directory: PathBuf,
     raft_listen: SocketAddr,
     peers: Vec<WirePeer>,
+    join: bool,
     resp_listen: Vec<SocketAddr>,
     accounts: Vec<WireAccount>,
     tls: Option<WireTls>,
@@ -55,6 +57,7 @@ struct WireStoreOptions {
 #[serde(deny_unknown_fields)]
 struct WirePeer {
     id: u64,
+    name: String,
     raft: SocketAddr,
     resp: Option<SocketAddr>,
 }
@@ -83,6 +86,7 @@ impl From<WireStoreOptions> for StoreConfig {
                 (
                     peer.id,
                     PeerAddress {
+                        name: peer.name,
                         raft: peer.raft,
                         resp: peer.resp,
                     },
@@ -106,6 +110,7 @@ impl From<WireStoreOptions> for StoreConfig {
             directory: wire.directory,
             raft_listen: wire.raft_listen,
             peers,
+            join: wire.join,
             resp,
             tls: wire.tls.map(|files| TlsFiles {
                 authority: files.authority,
@@ -272,6 +277,24 @@ impl NativeStore {
                 deliver(&sink, &batch);
             }),
         );
+    }
+
+    /// The members as this node knows them, JSON.
+    #[napi]
+    pub fn members(&self) -> napi::Result<String> {
+        serde_json::to_string(&self.store.members()).map_err(failure)
+    }
+
+    /// Changes the members; `null`, or why it was refused, JSON.
+    #[napi]
+    pub async fn change_members(&self, change: String) -> napi::Result<String> {
+        let change: MemberChange = options(&change)?;
+        let refusal = match self.store.change_members(change).await {
+            Ok(()) => None,
+            Err(StoreError::Member(refusal)) => Some(refusal),
+            Err(error) => return Err(failure(error)),
+        };
+        serde_json::to_string(&refusal).map_err(failure)
     }
 
     /// The state of consensus on this node, JSON.

@@ -148,6 +148,7 @@ impl World {
         let nemesis = Nemesis::new(dice.fork(), net.clone(), trace.clone());
         let tuning = tuning(&mut dice);
         let peer = |id: u64| PeerAddress {
+            name: format!("cm-{id}"),
             raft: address(id),
             resp: None,
         };
@@ -160,6 +161,7 @@ impl World {
                 directory: root.join(id.to_string()),
                 raft_listen: address(id),
                 peers: peers.clone(),
+                join: false,
                 resp: None,
                 tls: None,
                 timing: Timing::default(),

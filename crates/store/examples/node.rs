@@ -36,7 +36,12 @@ fn main() -> Outcome {
     for peer in peers.split(',') {
         let (id, raft) = peer.split_once('=').ok_or("a peer is ID=ADDRESS:PORT")?;
         let raft: SocketAddr = raft.parse()?;
-        voters.insert(id.parse()?, PeerAddress { raft, resp: None });
+        let peer = PeerAddress {
+            name: String::new(),
+            raft,
+            resp: None,
+        };
+        voters.insert(id.parse()?, peer);
     }
     let tls = tls.first().map(PathBuf::from).map(|tls| TlsFiles {
         authority: tls.join("authority.pem"),
@@ -48,6 +53,7 @@ fn main() -> Outcome {
         directory: PathBuf::from(directory),
         raft_listen: raft.parse()?,
         peers: voters,
+        join: false,
         resp: Some(RespConfig {
             listen: vec![resp.parse()?],
             accounts: Vec::new(),

@@ -1,6 +1,7 @@
 //! A private authority and the certificates it signs, for labs and small sites.
 //!
-//! Nodes authenticate each other by being signed by the same authority (see `raft::transport`).
+//! Nodes authenticate each other by being signed by the same authority and by naming their node id
+//! (see `raft::transport`): a certificate for node 2 has the host name [`node_name`]`(2)`.
 
 use std::net::IpAddr;
 
@@ -13,6 +14,11 @@ use crate::error::StoreError;
 
 fn wrong(error: impl std::fmt::Display) -> StoreError {
     StoreError::Certificate(error.to_string())
+}
+
+/// The host name by which a certificate stands for a node of the store.
+pub fn node_name(id: u64) -> String {
+    format!("node-{id}.raftpbx")
 }
 
 /// Makes a new authority and returns `(certificate, private key)`, both PEM.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::StoreError;
 
 /// Everything [`crate::Store::open`] needs.
@@ -15,8 +17,11 @@ pub struct StoreConfig {
     pub directory: PathBuf,
     /// Where other nodes reach this one. Port 0 picks a free port (see [`crate::Store::status`]).
     pub raft_listen: SocketAddr,
-    /// Every voter, this node included. The first start initialises the cluster with exactly these.
+    /// The nodes this one starts with, itself included. The first start founds the cluster with
+    /// exactly these; later the membership in the log counts, and these only say how to reach it.
     pub peers: BTreeMap<u64, PeerAddress>,
+    /// Never found a cluster: wait to be added to the one the peers belong to.
+    pub join: bool,
     /// The Redis protocol door, or none.
     pub resp: Option<RespConfig>,
     /// Certificates of the node-to-node links; `None` means plain TCP.
@@ -25,9 +30,11 @@ pub struct StoreConfig {
     pub timing: Timing,
 }
 
-/// How to reach one voter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How to reach one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerAddress {
+    /// Name of the server, for people; may be empty.
+    pub name: String,
     /// Address of its Raft listener.
     pub raft: SocketAddr,
     /// Address of its Redis door, when it has one (shown by `ROLE`).

@@ -54,6 +54,9 @@ pub enum StoreError {
         /// What happened, and what to do.
         text: String,
     },
+    /// A change of the members was refused.
+    #[error("{0}")]
+    Member(crate::member::MemberRefusal),
     /// The store was shut down.
     #[error("the store is closed")]
     Closed,

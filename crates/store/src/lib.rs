@@ -6,7 +6,8 @@
 //!
 //! # Layout
 //!
-//! - [`config`], [`error`], [`event`], [`reply`], [`status`]: the words of the public interface.
+//! - [`config`], [`error`], [`event`], [`member`], [`reply`], [`status`]: the words of the public
+//!   interface.
 //! - [`limits`]: every bound of this crate, with its reason.
 //! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
 //! - [`environment`]: clocks, threads, streams and randomness, which a simulation replaces.
@@ -54,6 +55,7 @@ mod histogram;
 mod keyspace;
 pub mod limits;
 mod machine;
+pub mod member;
 mod mutations;
 mod origins;
 mod proposer;
@@ -71,8 +73,9 @@ mod wal;
 pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
 pub use error::StoreError;
 pub use event::{Change, StoreEvent};
+pub use member::{Member, MemberChange, MemberRefusal};
 #[doc(hidden)]
 pub use raft::Tuning;
 pub use reply::{Command, Reply, Request};
 pub use status::{Alarm, PeerStatus, StoreStatus};
-pub use store::Store;
+pub use store::{ReadMode, Store};

@@ -47,6 +47,9 @@ pub const KEPT_REPLY_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one frame between nodes, snapshots excepted (they travel in pieces).
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of the first frame of a link, whose sender is not known yet.
+pub const GREETING_BYTES_MAX: usize = 4 << 10;
+
 /// Bytes of one piece of a snapshot on the wire.
 pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
 
@@ -63,7 +66,7 @@ pub const APPEND_ENTRIES_MAX: u64 = 512;
 pub const APPEND_BYTES_MAX: usize = 4 << 20;
 
 /// Links accepted from other nodes: four of each peer, and as many again during reconnection.
-pub const LINKS_ACCEPTED_MAX: usize = PEERS_MAX * 8;
+pub const LINKS_ACCEPTED_MAX: usize = MEMBERS_MAX * 8;
 
 /// Forwarded requests of one link that are being worked on.
 pub const FORWARDS_PER_LINK_MAX: usize = 256;
@@ -76,6 +79,44 @@ pub const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Longest pause before a link is opened again.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// A link is opened again after this long, so that a connection does not outlive the certificate
+/// it was made with for ever.
+pub const LINK_AGE_MAX: Duration = Duration::from_secs(3_600);
+
+/// How long a renewed link waits for the answers of its old connection before it goes on.
+pub const LINK_REST_MAX: Duration = Duration::from_millis(50);
+
+/// How long the old connection of a renewed link is kept for its last answers: longer than a
+/// forwarded request may take.
+pub const LINK_DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// How often certificate files are looked at.
+pub const CERTIFICATES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a first start waits for the configured nodes before it says that it waits.
+pub const FORMING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time a new member has to catch up with the log before its promotion is given up.
+pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Time a change of the members may take on the leader, catching up included.
+pub const MEMBER_CHANGE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// Time to reach a node that shall become a member.
+pub const MEET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for one step of a change of the members to be committed.
+pub const MEMBER_COMMIT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Members of a cluster, learners included: every voter and two that catch up.
+pub const MEMBERS_MAX: usize = PEERS_MAX + 2;
+
+/// How often a leader looks for a change of the members that its predecessor left half done.
+pub const JOINT_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a member's name.
+pub const MEMBER_NAME_MAX: usize = 64;
 
 /// Time a forwarded request may take on the leader before its outcome counts as unknown.
 pub const FORWARD_TIMEOUT: Duration = Duration::from_millis(1_500);

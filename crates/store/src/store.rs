@@ -21,6 +21,7 @@ use crate::format;
 use crate::healing;
 use crate::limits::{HOLD_MS, WATCHES_MAX};
 use crate::machine::{Machine, SharedMachine};
+use crate::member::{Member, MemberChange};
 use crate::proposer::Proposer;
 use crate::raft::{Consensus, Parts, Tuning};
 use crate::reply::{Command, Reply, Request};
@@ -36,6 +37,16 @@ pub type Sink = Box<dyn FnMut(Vec<StoreEvent>) + Send>;
 
 /// Pause between two attempts of a read while there is no leader.
 const READ_RETRY: Duration = Duration::from_millis(5);
+
+/// How a leader makes sure that it still leads before it answers a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadMode {
+    /// By its lease, which relies on clocks that run at the same speed within a tenth.
+    #[default]
+    Lease,
+    /// By asking a majority: one more round trip, no reliance on clocks.
+    ReadIndex,
+}
 
 /// One node of the replicated store. Cheap to clone; all clones are the same node.
 #[derive(Clone)]
@@ -173,14 +184,26 @@ impl Store {
 
     /// Reads the leader's state under its lease.
     pub async fn read_linearizable(&self, command: Command) -> Result<Reply, StoreError> {
+        self.read_confirmed(command, ReadMode::Lease).await
+    }
+
+    /// Reads the leader's state, and says how the leader makes sure that it still leads.
+    pub async fn read_confirmed(
+        &self,
+        command: Command,
+        mode: ReadMode,
+    ) -> Result<Reply, StoreError> {
         let consensus = &self.node.consensus;
         let leadership = consensus.leadership();
         let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
         loop {
             let now = *leadership.borrow();
             let reply = match now.leader {
-                Some(leader) if leader == consensus.id => consensus.read_as_leader(&command),
-                Some(leader) => consensus.read_remote(leader, &command).await,
+                Some(leader) if leader == consensus.id => match mode {
+                    ReadMode::Lease => consensus.read_as_leader(&command),
+                    ReadMode::ReadIndex => consensus.read_index(&command).await,
+                },
+                Some(leader) => consensus.read_remote(leader, &command, mode).await,
                 None => None,
             };
             if let Some(reply) = reply {
@@ -194,6 +217,23 @@ impl Store {
             }
             tokio::time::sleep(READ_RETRY).await;
         }
+    }
+
+    /// The members as this node knows them.
+    pub fn members(&self) -> Vec<Member> {
+        self.node.consensus.members()
+    }
+
+    /// Changes the members, here or on the leader; safe to repeat.
+    pub async fn change_members(&self, change: MemberChange) -> Result<(), StoreError> {
+        let changed = self.node.consensus.change_members(change).await;
+        changed.map_err(StoreError::Member)
+    }
+
+    /// Reads the certificate files again now; whether they had changed. This happens by itself
+    /// within seconds.
+    pub async fn reload_certificates(&self) -> Result<bool, StoreError> {
+        self.node.consensus.reload_certificates().await
     }
 
     /// A handle that does not keep the node open.

@@ -4,7 +4,8 @@
  * # Layout
  * - `shapes.ts`: what is said and taken, as schemas
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
- * - one file a noun: `status`, `servers`, `calls`, `registrations`, `users`, `cdrs`, `backup`
+ * - one file a noun: `status`, `members`, `servers`, `calls`, `registrations`, `users`, `cdrs`,
+ *   `backup`
  */
 import { readFileSync } from 'node:fs';
 import swagger from '@fastify/swagger';
@@ -23,6 +24,7 @@ import { addBackup, type BackupSource } from './backup.ts';
 import { addCalls } from './calls.ts';
 import { addCdrs } from './cdrs.ts';
 import { ApiError, toApiError } from './errors.ts';
+import { addMembers, type MemberSource } from './members.ts';
 import { addRegistrations } from './registrations.ts';
 import { addServers } from './servers.ts';
 import { addStatus, type Holding } from './status.ts';
@@ -39,6 +41,7 @@ export interface ApiOptions {
   /** The line of the administrator file. */
   administrator: string;
   source: CallManagerApi;
+  members: MemberSource;
   here: Holding;
   /** Where backups come from. */
   backups: BackupSource;
@@ -65,6 +68,7 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   });
   addStatus(api, options.source, options.here);
   addBackup(api, options.backups);
+  addMembers(api, options.members);
   for (const add of [addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
     add(api, options.source);
   }

@@ -126,5 +126,47 @@ export const cdrShape = z.object({
 });
 export type CdrEntry = z.output<typeof cdrShape>;
 
+const memberId = z.int().min(1).describe('id of a node, never used twice');
+
+const memberServer = z.strictObject({
+  name: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/),
+  address: z.union([z.ipv4(), z.ipv6()]),
+});
+
+export const memberChangeShape = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('add'), id: memberId, server: memberServer }),
+  z.strictObject({ type: z.literal('promote'), id: memberId }),
+  z.strictObject({ type: z.literal('remove'), id: memberId }),
+  z.strictObject({
+    type: z.literal('replace'),
+    old: memberId,
+    new: memberId,
+    server: memberServer.optional().describe('where the old one was when left away'),
+  }),
+]);
+export type MemberChange = z.output<typeof memberChangeShape>;
+
+export const memberShape = z.object({
+  id: z.number(),
+  name: z.string(),
+  raft: z.string(),
+  resp: z.string().nullable(),
+  voter: z.boolean().describe('a learner receives the log and does not vote'),
+  leader: z.boolean(),
+  reachable: z.boolean(),
+  problem: z.string().nullable().describe('why it cannot be reached, when it said so'),
+  matched: z.number().nullable().describe('last entry known to be in its log'),
+});
+export type MemberEntry = z.output<typeof memberShape>;
+
+export const alarmShape = z.object({ code: z.string(), text: z.string(), fix: z.string() });
+
+export const membersShape = z.object({
+  items: z.array(memberShape),
+  alarms: z.array(alarmShape).describe('of the server that answers'),
+  changes: z.array(memberChangeShape).describe('what differs from the configuration'),
+});
+export type MembersEntry = z.output<typeof membersShape>;
+
 export const errorShape = z.object({ code: z.string(), message: z.string(), fix: z.string() });
 export type ErrorView = z.output<typeof errorShape>;

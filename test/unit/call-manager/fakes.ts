@@ -81,6 +81,11 @@ export class MemoryStore {
     this.#listeners.push(listener);
   }
 
+  /** As before anything of the membership is known. */
+  members() {
+    return [];
+  }
+
   status() {
     const role = this.#term === null ? 'follower' : 'leader';
     return { role, leader: this.#term === null ? 2 : 1, term: this.#term ?? 0 };

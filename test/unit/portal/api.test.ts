@@ -11,6 +11,7 @@ import {
   parseAdministrator,
 } from '../../../src/portal/api/authentication.ts';
 import { type ApiServer, startApi } from '../../../src/portal/api/index.ts';
+import type { MemberSource } from '../../../src/portal/api/members.ts';
 
 function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   return {
@@ -72,6 +73,32 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   };
 }
 
+const memberSource: MemberSource = {
+  list: () =>
+    [1, 2, 3].map((id) => ({
+      id,
+      name: `cm-${id}`,
+      raft: `10.77.0.1${id}:7001`,
+      resp: null,
+      voter: true,
+      leader: id === 1,
+      reachable: id !== 2,
+      problem: id === 2 ? 'it has lost its directory' : null,
+      matched: 7,
+    })),
+  alarms: () => [],
+  change: async (change) =>
+    change.type === 'remove'
+      ? { code: 'PBX_MEMBER_QUORUM', text: 'the cluster would stand still', fix: 'repair it' }
+      : null,
+  wanted: [1, 4, 3].map((id) => ({
+    id,
+    name: id === 4 ? 'cm-2' : `cm-${id}`,
+    address: `10.77.0.1${id === 4 ? 2 : id}`,
+  })),
+  ports: { raft: 7001, resp: 6379 },
+};
+
 describe('the API', () => {
   let api: ApiServer;
   const users = new Map<string, NewUser>();
@@ -92,6 +119,7 @@ describe('the API', () => {
       tls: null,
       administrator: await hashAdministrator('admin', 'right'),
       source: sourceWith(users),
+      members: memberSource,
       here: { server: 'cm-1', holdsVip: () => holdsVip },
       backups: { backup: () => takeBackup() },
       health: new Health('cm-1', []),
@@ -134,6 +162,23 @@ describe('the API', () => {
     const second = (await ask('GET', '/api/v1/servers?limit=2&after=cm-2')).json();
     expect(second.items.map((one: { name: string }) => one.name)).toEqual(['media-1']);
     expect(second.next).toBeNull();
+  });
+
+  it('shows the members and what differs from the configuration', async () => {
+    const members = (await ask('GET', '/api/v1/members')).json();
+    expect(members.items[1]).toMatchObject({ id: 2, problem: 'it has lost its directory' });
+    const server = { name: 'cm-2', address: '10.77.0.12' };
+    expect(members.changes).toEqual([{ type: 'replace', old: 2, new: 4, server }]);
+  });
+
+  it('changes the members, and says why it does not', async () => {
+    const changed = await ask('POST', '/api/v1/members', { type: 'promote', id: 3 });
+    expect(changed.statusCode).toBe(200);
+    const refused = await ask('POST', '/api/v1/members', { type: 'remove', id: 3 });
+    expect(refused.statusCode).toBe(409);
+    expect(refused.json()).toMatchObject({ code: 'PBX_MEMBER_QUORUM', fix: 'repair it' });
+    const nonsense = await ask('POST', '/api/v1/members', { type: 'add', id: 0, server: 'x' });
+    expect(nonsense.statusCode).toBe(400);
   });
 
   it('adds users, all or none, and removes them', async () => {

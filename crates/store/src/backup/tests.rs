@@ -100,6 +100,7 @@ fn a_restore_changes_nothing_unless_it_is_whole() {
         peers: std::iter::once((
             1,
             crate::PeerAddress {
+                name: String::new(),
                 raft: "127.0.0.1:1".parse().expect("an address"),
                 resp: None,
             },

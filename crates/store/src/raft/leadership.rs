@@ -45,6 +45,8 @@ pub struct LeadershipView {
     pub leading: AtomicBool,
     /// The term in which this node gave leadership away, plus one; its lease never comes back.
     pub renounced: AtomicU64,
+    /// Whether this node leads without having heard a majority for an election time.
+    pub quorum_lost: AtomicBool,
     /// Elections won.
     pub elections: AtomicU64,
     /// When the present leader became known, Unix milliseconds; 0 without one.
@@ -62,6 +64,7 @@ impl LeadershipView {
             lease: Arc::default(),
             leading: AtomicBool::new(false),
             renounced: AtomicU64::new(0),
+            quorum_lost: AtomicBool::new(false),
             elections: AtomicU64::new(0),
             since_ms: AtomicU64::new(0),
             nudge: Notify::new(),
@@ -180,6 +183,9 @@ impl Observer {
             .is_some_and(|applied| applied.leader_id == metrics.vote.leader_id);
         let patience = Duration::from_millis(self.timing.election_max_ms);
         let majority = acked.is_some_and(|acked| acked.elapsed() < patience);
+        self.view
+            .quorum_lost
+            .store(!majority && own_applied, Ordering::Release);
         let leading = own_applied && majority && !renounced;
         Leadership {
             leader: leading.then_some(self.id),

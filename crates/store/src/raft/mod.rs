@@ -4,7 +4,10 @@
 //! hand leadership over. Replacing the library means rewriting this directory.
 //!
 //! - `types`, `log_store`, `applier`, `network`: what the library asks for.
-//! - `transport`, `server`: frames between nodes.
+//! - `transport`, `server`: frames between nodes; `roster`: the links of this node.
+//! - `sanity`: what no honest node sends.
+//! - `identity`, `standing`, `formation`: who this node is to the others, and how clusters begin.
+//! - `members`: changes of the membership.
 //! - `leadership`: lease and events.
 //! - `candidacy`, `question`, `disk_watch`: who may lead and vote after and during disk trouble.
 //! - `alarms`: what needs a person.
@@ -14,13 +17,19 @@ mod alarms;
 mod applier;
 mod candidacy;
 mod disk_watch;
+mod formation;
 mod fuzzing;
+mod identity;
 mod leadership;
 mod log_store;
+mod members;
 mod network;
 mod question;
+mod roster;
 mod runtime;
+mod sanity;
 mod server;
+mod standing;
 mod start;
 mod status;
 mod transfer;
@@ -34,6 +43,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -45,7 +55,7 @@ use tokio::time::Instant;
 
 use crate::backup::{Backup, Origin};
 use crate::batch::{Applied, Batch, NO_ORIGIN};
-use crate::config::PeerAddress;
+use crate::config::{PeerAddress, Timing};
 use crate::environment::Environment;
 use crate::error::StoreError;
 use crate::limits::FORWARD_TIMEOUT;
@@ -53,7 +63,7 @@ use crate::machine::SharedMachine;
 use crate::mutations;
 use crate::reply::{Command, Reply};
 use crate::snapshot::Snapshots;
-use crate::store::DirectoryLock;
+use crate::store::{DirectoryLock, ReadMode};
 
 pub use fuzzing::fuzz_frame;
 pub use leadership::Leadership;
@@ -61,7 +71,8 @@ pub use start::{Parts, Tuning};
 
 use leadership::LeadershipView;
 use log_store::LogStore;
-use network::Links;
+use roster::Roster;
+use standing::Standing;
 use transport::Lane;
 use transport::frame::{self, Kind};
 use types::{Raft, Types};
@@ -72,7 +83,14 @@ pub fn first_meta(index: u64, peers: &BTreeMap<u64, PeerAddress>) -> Result<Vec<
     use openraft::vote::RaftLeaderId;
     let leader_id = types::LeaderId::new(0, 0).to_committed();
     let last = types::LogId { leader_id, index };
-    let node = |peer: &PeerAddress| openraft::BasicNode::new(peer.raft.to_string());
+    // The first leader fills in what is not known yet (`Consensus::complete_nodes`).
+    let node = |peer: &PeerAddress| types::Node {
+        name: peer.name.clone(),
+        raft: peer.raft,
+        resp: peer.resp,
+        incarnation: 0,
+        cluster: 0,
+    };
     let nodes: BTreeMap<_, _> = peers.iter().map(|(id, peer)| (*id, node(peer))).collect();
     let voters = peers.keys().copied().collect();
     let members = openraft::Membership::new(vec![voters], nodes)
@@ -170,8 +188,16 @@ pub struct Consensus {
     snapshots: Snapshots,
     applier: applier::Applier,
     log: LogStore,
-    links: Links,
+    roster: Arc<Roster>,
+    standing: Arc<Standing>,
+    security: transport::tls::Security,
+    /// The configured nodes.
     peers: BTreeMap<u64, PeerAddress>,
+    /// Never found a cluster.
+    join: bool,
+    timing: Timing,
+    /// Held while the members are changed.
+    changing: tokio::sync::Mutex<()>,
     view: Arc<LeadershipView>,
     leadership: watch::Receiver<Leadership>,
     /// Proposals are refused while leadership is being handed over.
@@ -242,7 +268,7 @@ impl Consensus {
         leader: u64,
         batch: &Batch,
     ) -> impl Future<Output = Outcome> + Send + 'static + use<> {
-        let link = self.links.get(&(leader, Lane::Client));
+        let link = self.roster.link(leader, Lane::Client);
         let call = link.map(|link| frame::encode(batch).map(|body| link.call(Kind::Forward, body)));
         let deposed = self.deposed(leader);
         async move {
@@ -272,12 +298,29 @@ impl Consensus {
         (self.view.holds_lease() || mutations::reads_locally()).then_some(reply)
     }
 
+    /// Reads this node's state after a majority has confirmed that it leads; `None` otherwise.
+    pub async fn read_index(&self, command: &Command) -> Option<Reply> {
+        let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let confirmed = tokio::time::timeout(FORWARD_TIMEOUT, confirmed).await;
+        confirmed.ok()?.ok()?;
+        Some(self.machine.read(command))
+    }
+
     /// Asks the leader to read; `None` when it could not.
-    pub async fn read_remote(&self, leader: u64, command: &Command) -> Option<Reply> {
-        let link = self.links.get(&(leader, Lane::Client))?;
+    pub async fn read_remote(
+        &self,
+        leader: u64,
+        command: &Command,
+        mode: ReadMode,
+    ) -> Option<Reply> {
+        let link = self.roster.link(leader, Lane::Client)?;
         let body = frame::encode(command).ok()?;
+        let kind = match mode {
+            ReadMode::Lease => Kind::Read,
+            ReadMode::ReadIndex => Kind::ReadIndex,
+        };
         let answer = tokio::select! {
-            answer = link.request(Kind::Read, body, FORWARD_TIMEOUT) => answer.ok()?,
+            answer = link.request(kind, body, FORWARD_TIMEOUT) => answer.ok()?,
             () = self.deposed(leader) => return None,
         };
         frame::decode::<Result<Option<Reply>, String>>(&answer)
@@ -317,7 +360,7 @@ impl Consensus {
         }
         let target = match to {
             Some(to) if to == self.id => return Ok(()),
-            Some(to) if self.peers.contains_key(&to) => to,
+            Some(to) if self.is_voter(to) => to,
             Some(to) => return Err(StoreError::Refused(format!("node {to} is not a voter"))),
             None => self
                 .most_up_to_date()
@@ -368,6 +411,13 @@ impl Consensus {
         Ok(())
     }
 
+    fn is_voter(&self, id: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        voters.any(|voter| voter == id)
+    }
+
     fn most_up_to_date(&self) -> Option<u64> {
         self.voters_by_log().first().copied()
     }
@@ -387,7 +437,7 @@ impl Consensus {
     }
 
     fn link(&self, node: u64, lane: Lane) -> Option<transport::link::Link> {
-        self.links.get(&(node, lane)).cloned()
+        self.roster.link(node, lane)
     }
 
     /// Begins a backup of what this node has applied. Blocks for some milliseconds.

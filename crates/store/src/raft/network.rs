@@ -1,6 +1,6 @@
 //! The Raft library's network on top of [`super::transport`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -16,38 +16,37 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{BasicNode, OptionalSend, RaftNetworkFactory};
+use openraft::{OptionalSend, RaftNetworkFactory};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
+use super::roster::Roster;
 use super::transfer::Source;
 use super::transport::Lane;
 use super::transport::frame::{self, Kind};
 use super::transport::link::Link;
-use super::types::{LogId, Snapshot, Types, Vote};
+use super::types::{LogId, Node, Snapshot, Types, Vote};
 use crate::limits::{APPENDS_IN_FLIGHT_MAX, RECONNECT_PAUSE, SNAPSHOT_TIMEOUT};
 use crate::snapshot::SnapshotFile;
 
 /// Time for one append request under load; the link notices dead peers earlier.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// All links of this node: one a peer and lane.
-pub type Links = Arc<BTreeMap<(u64, Lane), Link>>;
-
 /// Gives the Raft library its connections.
 pub struct Network {
-    links: Links,
+    roster: Arc<Roster>,
     source: Source,
 }
 
 impl Network {
-    /// A network over these links.
-    pub fn new(links: Links, source: Source) -> Self {
-        Self { links, source }
+    /// A network over these links; snapshots come from `source`.
+    pub fn new(roster: Arc<Roster>, source: Source) -> Self {
+        Self { roster, source }
     }
 
-    fn peer(&self, id: u64, lane: Lane) -> Peer {
-        let link = |lane| self.links.get(&(id, lane)).cloned();
+    fn peer(&self, id: u64, node: &Node, lane: Lane) -> Peer {
+        self.roster.ensure(id, node.raft);
+        let link = |lane| self.roster.link(id, lane);
         Peer {
             log: link(lane),
             control: link(Lane::Control),
@@ -60,12 +59,12 @@ impl Network {
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
-    async fn new_client(&mut self, target: u64, _: &BasicNode) -> Peer {
-        self.peer(target, Lane::Log)
+    async fn new_client(&mut self, target: u64, node: &Node) -> Peer {
+        self.peer(target, node, Lane::Log)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, _: &BasicNode) -> Peer {
-        self.peer(target, Lane::Control)
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Node) -> Peer {
+        self.peer(target, node, Lane::Control)
     }
 }
 

@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::Consensus;
 use super::candidacy::Bar;
+use super::sanity;
+use super::standing::{Greeting, Refusal};
 use super::transfer::{Incoming, Piece, PieceAnswer};
-use super::transport::frame::{self, Frame, Greeting, Kind};
+use super::transport::frame::{self, Frame, Kind};
 use super::transport::tls::Security;
 use super::types::{Entry, Types};
 use crate::environment::network::{Listener, Wire};
@@ -75,22 +77,28 @@ async fn serve_link(
 ) -> io::Result<()> {
     let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "no greeting in time");
     let opening = async {
-        let stream = security.accept(stream).await?;
+        let (stream, caller) = security.accept(stream).await?;
         let (reader, mut writer) = tokio::io::split(stream);
         let mut reader = BufReader::with_capacity(WRITE_BYTES, reader);
-        let first = frame::read(&mut reader)
+        let first = frame::read_greeting(&mut reader)
             .await?
             .ok_or(io::ErrorKind::UnexpectedEof)?;
         let greeting: Greeting = frame::decode(&first.body)?;
-        let refusal = greeting.refusal(consensus.id);
-        let answer: Result<(), String> = refusal.clone().map_or(Ok(()), Err);
+        let answer = if caller.is_node(greeting.from) {
+            consensus.standing.answer(&greeting)
+        } else {
+            Err(Refusal::Certificate)
+        };
         let mut out = BytesMut::new();
         frame::put(&mut out, Kind::Answer, first.id, &frame::encode(&answer)?);
         writer.write_all(&out).await?;
         writer.flush().await?;
-        match refusal {
-            Some(refusal) => Err(io::Error::other(refusal)),
-            None => Ok((reader, writer)),
+        match answer {
+            Ok(_) => Ok((reader, writer)),
+            Err(refusal) => Err(io::Error::other(format!(
+                "refused node {}: {refusal}",
+                greeting.from
+            ))),
         }
     };
     let (mut reader, writer) = tokio::time::timeout(CONNECT_TIMEOUT, opening)
@@ -197,55 +205,24 @@ fn ended() -> io::Error {
 
 impl Served {
     async fn handle(&mut self, frame: Frame) -> io::Result<()> {
-        let id = frame.id;
-        let raft = self.consensus.raft.clone();
         match frame.kind {
-            Kind::Append => self.append(id, &frame.body).await,
-            Kind::Vote => {
-                let request = frame::decode(&frame.body)?;
-                let early = self.too_early();
-                self.spawn(id, async move {
-                    early?;
-                    raft.vote(request).await.map_err(|error| error.to_string())
-                })
-                .await
+            Kind::Append | Kind::Vote | Kind::PreVote | Kind::Transfer => {
+                self.handle_consensus(frame).await
             }
-            Kind::PreVote => {
-                let request = frame::decode(&frame.body)?;
-                let early = self.too_early();
-                self.spawn(id, async move {
-                    early?;
-                    raft.pre_vote(request)
-                        .await
-                        .map_err(|error| error.to_string())
-                })
-                .await
-            }
-            Kind::Transfer => self.take_over(id, &frame.body).await,
             Kind::Ask => {
                 let question = frame::decode(&frame.body)?;
                 let consensus = self.consensus.clone();
-                self.spawn(id, async move { consensus.answer(question).await })
+                self.spawn(frame.id, async move { consensus.answer(question).await })
                     .await
             }
-            Kind::Forward => {
-                let batch = frame::decode(&frame.body)?;
-                // Proposed here and now, so that batches keep their order; awaited elsewhere.
-                let proposed = self.consensus.propose(batch).await;
-                self.spawn(id, async move { Ok(proposed.outcome().await) })
-                    .await
-            }
-            Kind::Read => {
-                let command: Vec<Bytes> = frame::decode(&frame.body)?;
-                let consensus = self.consensus.clone();
-                self.spawn(id, async move { Ok(consensus.read_as_leader(&command)) })
-                    .await
+            Kind::Forward | Kind::Read | Kind::ReadIndex | Kind::Member => {
+                self.handle_client(frame).await
             }
             Kind::SnapshotPiece => {
                 let piece = frame::decode(&frame.body)?;
                 let outcome: PieceAnswer = self.piece(piece).await;
                 self.answers
-                    .send((id, answer(&outcome)))
+                    .send((frame.id, answer(&outcome)))
                     .await
                     .map_err(|_| ended())
             }
@@ -253,6 +230,86 @@ impl Served {
                 io::ErrorKind::InvalidData,
                 "an unexpected frame",
             )),
+        }
+    }
+
+    async fn handle_consensus(&mut self, Frame { kind, id, body }: Frame) -> io::Result<()> {
+        let raft = self.consensus.raft.clone();
+        match kind {
+            Kind::Append => {
+                let request: AppendEntriesRequest<Types> = frame::decode(&body)?;
+                let refused = self.not_barred().and_then(|()| sanity::append(&request));
+                // Heartbeats and the first entry of a new leader need next to none.
+                let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
+                let refused = match request.entries.iter().any(is_write) {
+                    true => refused.and_then(|()| self.has_room()),
+                    false => refused,
+                };
+                let append: BoxFuture<'static, Answer> = Box::pin(async move {
+                    if let Err(text) = refused {
+                        return (id, answer(&Err::<(), _>(text)));
+                    }
+                    let outcome = raft.append_entries(request).await;
+                    (id, answer(&outcome.map_err(|error| error.to_string())))
+                });
+                self.appends.send(append).await.map_err(|_| ended())
+            }
+            Kind::Transfer => {
+                let request = frame::decode(&body)?;
+                let refused = self.not_barred();
+                let fit = self.consensus.candidacy.is_free();
+                self.spawn(id, async move {
+                    refused?;
+                    if !fit {
+                        return Err("this node must not lead now".into());
+                    }
+                    let handled = raft.handle_transfer_leader(request).await;
+                    handled.map_err(|error| error.to_string())
+                })
+                .await
+            }
+            kind => {
+                let request = frame::decode(&body)?;
+                let refused = self.too_early().and_then(|()| sanity::vote(&request));
+                self.spawn(id, async move {
+                    refused?;
+                    let vote = match kind {
+                        Kind::PreVote => raft.pre_vote(request).await,
+                        _ => raft.vote(request).await,
+                    };
+                    vote.map_err(|error| error.to_string())
+                })
+                .await
+            }
+        }
+    }
+
+    async fn handle_client(&mut self, Frame { kind, id, body }: Frame) -> io::Result<()> {
+        let consensus = self.consensus.clone();
+        match kind {
+            Kind::Forward => {
+                let batch = frame::decode(&body)?;
+                // Proposed here and now, so that batches keep their order; awaited elsewhere.
+                let proposed = self.consensus.propose(batch).await;
+                self.spawn(id, async move { Ok(proposed.outcome().await) })
+                    .await
+            }
+            Kind::Member => {
+                // JSON, as over the API: this is rare, and its shape names its variant.
+                let change = serde_json::from_slice(&body)?;
+                self.spawn(id, async move { Ok(consensus.change_here(change).await) })
+                    .await
+            }
+            kind => {
+                let command: Vec<Bytes> = frame::decode(&body)?;
+                self.spawn(id, async move {
+                    Ok(match kind {
+                        Kind::ReadIndex => consensus.read_index(&command).await,
+                        _ => consensus.read_as_leader(&command),
+                    })
+                })
+                .await
+            }
         }
     }
 
@@ -278,52 +335,24 @@ impl Served {
         Ok(())
     }
 
-    /// A node that was restarted does not vote until every lease it may have granted is over.
+    /// A node that was restarted does not vote until every lease it may have granted is over; one
+    /// that lost its directory does not vote at all.
     fn too_early(&self) -> Result<(), String> {
         if self.consensus.candidacy.has(Bar::Recovering) {
             return Err("this node may lack entries that it acknowledged".into());
         }
+        self.not_barred()?;
         if Instant::now() < self.consensus.votes_from {
             return Err("just started, a leader may still hold a lease from this node".into());
         }
         Ok(())
     }
 
-    async fn append(&mut self, id: u64, body: &Bytes) -> io::Result<()> {
-        let request = frame::decode(body)?;
-        let room = self.has_room_for(&request);
-        let raft = self.consensus.raft.clone();
-        let append: BoxFuture<'static, Answer> = Box::pin(async move {
-            if let Err(text) = room {
-                return (id, answer(&Err::<(), _>(text)));
-            }
-            let outcome = raft.append_entries(request).await;
-            (id, answer(&outcome.map_err(|error| error.to_string())))
-        });
-        self.appends.send(append).await.map_err(|_| ended())
-    }
-
-    async fn take_over(&mut self, id: u64, body: &Bytes) -> io::Result<()> {
-        let request = frame::decode(body)?;
-        let fit = self.consensus.candidacy.is_free();
-        let raft = self.consensus.raft.clone();
-        self.spawn(id, async move {
-            if !fit {
-                return Err("this node must not lead now".into());
-            }
-            let taken = raft.handle_transfer_leader(request).await;
-            taken.map_err(|error| error.to_string())
-        })
-        .await
-    }
-
-    /// Heartbeats and the first entry of a new leader need next to no room.
-    fn has_room_for(&self, request: &AppendEntriesRequest<Types>) -> Result<(), String> {
-        let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
-        match request.entries.iter().any(is_write) {
-            true => self.has_room(),
-            false => Ok(()),
+    fn not_barred(&self) -> Result<(), String> {
+        if self.consensus.standing.is_barred() {
+            return Err("this node has lost its directory and must rejoin".into());
         }
+        Ok(())
     }
 
     /// A node takes no entries that might not fit on its disk.

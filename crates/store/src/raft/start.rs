@@ -1,36 +1,38 @@
 //! Starting consensus: files, links, the library, and the tasks around it.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarms::Alarms;
 use super::applier::Applier;
-use super::candidacy::{Bar, Candidacy};
+use super::candidacy::Candidacy;
+use super::identity::Identity;
 use super::leadership::{Leadership, LeadershipView, Observer};
 use super::log_store::LogStore;
-use super::network::{Links, Network};
+use super::network::Network;
+use super::roster::Roster;
+use super::standing::Standing;
 use super::transfer::Source;
-use super::transport::Lane;
-use super::transport::link::{Link, Target};
 use super::transport::tls::Security;
 use super::types::Raft;
 use super::{Consensus, Counters, server};
 use crate::config::{StoreConfig, Timing};
 use crate::disk::SharedDisk;
 use crate::environment::Environment;
+use crate::environment::network::Listener;
 use crate::error::StoreError;
 use crate::events::Events;
 use crate::healing;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, DISK_RESERVE_BYTES, ENTRIES_KEPT, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES,
-    SQL_WAL_BYTES, TICK_INTERVAL,
+    APPEND_ENTRIES_MAX, CERTIFICATES_LOOK_INTERVAL, DISK_RESERVE_BYTES, ENTRIES_KEPT,
+    SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES, TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
@@ -63,9 +65,6 @@ impl Default for Tuning {
 
 /// How often SQLite's own log is looked at.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How long a node waits for one with a lower id to initialise the cluster, times its rank.
-const INITIALISE_STEP: Duration = Duration::from_millis(400);
 
 fn network_error(error: std::io::Error) -> StoreError {
     StoreError::Network(error.to_string())
@@ -113,123 +112,151 @@ pub struct Parts {
     pub environment: Environment,
 }
 
-impl Consensus {
-    /// Opens the log and starts the node. Runs inside the runtime.
-    pub async fn start(config: &StoreConfig, parts: Parts) -> Result<Arc<Consensus>, StoreError> {
-        let Parts {
-            machine,
-            snapshots,
-            events,
-            tuning,
-            lock,
-            environment,
-        } = parts;
+/// What was read and opened before the node takes part.
+struct Opened {
+    security: Security,
+    listener: Box<dyn Listener>,
+    address: SocketAddr,
+    log: LogStore,
+    applier: Applier,
+    standing: Arc<Standing>,
+    roster: Arc<Roster>,
+    raft: Raft,
+}
+
+impl Opened {
+    async fn open(
+        config: &StoreConfig,
+        parts: &Parts,
+        stopped: &watch::Receiver<bool>,
+    ) -> Result<Opened, StoreError> {
+        let environment = &parts.environment;
         let security = Security::open(config.tls.as_ref())?;
         let listener = environment.network.listen(config.raft_listen);
         let listener = listener.map_err(network_error)?;
         let address = listener.address().map_err(network_error)?;
         let disk = environment.disk.clone();
-        let applier = open_applier(config, &disk, &machine, || {
-            let (snapshots, events) = (snapshots.clone(), events.clone());
-            Applier::open(machine.clone(), snapshots, events, environment.workers)
+        let applier = open_applier(config, &disk, &parts.machine, || {
+            let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
+            Applier::open(
+                parts.machine.clone(),
+                snapshots,
+                events,
+                environment.workers,
+            )
         })?;
         let threads = environment.workers.may_block();
         let log = LogStore::open(disk, &config.directory.join("log"), threads)?;
+        // A log that was put aside because it was damaged is no lost directory.
+        let used = log.is_used() || log.recovering().is_some();
+        let identity = Identity::open(&config.directory, config.id, used)?;
+        let standing = Arc::new(Standing::new(config.id, identity));
+        if standing.cluster() != 0 && !used {
+            standing.bar();
+        }
+        let configured = config.peers.iter().map(|(id, peer)| (*id, peer.raft));
+        let roster = Arc::new(Roster::new(
+            standing.clone(),
+            security.clone(),
+            environment.network.clone(),
+            configured.collect(),
+            stopped.clone(),
+        ));
+        let library = Arc::new(library_config(&config.timing, &parts.tuning)?);
+        let source = Source::of(&parts.machine, &parts.snapshots, environment.workers);
+        let network = Network::new(roster.clone(), source);
+        let failed = |error: String| StoreError::Storage(error);
+        let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        // Before anybody is greeted: the log says who is who.
+        let state = raft.with_raft_state(|state| state.membership_state.effective().clone());
+        let members = state.await.map_err(|error| failed(error.to_string()))?;
+        standing.learn(members.membership());
+        roster.open();
+        Ok(Opened {
+            security,
+            listener,
+            address,
+            log,
+            applier,
+            standing,
+            roster,
+            raft,
+        })
+    }
+}
+
+impl Consensus {
+    /// Opens the log and starts the node. Runs inside the runtime.
+    pub async fn start(config: &StoreConfig, parts: Parts) -> Result<Arc<Consensus>, StoreError> {
+        let (stop, stopped) = watch::channel(false);
+        let opened = Opened::open(config, &parts, &stopped).await?;
+        let (log, raft) = (opened.log, opened.raft);
         let candidacy = Candidacy::new(log.recovering().is_some());
         let quiet = Duration::from_millis(config.timing.vote_refusal_ms());
         let votes_from = Instant::now() + if log.is_used() { quiet } else { Duration::ZERO };
-        let (stop, stopped) = watch::channel(false);
-        let links = open_links(config, &security, &environment, &stopped);
-        let library = Arc::new(library_config(&config.timing, &tuning)?);
-        let source = Source::of(&machine, &snapshots, environment.workers);
-        let network = Network::new(links.clone(), source);
-        let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
-            .await
-            .map_err(|error| StoreError::Storage(error.to_string()))?;
-        let view = Arc::new(LeadershipView::new(environment.clock.clone()));
+        let view = Arc::new(LeadershipView::new(parts.environment.clock.clone()));
         let (told, leadership) = watch::channel(Leadership::default());
+        let observer = Observer {
+            id: config.id,
+            timing: config.timing,
+            raft: raft.clone(),
+            view: view.clone(),
+            told,
+            events: parts.events,
+            stop: stopped.clone(),
+        };
         let consensus = Arc::new(Consensus {
             id: config.id,
-            raft: raft.clone(),
-            machine,
-            snapshots,
-            applier,
+            raft,
+            machine: parts.machine,
+            snapshots: parts.snapshots,
+            applier: opened.applier,
             log,
-            links,
+            roster: opened.roster,
+            standing: opened.standing,
+            security: opened.security.clone(),
             peers: config.peers.clone(),
-            view: view.clone(),
+            join: config.join,
+            timing: config.timing,
+            changing: tokio::sync::Mutex::new(()),
+            view,
             leadership,
             holding: AtomicBool::new(false),
             candidacy,
             takes_entries: AtomicBool::new(true),
             alarms: Alarms::default(),
             votes_from,
-            address,
+            address: opened.address,
             counters: Counters::default(),
             stop,
             backing_up: Arc::default(),
-            environment,
-            lock: Mutex::new(Some(lock)),
+            environment: parts.environment,
+            lock: Mutex::new(Some(parts.lock)),
         });
-        let observer = Observer {
-            id: config.id,
-            timing: config.timing,
-            raft,
-            view,
-            told,
-            events,
-            stop: stopped.clone(),
-        };
         tokio::spawn(observer.run());
+        let (listener, security) = (opened.listener, opened.security);
         let serving = server::serve(listener, security, consensus.clone(), stopped.clone());
         tokio::spawn(serving);
-        consensus.keep(tuning, &stopped);
+        consensus.spawn_tasks(parts.tuning, &stopped);
         Ok(consensus)
     }
 
-    /// Starts what goes on as long as the node does.
-    fn keep(self: &Arc<Self>, tuning: Tuning, stop: &watch::Receiver<bool>) {
+    fn spawn_tasks(self: &Arc<Self>, tuning: Tuning, stopped: &watch::Receiver<bool>) {
         if let Some(why) = self.log.recovering() {
             self.raise_recovering(why);
         }
-        tokio::spawn(self.clone().begin(stop.clone()));
-        tokio::spawn(self.clone().rejoin(stop.clone()));
+        tokio::spawn(self.clone().follow_members(stopped.clone()));
+        tokio::spawn(self.clone().finish_changes(stopped.clone()));
+        tokio::spawn(self.clone().begin(stopped.clone()));
+        tokio::spawn(self.clone().rejoin(stopped.clone()));
         let reserve = tuning.disk_reserve;
-        tokio::spawn(self.clone().watch_disk(reserve, stop.clone()));
-        tokio::spawn(self.clone().keep_clock(stop.clone()));
-        tokio::spawn(self.clone().keep_database(stop.clone()));
-        tokio::spawn(self.clone().keep_snapshots(tuning, stop.clone()));
-    }
-
-    /// Lets this node stand for election as soon as it may, and initialises a new cluster.
-    async fn begin(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let work = async {
-            tokio::time::sleep_until(self.votes_from).await;
-            self.candidacy.set(&self.raft, Bar::Starting, false);
-            if self.candidacy.has(Bar::Recovering) {
-                return;
-            }
-            let rank = self.peers.keys().filter(|id| **id < self.id).count();
-            tokio::time::sleep(INITIALISE_STEP * u32::try_from(rank).unwrap_or(0)).await;
-            match self.raft.is_initialized().await {
-                Ok(false) => {}
-                Ok(true) | Err(_) => return,
-            }
-            let node = |peer: &crate::config::PeerAddress| BasicNode::new(peer.raft.to_string());
-            let voters: BTreeMap<_, _> = self
-                .peers
-                .iter()
-                .map(|(id, peer)| (*id, node(peer)))
-                .collect();
-            if let Err(error) = self.raft.initialize(voters).await {
-                tracing::debug!(%error, "the cluster was initialised by another node meanwhile");
-            }
-        };
-        tokio::select! {
-            biased;
-            _ = stop.changed() => {}
-            () = work => {}
-        }
+        tokio::spawn(self.clone().watch_disk(reserve, stopped.clone()));
+        tokio::spawn(self.clone().keep_certificates(stopped.clone()));
+        tokio::spawn(self.clone().keep_clock(stopped.clone()));
+        tokio::spawn(self.clone().keep_database(stopped.clone()));
+        tokio::spawn(self.clone().keep_snapshots(tuning, stopped.clone()));
     }
 
     /// The leader proposes an empty entry when the time of a key is over and nobody else writes.
@@ -272,6 +299,44 @@ impl Consensus {
         }
     }
 
+    /// Takes changed certificate files into use.
+    async fn keep_certificates(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(CERTIFICATES_LOOK_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.changed() => return,
+                _ = interval.tick() => {}
+            }
+            // Files that are being replaced do not fit together for a moment; it is logged once.
+            let _ = self.reload_certificates().await;
+        }
+    }
+
+    /// Reads the certificate files again; whether they had changed. New links use the new ones,
+    /// and this node's own links are opened again without a gap.
+    pub async fn reload_certificates(&self) -> Result<bool, StoreError> {
+        let security = self.security.clone();
+        let read = self.environment.workers.blocking(move || security.reload());
+        let outcome = read.await.unwrap_or(Err(StoreError::Closed));
+        match &outcome {
+            Ok(true) => {
+                tracing::info!("new certificates are in use");
+                self.roster.renew();
+                self.standing.clear("PBX_STORE_CERTIFICATES");
+            }
+            Ok(false) => self.standing.clear("PBX_STORE_CERTIFICATES"),
+            Err(error) => self.standing.raise(
+                "PBX_STORE_CERTIFICATES",
+                format!("changed certificate files are not used: {error}"),
+                "write certificate, key and authority that fit together; the old ones stay in use"
+                    .into(),
+            ),
+        }
+        outcome
+    }
+
     /// Takes a snapshot when enough was written since the last one.
     async fn keep_snapshots(self: Arc<Self>, tuning: Tuning, mut stop: watch::Receiver<bool>) {
         let mut interval = tokio::time::interval(Duration::from_millis(250));
@@ -312,25 +377,4 @@ fn open_applier(
         wal::discard(disk.as_ref(), &config.directory.join("log"), &why)?;
         open()
     })
-}
-
-fn open_links(
-    config: &StoreConfig,
-    security: &Security,
-    environment: &Environment,
-    stop: &watch::Receiver<bool>,
-) -> Links {
-    let others = config.peers.iter().filter(|(id, _)| **id != config.id);
-    let ends = others.flat_map(|(id, peer)| Lane::ALL.map(|lane| (*id, lane, peer.raft)));
-    let links = ends.map(|(to, lane, address)| {
-        let target = Target {
-            from: config.id,
-            to,
-            address,
-            security: security.clone(),
-            network: environment.network.clone(),
-        };
-        ((to, lane), Link::start(target, stop.clone()))
-    });
-    Arc::new(links.collect())
 }

@@ -7,7 +7,7 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::Consensus;
-use crate::status::{PeerStatus, StoreStatus};
+use crate::status::{Alarm, PeerStatus, StoreStatus};
 
 impl Consensus {
     /// What consensus knows; the caller adds the rest.
@@ -53,7 +53,6 @@ impl Consensus {
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
             sql_bytes: self.machine.database.bytes(),
-            alarms: self.alarms.list(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),
             commit_p99_us: self.machine.timings.commit.p99_us(),
             raft_address: Some(self.address),
@@ -62,6 +61,7 @@ impl Consensus {
                 .as_ref()
                 .err()
                 .map(ToString::to_string),
+            alarms: self.all_alarms(role),
             ..StoreStatus::default()
         }
     }
@@ -73,9 +73,22 @@ impl Consensus {
         self.machine.timings.render(out);
     }
 
+    fn all_alarms(&self, role: &str) -> Vec<Alarm> {
+        let mut alarms = self.standing.alarms();
+        alarms.extend(self.alarms.list());
+        if role == "leader" && self.view.quorum_lost.load(Ordering::Acquire) {
+            alarms.push(Alarm {
+                code: "PBX_STORE_NO_QUORUM",
+                text: "this node leads and hears no majority, so it serves nothing".into(),
+                fix: "bring back nodes, or the network between them".into(),
+            });
+        }
+        alarms
+    }
+
     /// Prometheus lines of consensus and the log.
     pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
-        let alarms = self.alarms.list().len() as u64;
+        let alarms = (self.alarms.list().len() + self.standing.alarms().len()) as u64;
         line("raftpbx_store_alarms", "gauge", alarms);
         let wal = self.log.wal().stats();
         let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
@@ -101,11 +114,7 @@ impl Consensus {
             "counter",
             load(&self.view.elections),
         );
-        let refused = self
-            .links
-            .values()
-            .map(super::transport::link::Link::refused)
-            .sum();
+        let refused = self.roster.refused();
         line("raftpbx_store_link_queue_full_total", "counter", refused);
     }
 }

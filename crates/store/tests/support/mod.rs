@@ -72,8 +72,10 @@ pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
 fn write_tls(directory: &Path) -> TlsFiles {
     let (authority, authority_key) = certificates::create_authority().expect("an authority");
     let ips = ["127.0.0.1".parse().expect("an address")];
+    // One certificate for all of them: tests of identities make their own.
+    let names: Vec<String> = (1..=9).map(certificates::node_name).collect();
     let (certificate, key) =
-        certificates::issue(&authority, &authority_key, "node", &ips, &[]).expect("issued");
+        certificates::issue(&authority, &authority_key, "node", &ips, &names).expect("issued");
     let files = TlsFiles {
         authority: directory.join("authority.pem"),
         certificate: directory.join("node.pem"),
@@ -97,6 +99,7 @@ impl Cluster {
                 (
                     id,
                     PeerAddress {
+                        name: format!("cm-{id}"),
                         raft: *raft,
                         resp: None,
                     },
@@ -112,6 +115,7 @@ impl Cluster {
             directory: directory.path().join(id.to_string()),
             raft_listen: peers[&id].raft,
             peers: peers.clone(),
+            join: false,
             resp: Some(RespConfig {
                 listen: vec!["127.0.0.1:0".parse().expect("an address")],
                 accounts: vec![account.clone()],

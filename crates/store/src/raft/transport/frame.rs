@@ -6,10 +6,10 @@
 use std::io;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, GREETING_BYTES_MAX};
 
 /// Bytes of kind and id.
 const HEAD_BYTES: usize = 9;
@@ -17,7 +17,7 @@ const HEAD_BYTES: usize = 9;
 /// What a frame asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// [`Greeting`].
+    /// Who calls whom (see `standing`); always the first frame.
     Greet = 1,
     /// The answer to any request.
     Answer = 2,
@@ -37,6 +37,10 @@ pub enum Kind {
     SnapshotPiece = 9,
     /// A small question beside the protocol.
     Ask = 12,
+    /// A linearizable read that asks a majority first.
+    ReadIndex = 10,
+    /// A change of the members.
+    Member = 11,
 }
 
 impl Kind {
@@ -52,6 +56,8 @@ impl Kind {
             8 => Kind::Read,
             9 => Kind::SnapshotPiece,
             12 => Kind::Ask,
+            10 => Kind::ReadIndex,
+            11 => Kind::Member,
             _ => return None,
         })
     }
@@ -66,41 +72,6 @@ pub struct Frame {
     pub id: u64,
     /// Postcard.
     pub body: Bytes,
-}
-
-/// Version of the protocol between nodes.
-const VERSION: u32 = 2;
-
-/// Who calls whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Greeting {
-    version: u32,
-    /// The caller.
-    pub from: u64,
-    /// Whom the caller means.
-    pub to: u64,
-}
-
-impl Greeting {
-    /// A greeting of this version.
-    pub fn new(from: u64, to: u64) -> Self {
-        Self {
-            version: VERSION,
-            from,
-            to,
-        }
-    }
-
-    /// Why this greeting is refused by node `id`, if it is.
-    pub fn refusal(&self, id: u64) -> Option<String> {
-        if self.version != VERSION {
-            return Some(format!(
-                "protocol version {} instead of {VERSION}",
-                self.version
-            ));
-        }
-        (self.to != id).then(|| format!("this is node {id}, not node {}", self.to))
-    }
 }
 
 fn invalid(text: &str) -> io::Error {
@@ -118,12 +89,24 @@ pub fn put(out: &mut BytesMut, kind: Kind, id: u64, body: &[u8]) {
 
 /// Reads one frame; `None` at the orderly end of the stream.
 pub async fn read(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
+    read_at_most(input, FRAME_BYTES_MAX).await
+}
+
+/// [`read`] for the greeting, whose sender is not known yet.
+pub async fn read_greeting(input: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
+    read_at_most(input, GREETING_BYTES_MAX).await
+}
+
+async fn read_at_most(
+    input: &mut (impl AsyncRead + Unpin),
+    bytes_max: usize,
+) -> io::Result<Option<Frame>> {
     let length = match input.read_u32_le().await {
         Ok(length) => length as usize,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !(HEAD_BYTES..=FRAME_BYTES_MAX).contains(&length) {
+    if !(HEAD_BYTES..=bytes_max).contains(&length) {
         return Err(invalid("a frame of a size that is not allowed"));
     }
     let kind = Kind::parse(input.read_u8().await?).ok_or_else(|| invalid("an unknown frame"))?;
