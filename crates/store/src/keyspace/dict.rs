@@ -235,7 +235,8 @@ mod tests {
             comes in prop::collection::vec(("[a-z]{1,6}", any::<bool>()), 0..300),
             count in 1usize..40,
         ) {
-            let mut dict: Dict<()> = stays.iter().map(|key| (Bytes::from(key.clone()), ())).collect();
+            let keys = stays.iter().map(|key| (Bytes::from(key.clone()), ()));
+            let mut dict: Dict<()> = keys.collect();
             let (mut cursor, mut met, mut comes) = (0, BTreeMap::new(), comes.into_iter());
             loop {
                 let (next, page) = dict.page(cursor, count);

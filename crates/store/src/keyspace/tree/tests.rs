@@ -80,7 +80,10 @@ proptest! {
             let before: Vec<_> = model.iter().map(|(key, value)| Pair(*key, *value)).collect();
             for (kind, key, value) in &steps {
                 match kind {
-                    0..3 => prop_assert_eq!(set(&mut tree, *key, *value), model.insert(*key, *value)),
+                    0..3 => {
+                        let old = set(&mut tree, *key, *value);
+                        prop_assert_eq!(old, model.insert(*key, *value));
+                    }
                     _ => {
                         let removed = tree.remove(&Key(*key)).map(|pair| pair.1);
                         prop_assert_eq!(removed, model.remove(key));
