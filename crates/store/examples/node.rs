@@ -3,7 +3,8 @@
 //! [--snapshot-entries=NUMBER]`.
 //!
 //! `TLS_DIR` holds `authority.pem`, `node.pem` and `node.key`. `node certificates DIR [ADDRESS...]`
-//! makes such files, valid for these addresses or for 127.0.0.1. Prints `ready` when it listens.
+//! makes such files, valid for these addresses or for 127.0.0.1. Prints `ready` when it listens;
+//! SIGUSR1 hands leadership over, SIGINT ends it.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use raftpbx_store::{
     PeerAddress, RespConfig, Store, StoreConfig, Timing, TlsFiles, Tuning, certificates,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -67,9 +69,26 @@ fn main() -> Outcome {
         .build()?;
     let store = Store::open_tuned(config, runtime.handle().clone(), tuning)?;
     writeln!(std::io::stdout(), "ready {}", resp)?;
-    runtime.block_on(tokio::signal::ctrl_c())?;
-    runtime.block_on(store.shutdown());
-    Ok(())
+    runtime.block_on(serve(&store))
+}
+
+/// Until the process is interrupted; each SIGUSR1 hands leadership to another node.
+async fn serve(store: &Store) -> Outcome {
+    let mut handovers = signal(SignalKind::user_defined1())?;
+    loop {
+        tokio::select! {
+            ended = tokio::signal::ctrl_c() => {
+                ended?;
+                store.shutdown().await;
+                return Ok(());
+            }
+            _ = handovers.recv() => {
+                if let Err(error) = store.transfer_leadership(None).await {
+                    tracing::warn!(%error, "leadership was not handed over");
+                }
+            }
+        }
+    }
 }
 
 fn read_options(options: &[String]) -> Result<(Timing, Tuning), Box<dyn std::error::Error>> {

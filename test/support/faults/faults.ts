@@ -28,6 +28,20 @@ export const faults: Record<string, Fault> = {
   'kill all nodes': (scene) => killAndStart(scene, scene.nodes),
   'power cut of one node': async (scene) => cutAndStart(scene, [await scene.leader()]),
   'power cut of all nodes': (scene) => cutAndStart(scene, scene.nodes),
+  'kill of all nodes, then a power cut': async (scene) => {
+    await leaveUnflushed(scene, scene.nodes);
+    await Promise.all(scene.nodes.map((node) => node.start()));
+    await delay(scene.dice.between(0, 1000));
+    return cutAndStart(scene, scene.nodes);
+  },
+  'stop the leader in order': async (scene) => {
+    const leader = await scene.leader();
+    await leader.stop();
+    await delay(scene.dice.between(0, 1000));
+    await leader.start();
+    return 1;
+  },
+  'hand leadership over': handOver,
   'pause the leader': async (scene) => pause([await scene.leader()], scene.dice.between(300, 2500)),
   'pause a majority': (scene) =>
     pause(majority(scene.dice.shuffle(scene.nodes)), scene.dice.between(300, 1500)),
@@ -73,6 +87,9 @@ export const faults: Record<string, Fault> = {
     failDisk(scene, (node) => node.control.set('writeFails', writeFails.allNoSpace)),
 };
 
+/** What may be there beside another fault. */
+export const companions = ['jump of the wall clock', 'slow flush', 'pause the leader'] as const;
+
 async function killAndStart({ dice }: Scene, nodes: readonly FaultNode[]): Promise<number> {
   await Promise.all(nodes.map((node) => node.kill()));
   await delay(dice.between(0, 1500));
@@ -80,14 +97,23 @@ async function killAndStart({ dice }: Scene, nodes: readonly FaultNode[]): Promi
   return nodes.length;
 }
 
-/** Flushes are slowed down before, so that the power goes while something is not flushed. */
-async function cutAndStart({ dice }: Scene, nodes: readonly FaultNode[]): Promise<number> {
-  nodes.map((node) => node.control.set('flushDelayUs', dice.between(2000, 20_000)));
+/** Flushes are slowed down before, so that the end comes while something is not flushed. */
+async function leaveUnflushed({ dice }: Scene, nodes: readonly FaultNode[]): Promise<void> {
+  for (const node of nodes) {
+    node.control.set('flushDelayUs', dice.between(2000, 20_000));
+  }
   await delay(dice.between(200, 700));
   await Promise.all(nodes.map((node) => node.kill()));
+  for (const node of nodes) {
+    node.control.set('flushDelayUs', 0);
+  }
+}
+
+async function cutAndStart(scene: Scene, nodes: readonly FaultNode[]): Promise<number> {
+  const { dice } = scene;
+  await leaveUnflushed(scene, nodes);
   const survival = dice.pick(['none', 'some'] as const);
   const cuts = nodes.map((node) => node.cutPower(dice, survival));
-  nodes.map((node) => node.control.set('flushDelayUs', 0));
   await delay(dice.between(0, 500));
   await Promise.all(nodes.map((node) => node.start()));
   return cuts.reduce((sum, cut) => sum + cut.unflushedLog, 0);
@@ -112,6 +138,18 @@ async function pauseAgain(scene: Scene): Promise<number> {
     await delay(scene.dice.between(10, 200));
   }
   return rounds;
+}
+
+/** Counts how often another node says afterwards that it leads. */
+async function handOver(scene: Scene): Promise<number> {
+  let handed = 0;
+  for (let i = 0; i < 5; i += 1) {
+    const before = await scene.leader();
+    before.handOver();
+    await delay(scene.dice.between(50, 400));
+    handed += (await scene.leader()) === before ? 0 : 1;
+  }
+  return handed;
 }
 
 async function suspend(scene: Scene): Promise<number> {

@@ -15,7 +15,7 @@ export const ports = { resp: 21_400, raft: 21_401 };
 const timing = '--timing=60,400,800';
 
 /** Few, so that nodes that were away are sent snapshots. */
-const snapshots = '--snapshot-entries=3000';
+const snapshots = '--snapshot-entries=1000';
 
 const startTimeoutMs = 60_000;
 
@@ -115,6 +115,18 @@ export class FaultNode {
     this.#wanted = false;
     this.#child?.kill('SIGKILL');
     await this.#gone;
+  }
+
+  /** Ends the process in order; resolves when it is gone. */
+  async stop(): Promise<void> {
+    this.#wanted = false;
+    this.#child?.kill('SIGINT');
+    await this.#gone;
+  }
+
+  /** Asks the process to hand leadership to another node. */
+  handOver(): void {
+    this.#child?.kill('SIGUSR1');
   }
 
   /** After `kill`: the disk loses what was not flushed. */

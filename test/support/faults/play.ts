@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import { run } from '../../../src/lab/shell.ts';
 import { eventually } from '../eventually.ts';
 import { Dice } from './dice.ts';
-import { faults, type Scene } from './faults.ts';
+import { companions, type Fault, faults, type Scene } from './faults.ts';
 import { History } from './history.ts';
 import { type Key, Keys } from './keys.ts';
 import { addressOf, type FaultNetwork } from './network.ts';
@@ -129,34 +129,41 @@ class Stage {
     }
     const deadline = performance.now() + seconds * 1000;
     while (performance.now() < deadline) {
-      await this.#do(this.#dice.pick(faults));
+      await this.#do(this.#dice.pick(faults), this.#companion());
     }
   }
 
-  async #do(name: string): Promise<void> {
-    const fault = faults[name];
-    if (fault === undefined) {
-      throw new Error(`there is no fault "${name}"; there are: ${Object.keys(faults).join(', ')}`);
-    }
-    const scene: Scene = {
-      dice: this.#dice,
+  /** In long runs faults meet: now and then two are there at the same time. */
+  #companion(): string | null {
+    const isAlone = this.#plan.faults.length === 1 || this.#dice.below(3) > 0;
+    return isAlone ? null : this.#dice.pick(companions);
+  }
+
+  async #do(name: string, companion: string | null = null): Promise<void> {
+    const [from, answered] = [this.#history.now(), this.#history.answered];
+    const beside = companion === null ? [] : [faultOf(companion)(this.#scene())];
+    const [evidence = 0] = await Promise.all([faultOf(name)(this.#scene()), ...beside]);
+    const title = companion === null ? name : `${name} with ${companion}`;
+    this.#history.span(title, from);
+    const answeredMeanwhile = this.#history.answered - answered;
+    const healed = performance.now();
+    await this.#untilServing(title);
+    const recoveryMs = Math.round(performance.now() - healed);
+    this.#done.push({ name: title, evidence, recoveryMs, answeredMeanwhile });
+    process.stderr.write(
+      `${title}: evidence ${evidence}, ${answeredMeanwhile} answers meanwhile, ` +
+        `served again after ${recoveryMs} ms\n`,
+    );
+    await this.#untilCalm();
+  }
+
+  #scene(): Scene {
+    return {
+      dice: this.#dice.fork(),
       nodes: this.#nodes,
       network: this.#plan.network,
       leader: () => this.#leader(),
     };
-    const [from, answered] = [this.#history.now(), this.#history.answered];
-    const evidence = await fault(scene);
-    this.#history.span(name, from);
-    const answeredMeanwhile = this.#history.answered - answered;
-    const healed = performance.now();
-    await this.#untilServing(name);
-    const recoveryMs = Math.round(performance.now() - healed);
-    this.#done.push({ name, evidence, recoveryMs, answeredMeanwhile });
-    process.stderr.write(
-      `${name}: evidence ${evidence}, ${answeredMeanwhile} answers meanwhile, ` +
-        `served again after ${recoveryMs} ms\n`,
-    );
-    await this.#untilCalm();
   }
 
   /** The last word on every key: what was acknowledged must be there. */
@@ -235,6 +242,14 @@ class Stage {
     const leaders = (await Promise.all(asked)).filter((node) => node !== undefined);
     return leaders[0] ?? this.#dice.pick(this.#nodes);
   }
+}
+
+function faultOf(name: string): Fault {
+  const fault = faults[name];
+  if (fault === undefined) {
+    throw new Error(`there is no fault "${name}"; there are: ${Object.keys(faults).join(', ')}`);
+  }
+  return fault;
 }
 
 /** Takes keys from `left` until there are none, each until its answer is known. */
