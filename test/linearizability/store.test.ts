@@ -47,6 +47,11 @@ describe('the proof', () => {
     expect(report.verdict.violations).not.toEqual([]);
   });
 
+  it('notices reads under a lease that is over', async () => {
+    const report = await search('old-lease', ['suspend the leader', 'pause the leader']);
+    expect(report.verdict.violations).not.toEqual([]);
+  });
+
   it('notices flushes that are skipped', async () => {
     const report = await search('skip-fsync', ['power cut of all nodes']);
     expect(report.verdict.violations).not.toEqual([]);

@@ -1,13 +1,20 @@
 //! Promises broken on purpose, so that the proof of the store can show that it would notice.
 //!
 //! Compiled only with the cargo feature `mutations`, which no product build enables; without it
-//! both questions are the constant `false`. With it, `RAFTPBX_MUTATION` in the environment names
-//! the promise to break: `local-reads` or `skip-fsync`. See `docs/internals/store-proof.md`.
+//! all questions are the constant `false`. With it, `RAFTPBX_MUTATION` in the environment names
+//! the promise to break: `local-reads`, `old-lease` or `skip-fsync`. See `docs/internals/store-proof.md`.
 
 /// Whether a read is answered from this node's state without a look at the lease.
 #[cfg(not(feature = "mutations"))]
 #[inline]
 pub const fn reads_locally() -> bool {
+    false
+}
+
+/// Whether a leader answers reads although its lease may be over.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+pub const fn trusts_old_lease() -> bool {
     false
 }
 
@@ -19,7 +26,7 @@ pub const fn skips_flush() -> bool {
 }
 
 #[cfg(feature = "mutations")]
-pub use broken::{reads_locally, skips_flush};
+pub use broken::{reads_locally, skips_flush, trusts_old_lease};
 
 #[cfg(feature = "mutations")]
 mod broken {
@@ -37,6 +44,11 @@ mod broken {
     /// See the variant without the feature.
     pub fn reads_locally() -> bool {
         *MUTATION == "local-reads"
+    }
+
+    /// See the variant without the feature.
+    pub fn trusts_old_lease() -> bool {
+        *MUTATION == "old-lease"
     }
 
     /// See the variant without the feature.

@@ -6,7 +6,7 @@ import type { Dice } from './dice.ts';
 import type { Model } from './history.ts';
 
 /** Calls of one key before another takes its place. */
-const callsMax = 120;
+const callsMax = 150;
 
 /** Calls with unknown outcome: each may have happened anywhere, and doubles the work to check. */
 const unknownMax = 6;
@@ -42,8 +42,11 @@ export class Keys {
     return this.#all;
   }
 
-  pick(dice: Dice): Key {
-    const place = dice.below(this.#active.length);
+  /** A key to work on; with `model`, one of this model. */
+  pick(dice: Dice, model: Model | null = null): Key {
+    const places = [...this.#active.keys()];
+    const fitting = places.filter((at) => model === null || this.#active[at]?.model === model);
+    const place = dice.pick(fitting);
     const key = this.#active[place] as Key;
     if (key.calls < callsMax && key.unknown < unknownMax) {
       key.calls += 1;

@@ -11,6 +11,7 @@ import { History } from './history.ts';
 import { type Key, Keys } from './keys.ts';
 import { addressOf, type FaultNetwork } from './network.ts';
 import { FaultNode, ports } from './node.ts';
+import { Reader, readerNumbers } from './reader.ts';
 import { type Abilities, abilitiesOf, Client, connect } from './workload.ts';
 
 const clientsPerNode = 4;
@@ -81,6 +82,7 @@ class Stage {
   readonly #nodes: FaultNode[];
   readonly #monitors: Redis[] = [];
   readonly #clients: Client[] = [];
+  readonly #readers: Reader[] = [];
   readonly #running: Promise<void>[] = [];
   readonly #done: FaultDone[] = [];
   #abilities: Abilities = { compareAndSet: false, watch: false };
@@ -101,6 +103,12 @@ class Stage {
     this.#monitors.push(...this.#nodes.map(({ address }) => connect(address, ports.resp)));
     await this.#untilServing();
     this.#abilities = await abilitiesOf(this.#monitors[0] as Redis);
+    this.#startClients();
+    this.#startReaders();
+    await this.#untilCalm();
+  }
+
+  #startClients(): void {
     const count = clientsPerNode * this.#nodes.length;
     for (let number = 0; number < count; number += 1) {
       const node = this.#nodes[number % this.#nodes.length] as FaultNode;
@@ -110,13 +118,26 @@ class Stage {
         dice: this.#dice.fork(),
         abilities: this.#abilities,
         redis: connect(node.address, ports.resp),
-        number,
+        number: readerNumbers * this.#nodes.length + number,
         clients: count,
       });
       this.#clients.push(client);
       this.#running.push(client.run());
     }
-    await this.#untilCalm();
+  }
+
+  #startReaders(): void {
+    for (const [i, { address }] of this.#nodes.entries()) {
+      const reader = new Reader({
+        history: this.#history,
+        keys: this.#keys,
+        dice: this.#dice.fork(),
+        redis: connect(address, ports.resp),
+        firstNumber: readerNumbers * i,
+      });
+      this.#readers.push(reader);
+      this.#running.push(reader.run());
+    }
   }
 
   async perform(): Promise<void> {
@@ -176,7 +197,7 @@ class Stage {
 
   async close(): Promise<void> {
     await this.#stopClients();
-    for (const client of this.#clients) {
+    for (const client of [...this.#clients, ...this.#readers]) {
       client.close();
     }
     for (const monitor of this.#monitors) {
@@ -205,7 +226,7 @@ class Stage {
   }
 
   async #stopClients(): Promise<void> {
-    for (const client of this.#clients) {
+    for (const client of [...this.#clients, ...this.#readers]) {
       client.stop();
     }
     await Promise.all(this.#running);
