@@ -28,6 +28,7 @@ describe('the store', () => {
     expect(report).toMatchObject({
       failure: null,
       ownEnds: 0,
+      abilities: { compareAndSet: true },
       verdict: { violations: [], undecided: [] },
     });
     expect(report.faults.map(({ name }) => name).toSorted()).toEqual(
