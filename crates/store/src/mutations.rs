@@ -2,7 +2,8 @@
 //!
 //! Compiled only with the cargo feature `mutations`, which no product build enables; without it
 //! all questions are the constant `false`. With it, `RAFTPBX_MUTATION` in the environment names
-//! the promise to break: `local-reads`, `old-lease` or `skip-fsync`. See `docs/internals/store-proof.md`.
+//! the promise to break: `local-reads`, `old-lease` or `skip-fsync`.
+//! See `docs/internals/store-proof.md`.
 
 /// Whether a read is answered from this node's state without a look at the lease.
 #[cfg(not(feature = "mutations"))]

@@ -22,6 +22,9 @@ const calmAnswers = 150;
 /** All nodes must serve again within this time after a fault; a busy machine needs some of it. */
 const recoveryMaxMs = 60_000;
 
+/** A store with a broken promise may stand still for good: what happened until then is judged. */
+const brokenRecoveryMaxMs = 10_000;
+
 export interface Plan {
   seed: number;
   /** Null: every fault once. */
@@ -234,10 +237,11 @@ class Stage {
 
   /** Every node runs and serves a write. */
   async #untilServing(after = 'the start'): Promise<void> {
+    const limitMs = this.#plan.mutation === null ? recoveryMaxMs : brokenRecoveryMaxMs;
     await Promise.all(this.#nodes.map((node) => node.start()));
     await Promise.all(
       this.#monitors.map((monitor, i) =>
-        eventually(`node ${i + 1} to serve after ${after}`, recoveryMaxMs, async () => {
+        eventually(`node ${i + 1} to serve after ${after}`, limitMs, async () => {
           this.#probes += 1;
           return (await monitor.set(`probe:${i}`, this.#probes)) === 'OK';
         }),

@@ -1,7 +1,8 @@
 /**
- * Reads that do not wait for each other. A client with one call at a time has asked before its node
- * is paused; what it is told late may be old and still be right. These go on asking a node that
- * cannot answer: when it goes on, it holds questions that are younger than what others have written.
+ * Reads that do not wait for each other. A client with one call at a time has asked before its
+ * node is paused; what it is told late may be old and still be right. These go on asking a node
+ * that cannot answer: when it wakes up, it holds questions that are younger than what others have
+ * written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
