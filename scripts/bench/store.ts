@@ -92,7 +92,7 @@ async function measureInside(inFlight: number, writes: number): Promise<LoadResu
       const options = JSON.stringify({
         ...{ id: 1, directory: `${cluster.folder}/1`, raftListen: cluster.raftAddress(1) },
         peers: [1, 2, 3].map((id) => ({ id, raft: cluster.raftAddress(id), resp: null })),
-        ...{ respListen: [], accounts: [], tls: cluster.tls(1) },
+        ...{ respListen: [], accounts: [], respTls: null, respIdleS: null, tls: cluster.tls(1) },
         ...{ heartbeatMs: 40, electionMinMs: 250, electionMaxMs: 400 },
       });
       const program = fileURLToPath(new URL('./store-inside.ts', import.meta.url));

@@ -8,7 +8,7 @@ import { addMedia } from './media.ts';
 import { addSip } from './sip.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
-import { addStore } from './store.ts';
+import { addStore, addStoreAccount } from './store.ts';
 import { addUser } from './user.ts';
 
 /** Builds the whole command line. */
@@ -18,7 +18,8 @@ export function buildProgram(): Command {
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .helpCommand(true);
-  for (const add of [addStatus, addGet, addUser, addStart, addLab, addSip, addMedia, addStore]) {
+  const cluster = [addStatus, addGet, addUser, addStart, addLab];
+  for (const add of [...cluster, addSip, addMedia, addStore, addStoreAccount]) {
     add(program);
   }
   refuseByThrowing(program);

@@ -50,7 +50,7 @@ fn main() -> Outcome {
         peers: voters,
         resp: Some(RespConfig {
             listen: vec![resp.parse()?],
-            accounts: Vec::new(),
+            ..RespConfig::default()
         }),
         tls,
         timing,

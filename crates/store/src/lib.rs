@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //!
-//! - [`config`], [`error`], [`event`], [`reply`], [`status`]: the words of the public interface.
+//! - [`account`], [`config`], [`error`], [`event`], [`reply`], [`status`]: the words of the public interface.
 //! - [`limits`]: every bound of this crate, with its reason.
 //! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
 //! - [`environment`]: clocks, threads, streams and randomness, so that a simulation can give others.
@@ -32,6 +32,7 @@
 //! 3. Every queue, map and buffer has a named bound in [`limits`].
 #![forbid(clippy::todo)]
 
+pub mod account;
 mod batch;
 pub mod certificates;
 #[doc(hidden)]
@@ -66,7 +67,8 @@ pub mod store;
 pub mod testing;
 mod wal;
 
-pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
+pub use account::{Account, PasswordHash, Role};
+pub use config::{PeerAddress, RespConfig, RespTls, StoreConfig, Timing, TlsFiles};
 pub use error::StoreError;
 pub use event::{Change, StoreEvent};
 #[doc(hidden)]
