@@ -1,4 +1,5 @@
 /** Backups across the door to the addon: plain bytes on this side, checks on the other. */
+import type { StoreAddress } from './types.ts';
 
 /** What a backup is, and of when; times are Unix milliseconds. */
 export interface BackupHead {
@@ -24,7 +25,7 @@ export interface RestoreOptions {
   /** The node's directory. */
   directory: string;
   /** Every voter of the new cluster. */
-  peers: { id: number; raft: string; resp: string | null }[];
+  peers: StoreAddress[];
   /** Whether what is there is moved aside. */
   replace: boolean;
 }
