@@ -80,9 +80,10 @@ fn normal(name: &str, wire: &Wire) -> Wire {
     }
 }
 
+/// A number with the fewest digits. Zero loses its sign: Redis drops it in small sorted sets only.
 fn digits(text: &str) -> String {
-    text.parse::<f64>()
-        .map_or(text.into(), |number| number.to_string())
+    let number = text.parse::<f64>();
+    number.map_or(text.into(), |number| (number + 0.0).to_string())
 }
 
 /// A reply without its elements.
