@@ -134,7 +134,10 @@ mod tests {
         let stale = |began| operation(Action::Read, began, Some(30), Some(Told::Value(None)));
         let history = [write.clone(), stale(5)];
         assert_eq!(verdict(Shape::Text, &history), Verdict::Linearizable);
-        assert_eq!(verdict(Shape::Text, &[write, stale(10)]), Verdict::Violation);
+        assert_eq!(
+            verdict(Shape::Text, &[write, stale(10)]),
+            Verdict::Violation
+        );
     }
 
     #[test]
@@ -161,7 +164,10 @@ mod tests {
         };
         let once = [push.clone(), pop(2)];
         assert_eq!(verdict(Shape::Queue, &once), Verdict::Linearizable);
-        assert_eq!(verdict(Shape::Queue, &[push, pop(2), pop(3)]), Verdict::Violation);
+        assert_eq!(
+            verdict(Shape::Queue, &[push, pop(2), pop(3)]),
+            Verdict::Violation
+        );
     }
 
     #[test]

@@ -1,16 +1,27 @@
 //! `raftpbx-simulator --seed N [--nodes 3|5] [--seconds N] [--trace|--debug]` runs one seed;
 //! `raftpbx-simulator --seeds FROM..TO [--jobs N]` runs many and names those that fail.
+//!
+//! Each seed has a process of its own: tokio and hash maps take their randomness from the system
+//! when a process begins, and [`entropy`] gives it to them from the seed. A panic or a hang is the
+//! failure of one seed, too.
+
+mod entropy;
 
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use raftpbx_simulator::{Report, Scenario, run};
+use raftpbx_simulator::{Defect, Report, Scenario, run};
 
-const USAGE: &str = "usage: raftpbx-simulator --seed N [--nodes 3|5] [--seconds N] [--trace|--debug]
-       raftpbx-simulator --seeds FROM..TO [--nodes 3|5] [--seconds N] [--jobs N]";
+const USAGE: &str =
+    "usage: raftpbx-simulator --seed N [--nodes 3|5] [--seconds N] [--trace|--debug]
+       raftpbx-simulator --seeds FROM..TO [--nodes 3|5] [--seconds N] [--jobs N]
+       both: [--defect lying-disk|slow-clock|repeated-requests]";
+
+/// Real time after which a seed counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
 struct Wish {
@@ -19,6 +30,7 @@ struct Wish {
     seconds: Option<u64>,
     jobs: Option<usize>,
     told: bool,
+    defect: Option<(String, Defect)>,
 }
 
 fn say(text: &str) {
@@ -33,6 +45,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Wish> {
         let log = match argument.as_str() {
             "--trace" => Some(tracing::Level::INFO),
             "--debug" => Some(tracing::Level::DEBUG),
+            "--everything" => Some(tracing::Level::TRACE),
             _ => None,
         };
         if let Some(level) = log {
@@ -52,6 +65,15 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Wish> {
             }
             "--nodes" => wish.nodes = Some(value.parse().ok().filter(|n| (1..=7).contains(n))?),
             "--seconds" => wish.seconds = Some(value.parse().ok()?),
+            "--defect" => {
+                let defect = match value.as_str() {
+                    "lying-disk" => Defect::LyingDisk,
+                    "slow-clock" => Defect::SlowClock,
+                    "repeated-requests" => Defect::RepeatedRequests,
+                    _ => return None,
+                };
+                wish.defect = Some((value, defect));
+            }
             "--jobs" => wish.jobs = Some(value.parse().ok().filter(|n| *n > 0)?),
             _ => return None,
         }
@@ -67,17 +89,27 @@ impl Wish {
             nodes: self.nodes.unwrap_or(usual.nodes),
             faults_ms: self.seconds.map_or(usual.faults_ms, |s| s * 1_000),
             told: self.told,
+            defect: self.defect.as_ref().map(|(_, defect)| *defect),
             ..usual
         }
     }
 
-    fn replay(&self, seed: u64) -> String {
+    /// The arguments that run a seed again.
+    fn arguments(&self, seed: u64) -> Vec<String> {
         let scenario = self.scenario(seed);
-        let seconds = scenario.faults_ms / 1_000;
-        format!(
-            "cargo run -p raftpbx-simulator -- --seed {seed} --nodes {} --seconds {seconds} --trace",
-            scenario.nodes
-        )
+        let numbers = [
+            ("--seed", seed),
+            ("--nodes", scenario.nodes),
+            ("--seconds", scenario.faults_ms / 1_000),
+        ];
+        let mut words = Vec::new();
+        for (name, number) in numbers {
+            words.extend([name.to_owned(), number.to_string()]);
+        }
+        if let Some((name, _)) = &self.defect {
+            words.extend(["--defect".to_owned(), name.clone()]);
+        }
+        words
     }
 }
 
@@ -96,10 +128,25 @@ fn summary(seed: u64, report: &Report) -> String {
     )
 }
 
+/// Runs one seed in a process of its own; answers what it said and whether all went well.
+fn run_elsewhere(wish: &Wish, seed: u64) -> (bool, String) {
+    let program = std::env::current_exe().unwrap_or_else(|_| "raftpbx-simulator".into());
+    match Command::new(program).args(wish.arguments(seed)).output() {
+        Ok(output) => {
+            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.push_str(&String::from_utf8_lossy(&output.stderr));
+            if !output.status.success() {
+                text.push_str(&format!("seed {seed}: {}", output.status));
+            }
+            (output.status.success(), text.trim_end().to_owned())
+        }
+        Err(error) => (false, format!("seed {seed}: no process: {error}")),
+    }
+}
+
 fn run_many(wish: &Wish, from: u64, to: u64) -> Vec<u64> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU64::new(from);
-    let simulated = AtomicU64::new(0);
     let failed = Mutex::new(Vec::new());
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -110,11 +157,13 @@ fn run_many(wish: &Wish, from: u64, to: u64) -> Vec<u64> {
                     if seed >= to {
                         return;
                     }
-                    let report = run(&wish.scenario(seed));
-                    simulated.fetch_add(report.simulated_ms, Ordering::Relaxed);
-                    if report.violation.is_some() {
-                        say(&summary(seed, &report));
-                        say(&format!("replay: {}", wish.replay(seed)));
+                    let (good, text) = run_elsewhere(wish, seed);
+                    if !good {
+                        let again = wish.arguments(seed).join(" ");
+                        say(&text);
+                        say(&format!(
+                            "replay: cargo run -p raftpbx-simulator -- {again} --trace"
+                        ));
                         failed.lock().push(seed);
                     }
                     if (seed - from + 1).is_multiple_of(100) {
@@ -127,9 +176,8 @@ fn run_many(wish: &Wish, from: u64, to: u64) -> Vec<u64> {
     let mut failed = failed.into_inner();
     failed.sort_unstable();
     say(&format!(
-        "{} seeds, {} s simulated in {:.1} s, {} failed: {failed:?}",
+        "{} seeds in {:.1} s, {} failed: {failed:?}",
         to - from,
-        simulated.into_inner() / 1_000,
         started.elapsed().as_secs_f64(),
         failed.len()
     ));
@@ -145,6 +193,12 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let failed = if to - from == 1 {
+        entropy::seed(from);
+        std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE);
+            say(&format!("seed {from}: hangs"));
+            std::process::exit(3);
+        });
         let report = run(&wish.scenario(from));
         say(&summary(from, &report));
         report.violation.is_some()

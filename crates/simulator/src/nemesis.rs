@@ -156,7 +156,8 @@ impl Nemesis {
             node.crash(how);
             ended.push(node.id);
         }
-        self.repairs.push((now_ms + away_ms, Repair::Start(node.id)));
+        self.repairs
+            .push((now_ms + away_ms, Repair::Start(node.id)));
     }
 
     fn harm(&mut self, now_ms: u64, nodes: &mut [Node], ended: &mut Vec<u64>) {
@@ -204,7 +205,8 @@ impl Nemesis {
         if let Some(node) = find(nodes, victim) {
             node.shut_down();
             let end_ms = now_ms + self.dice.range(1, 300);
-            self.repairs.push((end_ms, Repair::Crash(victim, Crash::Kill)));
+            self.repairs
+                .push((end_ms, Repair::Crash(victim, Crash::Kill)));
         }
     }
 

@@ -5,8 +5,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 thread_local! {
     /// Simulated milliseconds and the node that runs on this thread, for log lines.
@@ -24,17 +27,29 @@ struct SimulatedTime;
 impl FormatTime for SimulatedTime {
     fn format_time(&self, out: &mut Writer<'_>) -> std::fmt::Result {
         let (now_ms, node) = RUNNING.get();
-        write!(out, "{:>4}.{:03} node {node}   ", now_ms / 1_000, now_ms % 1_000)
+        write!(
+            out,
+            "{:>4}.{:03} node {node}   ",
+            now_ms / 1_000,
+            now_ms % 1_000
+        )
     }
 }
 
 /// Writes the log lines of the nodes to standard output too.
 pub fn show_log(level: tracing::Level) {
-    tracing_subscriber::fmt()
+    let own = ["raftpbx_store", "raftpbx_simulator"];
+    let mut shown = Targets::new().with_targets(own.map(|target| (target, level)));
+    if level > tracing::Level::INFO {
+        shown = shown.with_default(level);
+    }
+    let lines = tracing_subscriber::fmt::layer()
         .with_timer(SimulatedTime)
-        .with_max_level(level)
         .with_target(false)
-        .with_ansi(false)
+        .with_ansi(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(shown)
         .init();
 }
 
@@ -71,6 +86,7 @@ impl Trace {
             let mixed = (self.checksum ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.checksum = mixed ^ (mixed >> 29);
         }
+        tracing::trace!(now_ms = self.now_ms, ?numbers, "an event of the world");
     }
 
     /// Something worth a line.

@@ -266,7 +266,9 @@ impl World {
         for node in &mut self.nodes {
             set_running(self.now_ms, node.id);
             if let Some(error) = node.step() {
-                self.trace.lock().tell("world", &format!("node {} stays down", node.id));
+                self.trace
+                    .lock()
+                    .tell("world", &format!("node {} stays down", node.id));
                 tolerable(node.id, &error)?;
                 node.crash(Crash::Kill);
                 self.nemesis.start_later(node.id, self.now_ms + RETRY_MS);
@@ -282,7 +284,11 @@ impl World {
 /// A node may refuse to start only for reasons that the nemesis gave it.
 fn tolerable(id: u64, error: &StoreError) -> Result<(), Violation> {
     let text = error.to_string();
-    let reasons = ["Input/output error", "No space left", "Read-only file system"];
+    let reasons = [
+        "Input/output error",
+        "No space left",
+        "Read-only file system",
+    ];
     if reasons.iter().any(|reason| text.contains(reason)) {
         return Ok(());
     }

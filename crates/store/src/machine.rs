@@ -132,6 +132,18 @@ impl State {
 
     /// Applies the commands of one request. SQL first: if any of it fails, none of the request is
     /// applied. Commands of the keyspace fail one by one, as in a `MULTI` of Redis.
+    /// A checksum of everything that follows from the log: the same on every server.
+    pub fn digest(&self) -> Result<u64, postcard::Error> {
+        let dump = self.space.dump();
+        let head = (self.applied, dump.clock_ms, dump.expired, &self.origins);
+        let mut sum = u64::from(crc32c::crc32c(&postcard::to_stdvec(&head)?));
+        for record in dump.records() {
+            let part = u64::from(crc32c::crc32c(&postcard::to_stdvec(&record)?));
+            sum = (sum.rotate_left(5) ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        Ok(sum)
+    }
+
     fn request(&mut self, request: &Request, entry: &mut Entry, effects: &mut Effects) -> Reply {
         if let [command] = request.as_slice()
             && !is_sql(command)

@@ -344,6 +344,16 @@ impl Store {
         self.node.consensus.snapshot().await
     }
 
+    /// Index of the last applied entry and a checksum of the state after it; for the simulator.
+    #[doc(hidden)]
+    pub fn state_digest(&self) -> Result<(u64, u64), StoreError> {
+        let state = self.node.machine.state.read();
+        let digest = state
+            .digest()
+            .map_err(|error| StoreError::Storage(error.to_string()))?;
+        Ok((state.applied, digest))
+    }
+
     /// Prometheus text.
     pub fn metrics(&self) -> String {
         let status = self.status();

@@ -341,8 +341,14 @@ impl Fabric {
         };
         connection.ends[side].broken = true;
         let [one, two] = &mut connection.pipes;
-        let wakers = [&mut one.reader, &mut one.writer, &mut two.reader, &mut two.writer];
-        self.wake.extend(wakers.into_iter().filter_map(Option::take));
+        let wakers = [
+            &mut one.reader,
+            &mut one.writer,
+            &mut two.reader,
+            &mut two.writer,
+        ];
+        self.wake
+            .extend(wakers.into_iter().filter_map(Option::take));
     }
 
     /// One end is dropped.

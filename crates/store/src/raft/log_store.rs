@@ -17,7 +17,7 @@ use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 
 use super::types::{Entry, LogId, Types, Vote};
-use crate::disk::SharedDisk;
+use crate::environment::Environment;
 use crate::limits::APPEND_BYTES_MAX;
 use crate::wal::{Carry, Flushed, Job, Note, Record, Recovered, Wal, encode};
 
@@ -63,12 +63,18 @@ impl LogStore {
     /// Opens the log and reads what is in it.
     ///
     /// Without threads a task of the present runtime does the writing.
-    pub fn open(disk: SharedDisk, directory: &Path, threads: bool) -> io::Result<LogStore> {
-        if threads {
-            let (wal, recovered) = Wal::open(disk, directory)?;
+    pub fn open(
+        environment: &Environment,
+        directory: &Path,
+        segment_bytes: u64,
+    ) -> io::Result<LogStore> {
+        let disk = environment.disk.clone();
+        if environment.workers.may_block() {
+            let (wal, recovered) = Wal::open_sized(disk, directory, segment_bytes)?;
             return Self::new(wal, recovered);
         }
-        let (wal, recovered, driver) = Wal::open_driven(disk, directory)?;
+        let (wal, recovered, driver) =
+            Wal::open_driven(disk, directory, segment_bytes, environment.clock.clone())?;
         tokio::spawn(driver.run());
         Self::new(wal, recovered)
     }

@@ -32,7 +32,7 @@ use crate::events::Events;
 use crate::healing;
 use crate::limits::{
     APPEND_ENTRIES_MAX, CERTIFICATES_LOOK_INTERVAL, DISK_RESERVE_BYTES, ENTRIES_KEPT,
-    SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES, TICK_INTERVAL,
+    SEGMENT_BYTES, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES, TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
@@ -50,6 +50,8 @@ pub struct Tuning {
     pub entries_kept: u64,
     /// Bytes that must be free for this node to lead.
     pub disk_reserve: u64,
+    /// Size of a log segment.
+    pub segment_bytes: u64,
 }
 
 impl Default for Tuning {
@@ -59,6 +61,7 @@ impl Default for Tuning {
             snapshot_bytes: SNAPSHOT_LOG_BYTES,
             entries_kept: ENTRIES_KEPT,
             disk_reserve: DISK_RESERVE_BYTES,
+            segment_bytes: SEGMENT_BYTES,
         }
     }
 }
@@ -145,8 +148,8 @@ impl Opened {
                 environment.workers,
             )
         })?;
-        let threads = environment.workers.may_block();
-        let log = LogStore::open(disk, &config.directory.join("log"), threads)?;
+        let directory = config.directory.join("log");
+        let log = LogStore::open(environment, &directory, parts.tuning.segment_bytes)?;
         // A log that was put aside because it was damaged is no lost directory.
         let used = log.is_used() || log.recovering().is_some();
         let identity = Identity::open(&config.directory, config.id, used)?;

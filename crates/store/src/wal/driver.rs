@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use tokio::sync::Notify;
 
-use super::Job;
 use super::writer::Writer;
+use super::{Job, WalStats};
 use crate::disk::SharedDisk;
 
 /// Serves the jobs of one log. Dropping it is a crash: nobody is told anything any more.
@@ -15,6 +15,7 @@ pub struct Driver {
     writer: Writer,
     queue: Receiver<Job>,
     wake: Arc<Notify>,
+    stats: Arc<WalStats>,
 }
 
 impl Driver {
@@ -23,12 +24,14 @@ impl Driver {
         writer: Writer,
         queue: Receiver<Job>,
         wake: Arc<Notify>,
+        stats: Arc<WalStats>,
     ) -> Driver {
         Driver {
             disk,
             writer,
             queue,
             wake,
+            stats,
         }
     }
 
@@ -41,6 +44,7 @@ impl Driver {
                     let served = self.writer.serve(first, &self.queue);
                     let delay = self.disk.take_delay();
                     if !delay.is_zero() {
+                        self.stats.flush_took(delay);
                         tokio::time::sleep(delay).await;
                     }
                     self.writer.report(served);

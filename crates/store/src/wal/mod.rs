@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -53,7 +53,7 @@ pub use fuzzing::fuzz_recovery;
 pub use record::{Record, encode};
 pub use recovery::Recovered;
 
-use crate::clock::boot_ns;
+use crate::clock::Clock;
 use crate::disk::{Disk, SharedDisk};
 use crate::histogram::Histogram;
 use crate::limits::SEGMENT_BYTES;
@@ -114,18 +114,25 @@ pub struct WalStats {
     pub flushing_since: AtomicU64,
     /// Nanoseconds of the longest flush since it was last asked for.
     pub flush_ns_max: AtomicU64,
+    clock: Clock,
 }
 
 impl WalStats {
     fn flush_begins(&self) {
-        self.flushing_since.store(boot_ns(), Ordering::Release);
+        self.flushing_since
+            .store(self.clock.boot_ns(), Ordering::Release);
     }
 
-    fn flush_ends(&self, started: Instant) {
-        let spent = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.flushing_since.store(0, Ordering::Release);
-        self.flush_ns_max.fetch_max(spent, Ordering::Relaxed);
-        self.flush.since(started);
+    fn flush_ends(&self) {
+        let since = self.flushing_since.swap(0, Ordering::AcqRel);
+        let spent = self.clock.boot_ns().saturating_sub(since);
+        self.flush_took(Duration::from_nanos(spent));
+    }
+
+    fn flush_took(&self, spent: Duration) {
+        let ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.flush_ns_max.fetch_max(ns, Ordering::Relaxed);
+        self.flush.record(spent);
     }
 
     /// The longest flush that ended since the last call, nanoseconds; 0 when none did.
@@ -137,7 +144,7 @@ impl WalStats {
     pub fn flushing_ns(&self) -> u64 {
         match self.flushing_since.load(Ordering::Acquire) {
             0 => 0,
-            since => boot_ns().saturating_sub(since),
+            since => self.clock.boot_ns().saturating_sub(since),
         }
     }
 }
@@ -177,17 +184,13 @@ impl Wal {
     ///
     /// # Errors
     /// A file that cannot be read or written, a format of a later version, a vote that is lost.
-    pub fn open(disk: SharedDisk, directory: &Path) -> io::Result<(Wal, Recovered)> {
-        Self::open_sized(disk, directory, SEGMENT_BYTES)
-    }
-
-    fn open_sized(
+    pub fn open_sized(
         disk: SharedDisk,
         directory: &Path,
         segment_bytes: u64,
     ) -> io::Result<(Wal, Recovered)> {
         let (mut wal, recovered, writer, queue) =
-            Self::open_parts(disk, directory, segment_bytes, true)?;
+            Self::open_parts(disk, directory, segment_bytes, None)?;
         let thread = std::thread::Builder::new()
             .name("store-wal".into())
             .spawn(move || writer.run(&queue))?;
@@ -195,13 +198,19 @@ impl Wal {
         Ok((wal, recovered))
     }
 
-    /// [`Wal::open`] without threads: a task of the caller has to run the [`Driver`].
-    pub fn open_driven(disk: SharedDisk, directory: &Path) -> io::Result<(Wal, Recovered, Driver)> {
+    /// [`Wal::open_sized`] without threads: a task of the caller has to run the [`Driver`].
+    /// Flushes are measured with `clock`.
+    pub fn open_driven(
+        disk: SharedDisk,
+        directory: &Path,
+        segment_bytes: u64,
+        clock: Clock,
+    ) -> io::Result<(Wal, Recovered, Driver)> {
         let (mut wal, recovered, writer, queue) =
-            Self::open_parts(disk.clone(), directory, SEGMENT_BYTES, false)?;
+            Self::open_parts(disk.clone(), directory, segment_bytes, Some(clock))?;
         let wake = Arc::new(Notify::new());
         wal.wake = Some(wake.clone());
-        let driver = Driver::new(disk, writer, queue, wake);
+        let driver = Driver::new(disk, writer, queue, wake, wal.stats.clone());
         Ok((wal, recovered, driver))
     }
 
@@ -209,11 +218,15 @@ impl Wal {
         disk: SharedDisk,
         directory: &Path,
         segment_bytes: u64,
-        threads: bool,
+        driven: Option<Clock>,
     ) -> io::Result<(Wal, Recovered, Writer, Receiver<Job>)> {
         disk.create_directory(directory)?;
         let recovered = recovery::recover(disk.as_ref(), directory, segment_bytes)?;
-        let stats = Arc::new(WalStats::default());
+        let threads = driven.is_none();
+        let stats = Arc::new(WalStats {
+            clock: driven.unwrap_or_default(),
+            ..WalStats::default()
+        });
         let setting = Setting {
             disk: disk.clone(),
             directory: directory.to_owned(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::group::{self, GROUP_BYTES, Group};
 use super::preparer::{Ahead, Order, Preparer};
@@ -54,6 +54,8 @@ pub struct Writer {
     /// A vote that is in the group and not yet in its own file.
     new_vote: Option<Vec<u8>>,
     purged_to: u64,
+    /// What a crash cannot take back of `purged_to`: the log on disk says so.
+    purged_durably_to: u64,
     preparer: Preparer,
     threads: bool,
     failed: Option<String>,
@@ -124,6 +126,7 @@ impl Writer {
             votes,
             new_vote: None,
             purged_to: recovered.purged.as_ref().map_or(0, |(index, _)| *index),
+            purged_durably_to: 0,
             preparer,
             threads,
             failed: None,
@@ -287,7 +290,6 @@ impl Writer {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let started = Instant::now();
         self.stats.flush_begins();
         let flushed = if mutations::skips_flush() {
             Ok(())
@@ -305,9 +307,10 @@ impl Writer {
             Some(vote) => votes::write(self.votes.as_ref(), &vote),
             None => Ok(()),
         });
-        self.stats.flush_ends(started);
+        self.stats.flush_ends();
         flushed?;
         self.synced = self.at;
+        self.purged_durably_to = self.purged_to;
         Ok(())
     }
 
@@ -336,11 +339,12 @@ impl Writer {
         self.stats.segments.store(count, Ordering::Relaxed);
     }
 
-    /// Deletes the oldest segments while all their entries are purged.
+    /// Deletes the oldest segments while all their entries are purged. Only when the purge itself
+    /// was flushed: after a crash, a log that lacks entries without saying so is of no use.
     fn delete_purged(&mut self) {
         let mut deleted = false;
         while let Some((number, highest)) = self.older.front().copied() {
-            if self.failed.is_some() || highest > self.purged_to {
+            if self.failed.is_some() || highest > self.purged_durably_to {
                 break;
             }
             let path = segment::path(&self.directory, number);
