@@ -173,6 +173,7 @@ function placeOf(config: ServerConfig) {
     directory: config.directory,
     peers: config.cluster.peers.map((peer) => ({
       id: peer.id,
+      name: peer.name,
       raft: joinAddress(peer.address, raftPort),
       resp: joinAddress(peer.address, respPort),
     })),

@@ -24,7 +24,7 @@ export interface RestoreOptions {
   /** The node's directory. */
   directory: string;
   /** Every voter of the new cluster. */
-  peers: { id: number; raft: string; resp: string | null }[];
+  peers: { id: number; name: string; raft: string; resp: string | null }[];
   /** Whether what is there is moved aside. */
   replace: boolean;
 }

@@ -67,6 +67,7 @@ struct WireRestore {
 #[serde(deny_unknown_fields)]
 struct WireRestorePeer {
     id: u64,
+    name: String,
     raft: SocketAddr,
     resp: Option<SocketAddr>,
 }
@@ -152,8 +153,8 @@ impl NativeRestore {
 pub async fn begin_restore(wire: String) -> napi::Result<NativeRestore> {
     let wire: WireRestore = options(&wire)?;
     let peers = wire.peers.into_iter().map(|peer| {
-        let (raft, resp) = (peer.raft, peer.resp);
-        (peer.id, PeerAddress { raft, resp })
+        let (name, raft, resp) = (peer.name, peer.raft, peer.resp);
+        (peer.id, PeerAddress { name, raft, resp })
     });
     let config = RestoreConfig {
         directory: wire.directory,
