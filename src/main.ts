@@ -154,9 +154,8 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   const engine = SipEngine.start(sipOptions(config, sip, secret), store, feed.push);
   undo.push(() => engine.close());
   metrics.add(() => engine.metrics());
-  health.check('sip', () =>
-    engine.status().applications === 0 ? 'call control is not connected to the engine' : null,
-  );
+  const unled = 'call control is not connected to the engine';
+  health.check('sip', () => (engine.status().applications === 0 ? unled : null));
 
   const drachtio = splitAddress(sip.drachtioListen);
   const calls = await startCallManager({

@@ -1,5 +1,4 @@
 /** Backups across the door to the addon: plain bytes on this side, checks on the other. */
-import type { StoreAddress } from './types.ts';
 
 /** What a backup is, and of when; times are Unix milliseconds. */
 export interface BackupHead {
@@ -25,7 +24,7 @@ export interface RestoreOptions {
   /** The node's directory. */
   directory: string;
   /** Every voter of the new cluster. */
-  peers: StoreAddress[];
+  peers: { id: number; name: string; raft: string; resp: string | null }[];
   /** Whether what is there is moved aside. */
   replace: boolean;
 }
