@@ -7,7 +7,7 @@ pub struct Dice(u64);
 impl Dice {
     /// The series of a seed.
     pub fn new(seed: u64) -> Self {
-        let mut dice = Self(seed ^ 0x5eed_0f_7be_d1ce);
+        let mut dice = Self(seed ^ 0x05ee_d0f7_bed1_ce00);
         dice.bits();
         dice
     }

@@ -171,7 +171,7 @@ impl Nemesis {
         self.tell(&format!("fault {kind} of node {victim} for {lasts_ms} ms"));
         match kind {
             0..22 => {
-                let how = [Crash::Kill, Crash::Power][usize::from(kind % 2 == 0)];
+                let how = [Crash::Kill, Crash::Power][usize::from(kind.is_multiple_of(2))];
                 if let Some(node) = find(nodes, victim) {
                     self.crash(node, how, ended, now_ms, lasts_ms);
                 }
