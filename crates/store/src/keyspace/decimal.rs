@@ -1,12 +1,13 @@
 //! Exact sums of decimal numbers, for `INCRBYFLOAT` and `HINCRBYFLOAT`.
 //!
-//! Redis adds with 80-bit floats and shows 17 decimals. Those depend on the processor; here sums
-//! of ordinary numbers are exact decimal arithmetic, which shows the same digits, and only
-//! numbers beyond it fall back to 64-bit floats.
+//! Redis adds with 80-bit floats and shows 17 decimals; what rounding leaves there depends on the
+//! processor (300 + 0.1 is 300.10000000000000001 on x86). Servers of a cluster must agree, so sums
+//! of ordinary numbers are exact decimal arithmetic here (300.1), and only numbers beyond it fall
+//! back to 64-bit floats.
 
 use super::parse::{Refusal, float, refuse};
 
-/// Digits behind the point, as Redis shows.
+/// Digits behind the point, as many as Redis shows.
 const PLACES: u32 = 17;
 
 /// Numbers of this magnitude and above are added as floats.

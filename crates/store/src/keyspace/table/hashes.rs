@@ -42,7 +42,7 @@ pub const ROWS: &[Spec] = &[
     write("hincrbyfloat", 4, hashes::hincrbyfloat).bits(FAST | DENYOOM).since("2.6.0")
         .says("key field increment", "Adds to a decimal field.")
         .differs(
-            "Sums are exact decimals, shown like the 17 places of Redis; numbers beyond 37 digits are added as 64-bit floats.",
+            "Sums are exact decimals: 300 + 0.1 is 300.1, where Redis 7.0 on x86 answers 300.10000000000000001; very large numbers are added as 64-bit floats.",
         ),
     read("hkeys", 2, hashes::hkeys)
         .says("key", "Answers all fields.")

@@ -83,10 +83,13 @@ pub const ROWS: &[Spec] = &[
     write("lpop", -2, lists::lpop)
         .bits(FAST)
         .says("key [count]", "Removes and answers the first elements."),
-    read("lpos", -3, lists::lpos).since("6.0.6").says(
-        "key element [RANK rank] [COUNT count] [MAXLEN length]",
-        "Answers the places of equal elements.",
-    ),
+    read("lpos", -3, lists::lpos)
+        .since("6.0.6")
+        .says(
+            "key element [RANK rank] [COUNT count] [MAXLEN length]",
+            "Answers the places of equal elements.",
+        )
+        .differs("The lowest 64-bit rank is refused, as since Redis 7.2."),
     write("lpush", -3, lists::lpush).bits(FAST | DENYOOM).says(
         "key element [element ...]",
         "Adds elements before the first.",

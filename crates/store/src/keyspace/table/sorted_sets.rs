@@ -32,7 +32,7 @@ pub const ROWS: &[Spec] = &[
             "Adds members or changes their scores.",
         )
         .differs(
-            "Scores are shown with the fewest digits that read back the same, as since Redis 7.2.",
+            "Scores are shown with the fewest digits that read back the same, as since Redis 7.2; zero may keep a minus sign.",
         ),
     read("zcard", 2, sorted_sets::zcard).bits(FAST)
         .says("key", "Answers the number of members."),

@@ -39,7 +39,7 @@ pub const ROWS: &[Spec] = &[
     write("incrbyfloat", 3, strings::incrbyfloat).bits(FAST | DENYOOM).since("2.6.0")
         .says("key increment", "Adds to a decimal number.")
         .differs(
-            "Sums are exact decimals, shown like the 17 places of Redis; numbers beyond 37 digits are added as 64-bit floats.",
+            "Sums are exact decimals: 300 + 0.1 is 300.1, where Redis 7.0 on x86 answers 300.10000000000000001; very large numbers are added as 64-bit floats.",
         ),
     read("mget", -2, strings::mget).bits(FAST).keys(Keys::Range(1, -1, 1))
         .says("key [key ...]", "Answers several strings; nil for what is no string."),
