@@ -12,6 +12,7 @@ import { joinAddress, splitAddress } from './config/address.ts';
 import { loadConfig } from './config/load.ts';
 import type { ServerConfig } from './config/schema.ts';
 import { readSecret } from './config/secrets.ts';
+import { storeAccounts } from './config/store-accounts.ts';
 import { migrations } from './domain/schema.ts';
 import type { RoleHandle } from './domain/server.ts';
 import { startMediaServer } from './media/index.ts';
@@ -126,6 +127,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,
       password: readSecret(config.store.passwordFile),
+      ...(config.store.tls ? { authority: config.cluster.certificates.authority } : {}),
     },
   });
   undo.push(() => handle.stop());
@@ -212,7 +214,7 @@ function problemOf(store: Store): string | null {
 
 function openStore(config: ServerConfig, id: number): Promise<Store> {
   const { certificates, peers } = config.cluster;
-  const { raftPort, respPort, user, passwordFile } = config.store;
+  const { raftPort, respPort, tls, clientIdleS } = config.store;
   return Store.open({
     id,
     directory: config.directory,
@@ -225,7 +227,9 @@ function openStore(config: ServerConfig, id: number): Promise<Store> {
     })),
     join: config.cluster.join,
     respListen: [joinAddress('::', respPort)],
-    accounts: [{ name: user, password: readSecret(passwordFile) }],
+    accounts: storeAccounts(config.store),
+    respTls: tls ? { certificate: certificates.certificate, key: certificates.key } : null,
+    respIdleS: clientIdleS === 0 ? null : clientIdleS,
     tls: certificates,
     heartbeatMs: config.store.heartbeatMs,
     electionMinMs: config.store.electionMinMs,

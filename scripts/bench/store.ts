@@ -95,7 +95,7 @@ async function measureInside(inFlight: number, writes: number): Promise<LoadResu
           ...{ id, name: `node-${id}`, raft: cluster.raftAddress(id), resp: null },
         })),
         join: false,
-        ...{ respListen: [], accounts: [], tls: cluster.tls(1) },
+        ...{ respListen: [], accounts: [], respTls: null, respIdleS: null, tls: cluster.tls(1) },
         ...{ heartbeatMs: 40, electionMinMs: 250, electionMaxMs: 400 },
       });
       const program = fileURLToPath(new URL('./store-inside.ts', import.meta.url));

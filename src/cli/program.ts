@@ -11,7 +11,7 @@ import { addMember } from './member.ts';
 import { addSip } from './sip.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
-import { addStore } from './store.ts';
+import { addStore, addStoreAccount } from './store.ts';
 import { addUser } from './user.ts';
 
 /** Builds the whole command line. */
@@ -21,7 +21,7 @@ export function buildProgram(): Command {
     .showSuggestionAfterError(true)
     .enablePositionalOptions()
     .helpCommand(true);
-  const services = [addStart, addLab, addSip, addMedia, addStore];
+  const services = [addStart, addLab, addSip, addMedia, addStore, addStoreAccount];
   const data = [addUser, addMember, addCertificate, addBackup, addRestore];
   for (const add of [addStatus, addGet, ...data, ...services]) {
     add(program);

@@ -1,8 +1,17 @@
 /** `raftpbx store`: one node of the replicated store alone, in place of a Redis. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { stringify } from 'yaml';
+import {
+  generateStorePassword,
+  hashStorePassword,
+  type StoreAccount,
+  type StoreRole,
+  storeRoles,
+} from '../config/store-accounts.ts';
 import { CliError } from './failure.ts';
+import { print } from './output.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
 interface StoreCommandOptions {
@@ -12,6 +21,7 @@ interface StoreCommandOptions {
   raft: string;
   peers: string;
   password?: string;
+  respTls?: true;
   insecure?: true;
   join?: true;
 }
@@ -30,6 +40,7 @@ export function addStore(program: Command): void {
     .requiredOption('--peers <list>', '1=ADDRESS:PORT,2=... Raft addresses of every node')
     .option('--password <password>', 'what Redis clients authenticate with')
     .option('--join', 'wait to be added to the cluster of the peers, never found one')
+    .option('--resp-tls', 'Redis clients speak TLS with the certificate in DIR/tls')
     .option('--insecure', 'no TLS between nodes; otherwise DIR/tls has the certificates')
     .action((options: StoreCommandOptions) => {
       const peers = splitList('--peers', options.peers).map(requirePeer);
@@ -42,6 +53,8 @@ export function addStore(program: Command): void {
       const raftListen = requireAddress('--raft', options.raft);
       const tls = options.insecure === true ? null : requireTls(options.dir);
       const { password } = options;
+      const { certificate, key } =
+        options.respTls === true ? requireTls(options.dir) : { certificate: '', key: '' };
       return runAlone('store', async () => {
         const { Store } = await import('../native/index.ts');
         const store = await Store.open({
@@ -51,12 +64,35 @@ export function addStore(program: Command): void {
           peers: peers.map((peer) => ({ ...peer, name: `node-${peer.id}`, resp: null })),
           join: options.join === true,
           respListen: [resp],
-          accounts: password === undefined ? [] : [{ name: 'default', password }],
+          accounts: password === undefined ? [] : [account(password)],
+          respTls: options.respTls === true ? { certificate, key } : null,
+          respIdleS: null,
           tls,
           ...timing,
         });
         return { ready: `store resp ${resp} raft ${raftListen}`, stop: () => store.close() };
       });
+    });
+}
+
+function account(password: string): StoreAccount {
+  return { name: 'default', role: 'node', hashes: [hashStorePassword(password)] };
+}
+
+/** `raftpbx store-account`: makes a password and what the configuration carries of it. */
+export function addStoreAccount(program: Command): void {
+  program
+    .command('store-account <name>')
+    .description('make a password for a user of the Redis protocol; shown once')
+    .addOption(
+      new Option('--role <role>', 'what the user may do').choices(storeRoles).default('operator'),
+    )
+    .action((name: string, { role }: { role: StoreRole }) => {
+      const password = generateStorePassword();
+      const made = { name, role, hashes: [hashStorePassword(password)] };
+      print(`# password: ${password}`);
+      print('# under store.accounts of every Call Manager:');
+      print(stringify([made]).trimEnd());
     });
 }
 

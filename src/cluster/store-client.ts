@@ -3,6 +3,7 @@
  * through the VIP. Reconnects for ever, one host after the other; a command that is not
  * answered in time fails instead of waiting.
  */
+import { readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
@@ -12,6 +13,8 @@ export interface StoreClientOptions {
   hosts: readonly string[];
   username?: string;
   password: string;
+  /** PEM file of the authority that signed the stores; left away, the connection is plain TCP. */
+  authority?: string;
 }
 
 /** Connects in the background; commands wait for the connection, bounded by their timeout. */
@@ -27,6 +30,7 @@ export function connectStore(options: StoreClientOptions & { log: Log }): Redis 
     port: first.port,
     ...(options.username === undefined ? {} : { username: options.username }),
     password: options.password,
+    ...(options.authority === undefined ? {} : { tls: { ca: readFileSync(options.authority) } }),
     connectTimeout: limits.storeConnectTimeoutMs,
     commandTimeout: limits.storeCommandTimeoutMs,
     socketTimeout: limits.storeSilenceMs,

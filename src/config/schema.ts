@@ -5,6 +5,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { storeRoles } from './store-accounts.ts';
 import { splitAddress } from './address.ts';
 
 /** Roles a server can carry. */
@@ -105,9 +106,43 @@ const cluster = z.strictObject({
   certificates: certificates.describe('mutual TLS between servers'),
 });
 
+const storeAccount = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[!-~]{1,64}$/, { error: 'is not a word of at most 64 letters' })
+    .meta({ example: 'operator' })
+    .describe('user name; default serves clients that give a password only'),
+  role: z.enum(storeRoles).describe('node does all, operator no harm, metrics looks at INFO'),
+  hashes: z
+    .array(
+      z
+        .string()
+        .regex(/^sha256:[0-9a-f]{32}:[0-9a-f]{64}$/, { error: 'is not a hash of a password' })
+        .meta({ example: `sha256:${'0'.repeat(32)}:${'0'.repeat(64)}` }),
+    )
+    .max(4, { error: 'has more than four passwords' })
+    .describe('hashes of its passwords, from `raftpbx store-account`'),
+});
+
 const store = z.strictObject({
   user: z.string().min(1).default('default').describe('account of the Redis protocol'),
   passwordFile: file.meta({ example: 'secrets/store' }).describe('its password, mode 600'),
+  accounts: z
+    .array(storeAccount)
+    .min(1, { error: 'needs at least one account' })
+    .max(64, { error: 'has more than 64 accounts' })
+    .optional()
+    .describe('users of the Redis protocol; without it only `user`, as a node'),
+  tls: z
+    .boolean()
+    .default(false)
+    .describe('the Redis protocol speaks TLS with cluster.certificates'),
+  clientIdleS: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(0)
+    .describe('silence after which a Redis client is disconnected; 0 never'),
   raftPort: port.default(7001).describe('TCP port of Raft, the same on every Call Manager'),
   respPort: port.default(6379).describe('TCP port of the Redis protocol'),
   heartbeatMs: z.int().min(5).max(5000).default(40).describe('heartbeats of the leader'),

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { joinAddress } from '../config/address.ts';
+import { hashStorePassword, type StoreAccount, type StoreRole } from '../config/store-accounts.ts';
 import { createAuthority, issueCertificate, nodeName } from '../native/index.ts';
 import { hashAdministrator } from '../portal/api/authentication.ts';
 import {
@@ -19,6 +20,8 @@ import {
   serverFiles,
 } from './plan.ts';
 import { type Credentials, readCredentials, writeFile } from './records.ts';
+
+type StoreCredentials = Pick<Credentials, 'store' | 'operator' | 'metrics'>;
 
 const secretMode = 0o600;
 const publicMode = 0o644;
@@ -75,12 +78,16 @@ function makeAuthority(plan: LabPlan): { certificate: string; key: string } {
 
 function makeCredentials(plan: LabPlan): Credentials {
   const file = labFiles(plan.directory).credentials;
-  if (!existsSync(file)) {
+  const kept: Partial<Credentials> = existsSync(file) ? readCredentials(file) : {};
+  if (kept.operator === undefined) {
     const made: Credentials = {
       admin: { user: 'admin', password: generateSecret() },
-      store: { user: 'default', password: generateSecret() },
+      store: { user: 'node', password: generateSecret() },
+      operator: { user: 'operator', password: generateSecret() },
+      metrics: { user: 'metrics', password: generateSecret() },
       drachtio: { secret: generateSecret() },
       users: labUsers.map((name) => ({ name, password: generateSecret() })),
+      ...kept,
     };
     writeFile(file, `${JSON.stringify(made, null, 2)}\n`, secretMode);
   }
@@ -99,11 +106,28 @@ async function keepAsync(file: string, make: () => Promise<string>): Promise<str
   return keep(file, () => made);
 }
 
+/** Users of the Redis protocol; `redis-cli` without a name is the operator. */
+function accountsOf(credentials: StoreCredentials): StoreAccount[] {
+  const { store, operator, metrics } = credentials;
+  const account = (name: string, role: StoreRole, password: string) => ({
+    name,
+    role,
+    hashes: [hashStorePassword(password)],
+  });
+  const named = [
+    account(store.user, 'node', store.password),
+    account(operator.user, 'operator', operator.password),
+    account(metrics.user, 'metrics', metrics.password),
+  ];
+  const nameless = account('default', 'operator', operator.password);
+  return store.user === nameless.name ? named : [...named, nameless];
+}
+
 /** The configuration of one server of a lab; file names are relative to its directory. */
 export function configOf(
   plan: LabPlan,
   server: LabServer,
-  credentials: Pick<Credentials, 'store'>,
+  credentials: StoreCredentials,
 ): Record<string, unknown> {
   const tls = { certificate: 'tls/certificate.pem', key: 'tls/key.pem' };
   const peers = plan.servers
@@ -121,7 +145,11 @@ export function configOf(
       secretFile: 'secrets/cluster',
       certificates: { authority: 'tls/authority.pem', ...tls },
     },
-    store: { user: credentials.store.user, passwordFile: 'secrets/store' },
+    store: {
+      user: credentials.store.user,
+      passwordFile: 'secrets/store',
+      ...(server.id === null ? {} : { accounts: accountsOf(credentials) }),
+    },
   };
   if (server.id === null) {
     const interfaces = [{ local: server.address }, { local: server.address6 }];

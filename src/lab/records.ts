@@ -20,7 +20,12 @@ export interface LabServerRecord {
 /** `.lab/credentials.json`, mode 600. */
 export interface Credentials {
   admin: { user: string; password: string };
+  /** What the servers use. */
   store: { user: string; password: string };
+  /** What a person uses with `redis-cli`; also the one without a name. */
+  operator: { user: string; password: string };
+  /** What looks at `INFO`. */
+  metrics: { user: string; password: string };
   drachtio: { secret: string };
   users: { name: string; password: string }[];
 }

@@ -64,7 +64,12 @@ export interface StoreOptions {
   join: boolean;
   /** Addresses of the Redis protocol listener; none closes it. */
   respListen: string[];
-  accounts: { name: string; password: string }[];
+  /** Who may use it; none lets everybody do everything. Hashes read `sha256:SALT:DIGEST`. */
+  accounts: { name: string; role: 'node' | 'operator' | 'metrics'; hashes: string[] }[];
+  /** Files in PEM of the Redis protocol; null speaks plain TCP. */
+  respTls: { certificate: string; key: string } | null;
+  /** Silence after which a Redis client is disconnected; null never does. */
+  respIdleS: number | null;
   /** Files in PEM; null runs without TLS, for the stand-alone store only. */
   tls: { authority: string; certificate: string; key: string } | null;
   heartbeatMs: number;

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { hashStorePassword } from '../../src/config/store-accounts.ts';
 import { createAuthority, issueCertificate, nodeName, Store } from '../../src/native/index.ts';
 import { eventually } from '../support/eventually.ts';
 
@@ -70,7 +71,9 @@ async function startStores(): Promise<void> {
         peers,
         join: false,
         respListen: [resp],
-        accounts: [{ name: 'default', password }],
+        accounts: [{ name: 'default', role: 'node', hashes: [hashStorePassword(password)] }],
+        respTls: null,
+        respIdleS: null,
         tls: certificatesOf(authority, id),
         heartbeatMs: 50,
         electionMinMs: 300,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use raftpbx_store::{
-    Account, Command, MemberChange, PeerAddress, RespConfig, Store, StoreConfig, StoreError,
-    StoreEvent, Timing, TlsFiles,
+    Account, Command, MemberChange, PeerAddress, RespConfig, RespTls, Store, StoreConfig,
+    StoreError, StoreEvent, Timing, TlsFiles,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -47,6 +48,8 @@ struct WireStoreOptions {
     join: bool,
     resp_listen: Vec<SocketAddr>,
     accounts: Vec<WireAccount>,
+    resp_tls: Option<WireRespTls>,
+    resp_idle_s: Option<u64>,
     tls: Option<WireTls>,
     heartbeat_ms: u64,
     election_min_ms: u64,
@@ -66,7 +69,15 @@ struct WirePeer {
 #[serde(deny_unknown_fields)]
 struct WireAccount {
     name: String,
-    password: String,
+    role: String,
+    hashes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireRespTls {
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -77,8 +88,23 @@ struct WireTls {
     key: PathBuf,
 }
 
-impl From<WireStoreOptions> for StoreConfig {
-    fn from(wire: WireStoreOptions) -> Self {
+impl TryFrom<WireAccount> for Account {
+    type Error = StoreError;
+
+    fn try_from(wire: WireAccount) -> Result<Account, StoreError> {
+        let hashes = wire.hashes.iter().map(|hash| hash.parse());
+        Ok(Account {
+            role: wire.role.parse()?,
+            hashes: hashes.collect::<Result<_, _>>()?,
+            name: wire.name,
+        })
+    }
+}
+
+impl TryFrom<WireStoreOptions> for StoreConfig {
+    type Error = StoreError;
+
+    fn try_from(wire: WireStoreOptions) -> Result<StoreConfig, StoreError> {
         let peers: BTreeMap<u64, PeerAddress> = wire
             .peers
             .into_iter()
@@ -93,19 +119,18 @@ impl From<WireStoreOptions> for StoreConfig {
                 )
             })
             .collect();
-        let accounts = wire
-            .accounts
-            .into_iter()
-            .map(|account| Account {
-                name: account.name,
-                password: account.password,
-            })
-            .collect();
-        let resp = (!wire.resp_listen.is_empty()).then_some(RespConfig {
+        let accounts = wire.accounts.into_iter().map(Account::try_from);
+        let resp = RespConfig {
             listen: wire.resp_listen,
-            accounts,
-        });
-        StoreConfig {
+            accounts: accounts.collect::<Result<_, _>>()?,
+            tls: wire.resp_tls.map(|files| RespTls {
+                certificate: files.certificate,
+                key: files.key,
+            }),
+            idle: wire.resp_idle_s.map(Duration::from_secs),
+        };
+        let resp = (!resp.listen.is_empty()).then_some(resp);
+        Ok(StoreConfig {
             id: wire.id,
             directory: wire.directory,
             raft_listen: wire.raft_listen,
@@ -122,7 +147,7 @@ impl From<WireStoreOptions> for StoreConfig {
                 election_min_ms: wire.election_min_ms,
                 election_max_ms: wire.election_max_ms,
             },
-        }
+        })
     }
 }
 
@@ -184,10 +209,11 @@ pub struct NativeStore {
 #[napi]
 pub async fn open_store(wire: String) -> napi::Result<NativeStore> {
     let config: WireStoreOptions = options(&wire)?;
+    let config: StoreConfig = config.try_into().map_err(failure)?;
     let handle = runtime()?;
     let inner = handle.clone();
     let store = handle
-        .spawn_blocking(move || Store::open(config.into(), inner))
+        .spawn_blocking(move || Store::open(config, inner))
         .await
         .map_err(failure)?
         .map_err(failure)?;

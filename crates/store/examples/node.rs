@@ -58,7 +58,7 @@ fn main() -> Outcome {
         join: false,
         resp: Some(RespConfig {
             listen: vec![resp.parse()?],
-            accounts: Vec::new(),
+            ..RespConfig::default()
         }),
         tls,
         timing,

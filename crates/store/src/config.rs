@@ -1,12 +1,15 @@
 //! What a node must be told before it can start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::error::StoreError;
+use crate::limits::{ACCOUNT_HASHES_MAX, ACCOUNT_NAME_MAX, ACCOUNTS_MAX};
 
 /// Everything [`crate::Store::open`] needs.
 #[derive(Debug, Clone)]
@@ -48,23 +51,20 @@ pub struct RespConfig {
     pub listen: Vec<SocketAddr>,
     /// Who may enter. Empty means that no authentication is required.
     pub accounts: Vec<Account>,
+    /// Certificate of the door; `None` means plain TCP. The files are read again when they change.
+    pub tls: Option<RespTls>,
+    /// A client that says nothing for so long is disconnected, except when it has subscribed or
+    /// waits in a blocking command; `None` means never.
+    pub idle: Option<Duration>,
 }
 
-/// One name and password of the Redis door; the name `default` serves `AUTH password`.
-#[derive(Clone)]
-pub struct Account {
-    /// User name as in `AUTH name password`.
-    pub name: String,
-    /// The secret.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Account {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
+/// PEM files of the Redis door. Clients show a password, not a certificate.
+#[derive(Debug, Clone)]
+pub struct RespTls {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
 }
 
 /// PEM files of the mutual TLS between nodes.
@@ -129,12 +129,44 @@ impl StoreConfig {
         if self.peers.len() > crate::limits::PEERS_MAX {
             return wrong(format!("at most {} peers", crate::limits::PEERS_MAX));
         }
+        self.validate_accounts()?;
         let timing = &self.timing;
         if timing.election_min_ms >= timing.election_max_ms {
             return wrong("election_min_ms must be less than election_max_ms".into());
         }
         if timing.heartbeat_ms == 0 || timing.heartbeat_ms * 2 >= timing.vote_refusal_ms() {
             return wrong("election_max_ms must be more than four heartbeat_ms".into());
+        }
+        Ok(())
+    }
+
+    fn validate_accounts(&self) -> Result<(), StoreError> {
+        let accounts = self.resp.iter().flat_map(|resp| &resp.accounts);
+        let mut names = BTreeSet::new();
+        for account in accounts {
+            let fits = |byte: u8| byte.is_ascii_graphic();
+            let name = &account.name;
+            if name.is_empty() || name.len() > ACCOUNT_NAME_MAX || !name.bytes().all(fits) {
+                return Err(StoreError::Config(format!(
+                    "account name '{}'; use 1 to {ACCOUNT_NAME_MAX} visible ASCII characters",
+                    name.escape_default()
+                )));
+            }
+            if !names.insert(name) {
+                return Err(StoreError::Config(format!(
+                    "account '{name}' is there twice"
+                )));
+            }
+            if account.hashes.len() > ACCOUNT_HASHES_MAX {
+                return Err(StoreError::Config(format!(
+                    "account '{name}' has more than {ACCOUNT_HASHES_MAX} passwords"
+                )));
+            }
+        }
+        if names.len() > ACCOUNTS_MAX {
+            return Err(StoreError::Config(format!(
+                "more than {ACCOUNTS_MAX} accounts"
+            )));
         }
         Ok(())
     }

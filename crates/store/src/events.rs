@@ -19,6 +19,7 @@ use crate::event::{Change, StoreEvent};
 use crate::keyspace::Message;
 use crate::limits::{CHANGES_AT_ONCE, EVENTS_QUEUE_MAX, WATCHES_MAX};
 use crate::machine::SharedMachine;
+use crate::resp::Waiters;
 use crate::store::Sink;
 
 /// Where published messages go.
@@ -45,6 +46,7 @@ pub struct Events {
     /// The prefixes of each watch. The applier asks them first, so that a change nobody watches
     /// does not wake the thread.
     watched: Arc<RwLock<Vec<Vec<Bytes>>>>,
+    waiters: Waiters,
 }
 
 impl Events {
@@ -52,6 +54,7 @@ impl Events {
     pub fn start(
         machine: SharedMachine,
         publish: Publish,
+        waiters: Waiters,
         workers: &Workers,
     ) -> std::io::Result<Events> {
         let teller = Teller {
@@ -64,6 +67,7 @@ impl Events {
         Ok(Events {
             queue,
             watched: Arc::default(),
+            waiters,
         })
     }
 
@@ -82,8 +86,17 @@ impl Events {
         }
     }
 
+    /// Keys have something to take: whoever waits for them is woken at once, in any order with
+    /// the events.
+    pub fn ready(&self, keys: &[Bytes]) {
+        if !keys.is_empty() {
+            self.waiters.ready(keys);
+        }
+    }
+
     /// A snapshot replaced the state.
     pub fn reset(&self) {
+        self.waiters.reset();
         self.send(Signal::Reset);
     }
 

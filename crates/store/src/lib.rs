@@ -6,8 +6,8 @@
 //!
 //! # Layout
 //!
-//! - [`config`], [`error`], [`event`], [`member`], [`reply`], [`status`]: the words of the public
-//!   interface.
+//! - [`account`], [`config`], [`error`], [`event`], [`member`], [`reply`], [`status`]: the words
+//!   of the public interface.
 //! - [`limits`]: every bound of this crate, with its reason.
 //! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
 //! - [`environment`]: clocks, threads, streams and randomness, which a simulation replaces.
@@ -34,6 +34,7 @@
 //! 3. Every queue, map and buffer has a named bound in [`limits`].
 #![forbid(clippy::todo)]
 
+pub mod account;
 pub mod backup;
 mod batch;
 pub mod certificates;
@@ -70,7 +71,8 @@ pub mod store;
 pub mod testing;
 mod wal;
 
-pub use config::{Account, PeerAddress, RespConfig, StoreConfig, Timing, TlsFiles};
+pub use account::{Account, PasswordHash, Role};
+pub use config::{PeerAddress, RespConfig, RespTls, StoreConfig, Timing, TlsFiles};
 pub use error::StoreError;
 pub use event::{Change, StoreEvent};
 pub use member::{Member, MemberChange, MemberRefusal};

@@ -256,3 +256,64 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_024;
 
 /// Commands of one Redis connection that wait for the log.
 pub const CLIENT_PIPELINE_MAX: usize = 1_024;
+
+/// Accounts of the Redis door: a handful of programs and people.
+pub const ACCOUNTS_MAX: usize = 64;
+
+/// Bytes of an account's name.
+pub const ACCOUNT_NAME_MAX: usize = 64;
+
+/// Passwords of one account: an old and a new one, twice over.
+pub const ACCOUNT_HASHES_MAX: usize = 4;
+
+/// Sources (IP addresses) whose failed logins are remembered; the one that failed longest ago is
+/// forgotten first.
+pub const LOGIN_SOURCES_MAX: usize = 4_096;
+
+/// Failed logins of one source at once; after these, one per [`LOGIN_FAILURE_PAUSE`].
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+
+/// How long it takes until one failed login of a source is forgiven.
+pub const LOGIN_FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A client that has not logged in (TLS included) by then is disconnected.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Interval at which the certificate files of the Redis door are looked at for a change.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+
+/// Bytes of one encoded reply; a client that asks for more is told so.
+pub const REPLY_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of messages waiting for one client with subscriptions: more closes it at once.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of messages waiting for one client that are tolerated for [`CLIENT_MESSAGE_SOFT_TIME`].
+pub const CLIENT_MESSAGE_BYTES_SOFT: usize = 8 << 20;
+
+/// How long a client may stay above [`CLIENT_MESSAGE_BYTES_SOFT`].
+pub const CLIENT_MESSAGE_SOFT_TIME: Duration = Duration::from_secs(10);
+
+/// Slow commands remembered.
+pub const SLOW_COMMANDS_MAX: usize = 128;
+
+/// A command that took longer (commit included) is remembered.
+pub const SLOW_COMMAND: Duration = Duration::from_millis(10);
+
+/// Arguments of a slow command that are remembered, and bytes of each.
+pub const SLOW_ARGUMENTS_MAX: usize = 32;
+
+/// Bytes of one remembered argument.
+pub const SLOW_ARGUMENT_BYTES_MAX: usize = 128;
+
+/// Clients of one node that wait in blocking commands.
+pub const WAITERS_MAX: usize = 1_024;
+
+/// Keys of one blocking command.
+pub const WAITER_KEYS_MAX: usize = 128;
+
+/// Keys watched by one transaction.
+pub const WATCHED_KEYS_MAX: usize = 128;
+
+/// Pause of a blocking command before it asks again after a failure that a later try may heal.
+pub const WAITER_RETRY_PAUSE: Duration = Duration::from_millis(50);

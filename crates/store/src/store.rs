@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::backup::{Backup, RESTORING};
@@ -23,9 +23,9 @@ use crate::limits::{HOLD_MS, WATCHES_MAX};
 use crate::machine::{Machine, SharedMachine};
 use crate::member::{Member, MemberChange};
 use crate::proposer::Proposer;
-use crate::raft::{Consensus, Parts, Tuning};
+use crate::raft::{Consensus, Leadership, Parts, Tuning};
 use crate::reply::{Command, Reply, Request};
-use crate::resp::{Door, PubSub};
+use crate::resp::{Door, PubSub, Waiters};
 use crate::snapshot::Snapshots;
 use crate::status::StoreStatus;
 
@@ -152,6 +152,11 @@ impl Store {
         self.node.proposer.submit(&request, done);
     }
 
+    /// [`Store::submit`] for a caller that keeps the request.
+    pub(crate) fn submit_borrowed(&self, request: &Request, done: Done) {
+        self.node.proposer.submit(request, done);
+    }
+
     /// Submits all requests and waits for all answers, in order.
     pub async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, StoreError>> {
         let waiting: Vec<_> = requests
@@ -246,6 +251,23 @@ impl Store {
     /// [`Store::read_linearizable`] when it can be answered here and now.
     pub(crate) fn read_now(&self, command: &Command) -> Option<Reply> {
         self.node.consensus.read_as_leader(command)
+    }
+
+    /// Who leads, as it changes.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.node.consensus.leadership()
+    }
+
+    /// Whether this node leads and has applied an entry of its own term.
+    pub(crate) fn is_leading(&self) -> bool {
+        self.node.consensus.is_leading()
+    }
+
+    /// Waits until somebody leads, at most so long.
+    pub(crate) async fn await_leader(&self, longest: Duration) {
+        let mut leadership = self.leadership();
+        let led = leadership.wait_for(|now| now.leader.is_some());
+        let _ = tokio::time::timeout(longest, led).await;
     }
 
     /// String keys with a prefix, in order, beginning behind `after`; at most `limit`.
@@ -403,7 +425,13 @@ async fn open(
     let pubsub = PubSub::default();
     let publisher = pubsub.clone();
     let publish = Box::new(move |messages: &[_]| publisher.publish(messages));
-    let events = Events::start(machine.clone(), publish, &environment.workers)?;
+    let waiters = Waiters::default();
+    let events = Events::start(
+        machine.clone(),
+        publish,
+        waiters.clone(),
+        &environment.workers,
+    )?;
     let parts = Parts {
         machine: machine.clone(),
         snapshots,
@@ -415,7 +443,7 @@ async fn open(
     let consensus = Consensus::start(&config, parts).await?;
     let proposer = Proposer::start(consensus.clone(), new_origin());
     let listeners = match &config.resp {
-        Some(resp) => Some(Door::bind(resp, &config, pubsub).await?),
+        Some(resp) => Some(Door::bind(resp, &config, (pubsub, waiters)).await?),
         None => None,
     };
     let node = Node {

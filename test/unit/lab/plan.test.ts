@@ -25,7 +25,12 @@ describe('the plan of a lab', () => {
   });
 
   it('gives every server a configuration that its own checks accept', () => {
-    const credentials = { store: { user: 'default', password: 'unused' } };
+    const account = (user: string) => ({ user, password: 'unused' });
+    const credentials = {
+      store: account('node'),
+      operator: account('operator'),
+      metrics: account('metrics'),
+    };
     for (const server of plan.servers) {
       const text = stringify(configOf(plan, server, credentials));
       const config = parseConfig(text, 'config.yaml');

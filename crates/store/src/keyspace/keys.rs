@@ -28,6 +28,15 @@ pub fn watched(_: &mut Keyspace, _: &[Bytes], _: &mut Effects) -> Outcome {
     Ok(Reply::Ok)
 }
 
+/// Name of the internal command that answers the versions of keys, for `WATCH`.
+pub const VERSIONS: &str = "versions";
+
+/// `VERSIONS key ...`
+pub fn versions(space: &Keyspace, command: &[Bytes]) -> Outcome {
+    let version = |key: &Bytes| Reply::Int(i64::try_from(space.version(key)).unwrap_or(i64::MAX));
+    Ok(Reply::Array(command[1..].iter().map(version).collect()))
+}
+
 /// `TYPE key`
 pub fn type_of(space: &Keyspace, command: &[Bytes]) -> Outcome {
     let slot = space.slot(&command[1]);

@@ -45,7 +45,7 @@ use crate::event::Change;
 use crate::reply::Reply;
 
 pub use dump::{Dump, Record, Restore};
-pub use keys::WATCHED;
+pub use keys::{VERSIONS, WATCHED};
 pub use pattern::matches;
 pub use table::{Kind, Spec, Sql, all, arity_refusal, describe, find, reference, unknown_command};
 

@@ -134,6 +134,7 @@ impl Applier {
         let index = state.applied;
         drop(state);
         self.machine.timings.apply.since(started);
+        self.events.ready(&effects.ready);
         self.events
             .applied(index, effects.changes, effects.messages);
         for (responder, applied) in answers {

@@ -8,86 +8,96 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::Shared;
-use super::encode;
+use super::clients::ClientEntry;
 use super::parse;
-use super::pubsub::{Delivery, Subscriber};
-use super::session::{Session, Step};
+use super::pubsub::{Delivery, Inbox, Mailbox, Way, mailbox};
+use super::session::{Mute, Session, Step};
+use super::shape::Shape;
+use super::slow_log::SlowLog;
+use super::stream::Stream;
+use super::{encode, local, output};
 use crate::error::StoreError;
 use crate::limits::{
-    CLIENT_INPUT_MAX, CLIENT_MESSAGES_MAX, CLIENT_OUTPUT_MAX, CLIENT_PIPELINE_MAX,
+    CLIENT_INPUT_MAX, CLIENT_OUTPUT_MAX, CLIENT_PIPELINE_MAX, HOLD_MS, LOGIN_TIMEOUT,
 };
-use crate::reply::Reply;
+use crate::reply::{Reply, Request};
 use crate::store::{Store, WeakStore};
 
 /// Room made for input before each read.
 const READ_BYTES: usize = 16 << 10;
 
-/// A client that has not logged in by then is disconnected.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A client that takes no output for so long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tells a client that there are too many.
-pub async fn refuse(mut stream: TcpStream) {
-    let text = b"-ERR max number of clients reached\r\n";
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
-}
+/// Bytes of commands kept for the slow log while their answers are on their way.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one client until it leaves.
-pub async fn serve(stream: TcpStream, shared: Arc<Shared>, store: WeakStore) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let id = shared.next_client.fetch_add(1, Ordering::Relaxed);
-    let session = Session::new(id, shared);
-    let (messages, inbox) = mpsc::channel(CLIENT_MESSAGES_MAX);
+pub async fn serve(stream: Stream, entry: Arc<ClientEntry>, shared: Arc<Shared>, store: WeakStore) {
+    let _listed = shared.list.register(entry.clone());
+    let (mailbox, inbox) = mailbox();
     let mut connection = Connection {
         stream,
-        session,
+        session: Session::new(entry, shared),
         store,
         input: BytesMut::new(),
         out: BytesMut::new(),
         waiting: VecDeque::new(),
-        subscriber: Subscriber {
-            queue: messages,
-            lost: Arc::default(),
-        },
+        kept_bytes: 0,
+        mute: Mute::Off,
+        has_subscribed: false,
+        mailbox,
         inbox,
     };
     if let Err(error) = connection.run().await {
-        tracing::debug!(client = id, %error, "a client's connection ended");
+        tracing::debug!(client = connection.session.id, %error, "a client's connection ended");
     }
-    connection.unsubscribe_all();
 }
 
 /// The reply of one command, there or on its way.
 enum Slot {
     Reply(Reply),
     Pushes(Vec<Vec<Reply>>),
-    Log(oneshot::Receiver<Result<Reply, StoreError>>, bool),
+    Log(oneshot::Receiver<Result<Reply, StoreError>>, Shape, Trace),
 }
 
-struct Connection {
-    stream: TcpStream,
-    session: Session,
-    store: WeakStore,
-    input: BytesMut,
+/// What the slow log needs to know of a command that is on its way.
+struct Trace {
+    request: Request,
+    began: Instant,
+}
+
+pub(super) struct Connection {
+    pub(super) stream: Stream,
+    pub(super) session: Session,
+    pub(super) store: WeakStore,
+    pub(super) input: BytesMut,
     out: BytesMut,
     waiting: VecDeque<Slot>,
-    subscriber: Subscriber,
-    inbox: mpsc::Receiver<Delivery>,
+    kept_bytes: usize,
+    mute: Mute,
+    has_subscribed: bool,
+    mailbox: Mailbox,
+    pub(super) inbox: Inbox,
 }
 
-fn closed(text: &str) -> io::Error {
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.has_subscribed {
+            self.session.shared.pubsub.forget(self.session.id);
+        }
+    }
+}
+
+/// A connection that ends, and why.
+pub(super) fn closed(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, text.to_owned())
 }
 
@@ -95,7 +105,7 @@ impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         let login = tokio::time::Instant::now() + LOGIN_TIMEOUT;
         loop {
-            let authenticated = self.session.authenticated;
+            let deadline = self.deadline(login);
             self.input.reserve(READ_BYTES);
             tokio::select! {
                 read = self.stream.read_buf(&mut self.input) => {
@@ -110,84 +120,150 @@ impl Connection {
                     let delivery = delivery.ok_or_else(|| closed("the node is closing"))?;
                     self.deliver(delivery).await?;
                 }
-                () = tokio::time::sleep_until(login), if !authenticated => {
-                    return Err(closed("no login in time"));
+                () = sleep_until(deadline) => {
+                    self.session.shared.counters.idle();
+                    return Err(closed("no login in time, or silent for too long"));
                 }
             }
         }
     }
 
+    /// When the client must have said something.
+    fn deadline(&self, login: tokio::time::Instant) -> Option<tokio::time::Instant> {
+        if self.session.account.is_none() {
+            return Some(login);
+        }
+        let idle = self.session.shared.idle?;
+        (self.session.subscriptions() == 0).then(|| tokio::time::Instant::now() + idle)
+    }
+
     /// Works on all complete commands; false when the client wants to leave.
     async fn work(&mut self) -> io::Result<bool> {
-        let Some(store) = self.store.upgrade() else {
-            return Err(closed("the node is closing"));
-        };
-        let mut stays = true;
+        let mut store = self.open_store()?;
+        let (began, mut stays, mut number, mut last) = (Instant::now(), true, 0, Bytes::new());
         while stays {
             let command = match parse::next(&mut self.input, self.session.bounds()) {
                 Ok(None) => break,
                 Ok(Some(command)) if command.is_empty() => continue,
                 Ok(Some(command)) => command,
                 Err(error) => {
-                    let counters = &self.session.shared.counters;
-                    counters.protocol_errors.fetch_add(1, Ordering::Relaxed);
+                    self.session.shared.counters.malformed();
                     self.waiting.push_back(Slot::Reply(Reply::error(error.0)));
                     stays = false;
                     break;
                 }
             };
-            self.session
-                .shared
-                .counters
-                .commands
-                .fetch_add(1, Ordering::Relaxed);
-            let step = self.session.handle(command, &store);
-            stays = self.act(step, &store).await?;
-            if self.waiting.len() >= CLIENT_PIPELINE_MAX {
+            number += 1;
+            last = command[0].clone();
+            let skipped = self.mute == Mute::Next;
+            match self.session.handle(command, &store) {
+                Step::Block(wish) => {
+                    // A client that waits must not keep the node open.
+                    drop(store);
+                    self.settle().await?;
+                    self.flush().await?;
+                    let reply = self.block(*wish).await?;
+                    self.waiting.push_back(Slot::Reply(reply));
+                    store = self.open_store()?;
+                }
+                step => stays = self.act(step, &store, began).await?,
+            }
+            if self.waiting.len() >= CLIENT_PIPELINE_MAX || self.kept_bytes > KEPT_BYTES_MAX {
                 self.settle().await?;
             }
+            if skipped {
+                self.settle().await?;
+                self.mute = Mute::Off;
+            }
         }
+        self.note(number, last);
         self.settle().await?;
         self.flush().await?;
-        if self.input.len() > CLIENT_INPUT_MAX {
-            return Err(closed("a command is too long"));
-        }
+        self.check_input()?;
         Ok(stays)
     }
 
-    async fn act(&mut self, step: Step, store: &Store) -> io::Result<bool> {
+    /// Tells the list of clients what happened.
+    fn note(&self, number: u64, last: Bytes) {
+        if number == 0 {
+            return;
+        }
+        let counters = &self.session.shared.counters;
+        counters.commands.fetch_add(number, Ordering::Relaxed);
+        self.session.note();
+        let input = self.input.len();
+        self.session.entry.note(|seen| {
+            seen.commands += number;
+            seen.active = Instant::now();
+            seen.command = Bytes::copy_from_slice(&last[..last.len().min(64)]);
+            seen.input = input;
+        });
+    }
+
+    /// Ends a client that sends more than can be one command.
+    pub(super) fn check_input(&self) -> io::Result<()> {
+        if self.input.len() > CLIENT_INPUT_MAX {
+            self.session.shared.counters.limited();
+            return Err(closed("a command is too long"));
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, step: Step, store: &Store, began: Instant) -> io::Result<bool> {
         let slot = match step {
             Step::Answer(reply) => Slot::Reply(reply),
             Step::Push(pushes) => {
                 self.subscribe_anew();
                 Slot::Pushes(pushes)
             }
-            Step::Write(request, array) => {
-                let wrap = array && request.len() == 1;
-                let (told, answer) = oneshot::channel();
-                store.submit(request, Box::new(move |outcome| drop(told.send(outcome))));
-                Slot::Log(answer, wrap)
-            }
+            Step::Write(request, shape) => self.write(request, shape, store, began),
             Step::Read(command) => {
                 self.settle().await?;
+                let began = Instant::now();
                 let reply = match store.read_now(&command) {
                     Some(reply) => reply,
                     None => {
                         self.flush().await?;
-                        store
-                            .read_linearizable(command)
-                            .await
-                            .unwrap_or_else(|e| explain(&e))
+                        let read = store.read_linearizable(command.clone()).await;
+                        read.unwrap_or_else(|error| explain(&error))
                     }
                 };
+                self.trace(&command, began);
                 Slot::Reply(reply)
             }
             Step::ReadLocal(command) => {
                 self.settle().await?;
-                Slot::Reply(store.read(&command))
+                let began = Instant::now();
+                let reply = store.read(&command);
+                self.trace(&command, began);
+                Slot::Reply(reply)
             }
-            Step::Quit => {
-                self.waiting.push_back(Slot::Reply(Reply::Ok));
+            // Handled by the caller, which has to let go of the store first.
+            Step::Block(_) => Slot::Reply(Reply::error("ERR this command cannot wait here")),
+            Step::Watch(keys) => {
+                self.settle().await?;
+                Slot::Reply(self.watch(keys, store).await)
+            }
+            Step::WhenLed(command) => {
+                self.settle().await?;
+                self.flush().await?;
+                store.await_leader(Duration::from_millis(HOLD_MS)).await;
+                Slot::Reply(local::led(&mut self.session, &command, store))
+            }
+            Step::Mute(mute) => {
+                self.settle().await?;
+                self.mute = mute;
+                // Only switching replies on is answered; what is not encoded is not sent.
+                Slot::Reply(Reply::Ok)
+            }
+            Step::Reset => {
+                self.settle().await?;
+                self.subscribe_anew();
+                self.mute = Mute::Off;
+                Slot::Reply(Reply::Simple("RESET".into()))
+            }
+            Step::Quit(reply) => {
+                self.waiting.push_back(Slot::Reply(reply));
                 return Ok(false);
             }
         };
@@ -195,40 +271,90 @@ impl Connection {
         Ok(true)
     }
 
+    fn open_store(&self) -> io::Result<Store> {
+        self.store
+            .upgrade()
+            .ok_or_else(|| closed("the node is closing"))
+    }
+
+    fn write(&mut self, request: Request, shape: Shape, store: &Store, began: Instant) -> Slot {
+        let (told, answer) = oneshot::channel();
+        store.submit_borrowed(&request, Box::new(move |outcome| drop(told.send(outcome))));
+        self.kept_bytes += request.iter().flatten().map(Bytes::len).sum::<usize>();
+        Slot::Log(answer, shape, Trace { request, began })
+    }
+
+    /// Remembers a command that took long.
+    pub(super) fn trace(&self, command: &[Bytes], began: Instant) {
+        let took = began.elapsed();
+        if SlowLog::wants(took) {
+            let session = &self.session;
+            let address = session.entry.address.to_string();
+            let log = &session.shared.slow_log;
+            log.add(took, command, address, session.name.clone());
+        }
+    }
+
     /// Waits for every answer that is on its way and encodes all of them in order.
     async fn settle(&mut self) -> io::Result<()> {
         while let Some(slot) = self.waiting.pop_front() {
-            let version = self.session.version;
             match slot {
-                Slot::Reply(reply) => encode::reply(&mut self.out, &reply, version),
-                Slot::Pushes(pushes) => {
-                    pushes
-                        .iter()
-                        .for_each(|push| encode::push(&mut self.out, push, version));
-                }
-                Slot::Log(answer, wrap) => {
+                Slot::Reply(reply) => self.put(&reply),
+                Slot::Pushes(pushes) => pushes.iter().for_each(|push| self.put_push(push)),
+                Slot::Log(answer, shape, trace) => {
                     let outcome = answer.await.unwrap_or(Err(StoreError::Closed));
                     let reply = match outcome {
-                        Ok(reply) if wrap => Reply::Array(vec![reply]),
-                        Ok(reply) => reply,
+                        Ok(reply) => shape.finish(reply, &self.session.shared.pubsub),
                         Err(error) => explain(&error),
                     };
-                    encode::reply(&mut self.out, &reply, version);
+                    if let Some(command) = trace.request.last() {
+                        self.trace(command, trace.began);
+                    }
+                    self.put(&reply);
                 }
             }
             if self.out.len() > CLIENT_OUTPUT_MAX / 2 {
                 self.flush().await?;
             }
         }
+        self.kept_bytes = 0;
         Ok(())
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    fn put(&mut self, reply: &Reply) {
+        if self.mute != Mute::Off {
+            return;
+        }
+        let version = self.session.version;
+        if output::fits(reply) {
+            encode::reply(&mut self.out, reply, version);
+        } else {
+            self.session.shared.counters.limited();
+            encode::reply(&mut self.out, &output::refusal(), version);
+        }
+    }
+
+    fn put_push(&mut self, push: &[Reply]) {
+        if self.mute == Mute::Off {
+            encode::push(&mut self.out, push, self.session.version);
+        }
+    }
+
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let written = tokio::time::timeout(WRITE_TIMEOUT, self.stream.write_all(&self.out)).await;
-        written.map_err(|_| closed("the client takes no output"))??;
+        let writing = async {
+            self.stream.write_all(&self.out).await?;
+            // TLS keeps what it could not write yet.
+            self.stream.flush().await
+        };
+        let written = tokio::time::timeout(WRITE_TIMEOUT, writing).await;
+        let Ok(written) = written else {
+            self.session.shared.counters.limited();
+            return Err(closed("the client takes no output"));
+        };
+        written?;
         self.out.clear();
         if self.out.capacity() > 1 << 20 {
             self.out = BytesMut::new();
@@ -237,54 +363,45 @@ impl Connection {
     }
 
     /// Writes a published message and those behind it.
-    async fn deliver(&mut self, first: Delivery) -> io::Result<()> {
+    pub(super) async fn deliver(&mut self, first: Delivery) -> io::Result<()> {
         let mut next = Some(first);
-        while let Some(Delivery { pattern, message }) = next {
-            let (channel, payload) = (Reply::Bulk(message.channel), Reply::Bulk(message.payload));
-            let push = match pattern {
-                None => vec![Reply::text("message"), channel, payload],
-                Some(pattern) => {
-                    vec![
-                        Reply::text("pmessage"),
-                        Reply::Bulk(pattern),
-                        channel,
-                        payload,
-                    ]
-                }
-            };
-            encode::push(&mut self.out, &push, self.session.version);
+        while let Some(delivery) = next {
+            self.put_push(&delivery.push());
             let room = self.out.len() < CLIENT_OUTPUT_MAX / 2;
-            next = if room {
-                self.inbox.try_recv().ok()
-            } else {
-                None
-            };
+            next = if room { self.inbox.try_recv() } else { None };
         }
-        // A subscriber that was too slow has lost subscriptions and must not go on unaware.
-        if self.subscriber.lost.load(Ordering::Acquire) {
-            return Err(closed("a subscriber was too slow"));
+        if self.inbox.has_lost() {
+            return Err(closed("a client was too slow for its subscriptions"));
         }
         self.flush().await
     }
 
     /// Brings the node's subscriptions in line with the session's.
     fn subscribe_anew(&mut self) {
-        let (id, pubsub) = (self.session.id, &self.session.shared.pubsub);
-        pubsub.forget(id);
-        let session = &self.session;
-        let wanted = session.channels.iter().map(|name| (name, false));
-        for (name, pattern) in wanted.chain(session.patterns.iter().map(|name| (name, true))) {
-            pubsub.subscribe(id, name.clone(), pattern, self.subscriber.clone());
+        let (session, pubsub) = (&self.session, &self.session.shared.pubsub);
+        pubsub.forget(session.id);
+        for (names, way) in [
+            (&session.channels, Way::Channel),
+            (&session.patterns, Way::Pattern),
+            (&session.shard_channels, Way::Shard),
+        ] {
+            for name in names {
+                pubsub.subscribe(session.id, name.clone(), way, self.mailbox.clone());
+            }
         }
+        self.has_subscribed = true;
     }
+}
 
-    fn unsubscribe_all(&self) {
-        self.session.shared.pubsub.forget(self.session.id);
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 
 /// The error a client of Redis gets. `TRYAGAIN` promises that nothing was changed.
-fn explain(error: &StoreError) -> Reply {
+pub(super) fn explain(error: &StoreError) -> Reply {
     let code = match error {
         StoreError::Unavailable { .. } | StoreError::NotLeader { .. } => "TRYAGAIN",
         StoreError::OutcomeUnknown => "CLUSTERDOWN",

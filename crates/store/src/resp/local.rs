@@ -1,266 +1,253 @@
 //! Commands about the connection and the server, answered without the keyspace.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 
-use super::encode::Version;
-use super::session::{Session, Step};
+use super::session::{Session, Step, name_of};
+use super::{acl, client_commands, cluster, info, sentinel};
 use crate::keyspace::{arity_refusal, describe};
 use crate::reply::{Command, Reply};
 use crate::store::Store;
 
-/// The version of Redis whose behaviour and error texts are followed.
-const REDIS_VERSION: &str = "7.2.0";
+const NO_SCRIPTS: &str = "ERR scripts are not supported; use MULTI";
 
-const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-
-fn is(argument: &Bytes, word: &str) -> bool {
-    argument.eq_ignore_ascii_case(word.as_bytes())
+/// An integer argument.
+pub fn integer(text: &Bytes) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn role(store: &Store) -> &'static str {
-    if store.status().leading {
-        "master"
-    } else {
-        "replica"
-    }
+/// The error for a second word that a command does not have.
+pub fn unknown_verb(name: &str, verb: &str) -> Reply {
+    let shown: String = verb.chars().take(128).collect();
+    Reply::Error(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{shown}'. Try {name} HELP."
+    ))
 }
 
-/// `HELLO [2|3 [AUTH name password] [SETNAME name]]`
-pub fn hello(session: &mut Session, command: &Command, store: &Store) -> Step {
-    let wrong = |text: &str| Step::Answer(Reply::error(text));
-    let version = match command.get(1).map(Bytes::as_ref) {
-        None => session.version,
-        Some(b"2") => Version::Two,
-        Some(b"3") => Version::Three,
-        Some(_) => return wrong("NOPROTO unsupported protocol version"),
-    };
-    let mut name = None;
-    let mut authenticated = session.authenticated;
-    let mut at = 2;
-    while at < command.len() {
-        match (&command[at], command.get(at + 1), command.get(at + 2)) {
-            (word, Some(user), Some(password)) if is(word, "AUTH") => {
-                if !session
-                    .shared
-                    .admits(&String::from_utf8_lossy(user), password)
-                {
-                    return wrong(WRONG_PASSWORD);
-                }
-                authenticated = true;
-                at += 3;
-            }
-            (word, Some(text), _) if is(word, "SETNAME") => {
-                name = Some(Bytes::copy_from_slice(text));
-                at += 2;
-            }
-            _ => return wrong("ERR Syntax error in HELLO"),
-        }
-    }
-    if !authenticated {
-        return wrong(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
-             select the RESP protocol version at the same time",
-        );
-    }
-    session.authenticated = true;
-    session.version = version;
-    session.name = name.unwrap_or_else(|| session.name.clone());
-    let number = if version == Version::Three { 3 } else { 2 };
-    let pair = |name: &str, value: Reply| (Reply::text(name), value);
-    Step::Answer(Reply::Map(vec![
-        pair("server", Reply::text("redis")),
-        pair("version", Reply::text(REDIS_VERSION)),
-        pair("proto", Reply::Int(number)),
-        pair("id", client_id(session)),
-        pair("mode", Reply::text("standalone")),
-        pair("role", Reply::text(role(store))),
-        pair("modules", Reply::Array(Vec::new())),
-    ]))
-}
-
-fn client_id(session: &Session) -> Reply {
-    Reply::Int(i64::try_from(session.id).unwrap_or(i64::MAX))
-}
-
-/// `AUTH password` and `AUTH name password`
-pub fn auth(session: &mut Session, command: &Command) -> Reply {
-    let (name, password) = match command.as_slice() {
-        [_, password] => ("default".into(), password),
-        [_, name, password] => (String::from_utf8_lossy(name).into_owned(), password),
-        _ => return arity_refusal("auth").into(),
-    };
-    if session.shared.accounts.is_empty() {
-        return Reply::error(
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?",
-        );
-    }
-    if !session.shared.admits(&name, password) {
-        return Reply::error(WRONG_PASSWORD);
-    }
-    session.authenticated = true;
-    Reply::Ok
+/// Whether this module answers a command.
+pub fn knows(name: &str) -> bool {
+    matches!(
+        name,
+        "PING"
+            | "ECHO"
+            | "SELECT"
+            | "READONLY"
+            | "READWRITE"
+            | "CLIENT"
+            | "COMMAND"
+            | "CONFIG"
+            | "INFO"
+            | "ROLE"
+            | "ACL"
+            | "CLUSTER"
+            | "SENTINEL"
+            | "SLOWLOG"
+            | "LATENCY"
+            | "MEMORY"
+            | "PUBSUB"
+            | "WAIT"
+            | "MONITOR"
+            | "DEBUG"
+            | "UNWATCH"
+            | "ASKING"
+            | "MODULE"
+            | "REPLICAOF"
+            | "SLAVEOF"
+            | "SAVE"
+            | "BGSAVE"
+            | "BGREWRITEAOF"
+            | "LASTSAVE"
+            | "SHUTDOWN"
+            | "FAILOVER"
+            | "SWAPDB"
+            | "MOVE"
+            | "WAITAOF"
+            | "EVAL"
+            | "EVALSHA"
+            | "EVAL_RO"
+            | "EVALSHA_RO"
+            | "FCALL"
+            | "FCALL_RO"
+            | "SCRIPT"
+            | "FUNCTION"
+            | "PSYNC"
+            | "SYNC"
+            | "REPLCONF"
+            | "MIGRATE"
+            | "LOLWUT"
+    )
 }
 
 /// Answers a command of this module; `None` when it belongs to the keyspace.
-pub fn answer(session: &mut Session, name: &str, words: &Command, store: &Store) -> Option<Reply> {
+pub fn answer(session: &mut Session, name: &str, words: &Command, store: &Store) -> Option<Step> {
+    if !knows(name) {
+        return None;
+    }
     let arguments = &words[1..];
-    Some(match (name, arguments) {
-        ("PING", []) if session.version == Version::Two && session.subscriptions() > 0 => {
+    let verb = arguments.first().map(|verb| String::from_utf8_lossy(verb));
+    let verb = verb.unwrap_or_default().to_ascii_uppercase();
+    if let (Some(rest), true) = (arguments.get(1..), has_verbs(name)) {
+        return Some(with_verb(
+            session,
+            name,
+            (verb.as_str(), rest),
+            words,
+            store,
+        ));
+    }
+    let reply = match (name, arguments) {
+        ("PING", []) if session.is_resp2_listener() => {
             Reply::Array(vec![Reply::text("pong"), Reply::text("")])
         }
         ("PING", []) => Reply::Simple("PONG".into()),
-        ("PING", [text]) if session.version == Version::Two && session.subscriptions() > 0 => {
+        ("PING", [text]) if session.is_resp2_listener() => {
             Reply::Array(vec![Reply::text("pong"), Reply::Bulk(text.clone())])
         }
         ("PING" | "ECHO", [text]) => Reply::Bulk(text.clone()),
-        ("SELECT", [number]) if number.as_ref() == b"0" => Reply::Ok,
-        ("SELECT", [_]) => Reply::error("ERR DB index is out of range"),
-        ("READONLY", []) => {
-            session.read_only = true;
+        ("SELECT", [number]) => select(number),
+        ("READONLY" | "READWRITE", []) => {
+            session.read_only = name == "READONLY";
             Reply::Ok
         }
-        ("READWRITE", []) => {
-            session.read_only = false;
-            Reply::Ok
-        }
-        ("CLIENT", [verb, rest @ ..]) => client(session, verb, rest),
+        ("ASKING" | "UNWATCH", []) => Reply::Ok,
         ("COMMAND", _) => describe(words),
-        ("CONFIG", [verb, ..]) if is(verb, "GET") => Reply::Map(Vec::new()),
-        ("CONFIG", _) => Reply::error("ERR the configuration is not changed by commands"),
-        ("INFO", _) => Reply::Verbatim(info(session, store)),
-        ("ROLE", []) => replication_role(session, store),
-        ("PING" | "ECHO" | "SELECT" | "CLIENT" | "ROLE" | "READONLY" | "READWRITE", _) => {
-            arity_refusal(&name.to_ascii_lowercase()).into()
-        }
-        ("EVAL" | "EVALSHA" | "FCALL" | "SCRIPT" | "FUNCTION", _) => {
-            Reply::error("ERR scripts are not supported; use MULTI")
-        }
-        _ => return None,
+        ("INFO", sections) => info::info(session, store, sections),
+        ("ROLE", []) => info::replication_role(session, store),
+        ("WAIT", [replicas, timeout]) => wait(session, replicas, timeout),
+        _ => refused(name).unwrap_or_else(|| arity_refusal(&name.to_ascii_lowercase()).into()),
+    };
+    Some(Step::Answer(reply))
+}
+
+fn has_verbs(name: &str) -> bool {
+    matches!(
+        name,
+        "CLIENT"
+            | "CONFIG"
+            | "ACL"
+            | "CLUSTER"
+            | "SENTINEL"
+            | "SLOWLOG"
+            | "LATENCY"
+            | "MEMORY"
+            | "PUBSUB"
+    )
+}
+
+fn with_verb(
+    session: &mut Session,
+    name: &str,
+    (verb, rest): (&str, &[Bytes]),
+    words: &Command,
+    store: &Store,
+) -> Step {
+    if verb == "HELP" {
+        let text = format!("{name} is described in docs/operating/store-clients.md");
+        return Step::Answer(Reply::Array(vec![Reply::Simple(text)]));
+    }
+    Step::Answer(match name {
+        "CLIENT" => return client_commands::client(session, verb, rest),
+        "CLUSTER" => return cluster::cluster(session, words, store, false),
+        "SENTINEL" => return sentinel::sentinel(session, words, store, false),
+        "ACL" => acl::acl(session, verb, rest),
+        "SLOWLOG" => session.shared.slow_log.answer(verb, rest),
+        "PUBSUB" => session.shared.pubsub.answer(verb, rest),
+        "CONFIG" => match (verb, rest) {
+            ("GET", [_, ..]) => info::settings(session, rest),
+            ("SET" | "REWRITE" | "RESETSTAT", _) => Reply::error(
+                "ERR the configuration is the file of each server; it is not changed by commands",
+            ),
+            _ => unknown_verb(name, verb),
+        },
+        "LATENCY" => latency(verb, rest),
+        _ => memory(verb, rest),
     })
 }
 
-fn client(session: &mut Session, verb: &Bytes, rest: &[Bytes]) -> Reply {
-    match rest {
-        [name] if is(verb, "SETNAME") => {
-            if name.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
-                return Reply::error(
-                    "ERR Client names cannot contain spaces, newlines or special characters.",
-                );
-            }
-            session.name = Bytes::copy_from_slice(name);
-            Reply::Ok
-        }
-        [] if is(verb, "GETNAME") => {
-            if session.name.is_empty() {
-                Reply::Nil
-            } else {
-                Reply::Bulk(session.name.clone())
-            }
-        }
-        [] if is(verb, "ID") => client_id(session),
-        [_, _] if is(verb, "SETINFO") => Reply::Ok,
-        [] if is(verb, "INFO") => {
-            let name = String::from_utf8_lossy(&session.name);
-            let resp = if session.version == Version::Three {
-                3
-            } else {
-                2
-            };
-            Reply::text(format!("id={} name={name} db=0 resp={resp}", session.id))
-        }
+/// Answers a command that had to wait for somebody to lead.
+pub fn led(session: &mut Session, command: &Command, store: &Store) -> Reply {
+    let step = match name_of(command).as_str() {
+        "CLUSTER" => cluster::cluster(session, command, store, true),
+        _ => sentinel::sentinel(session, command, store, true),
+    };
+    match step {
+        Step::Answer(reply) => reply,
+        _ => Reply::error("CLUSTERDOWN no leader is known"),
+    }
+}
+
+fn select(number: &Bytes) -> Reply {
+    match integer(number) {
+        Some(0) => Reply::Ok,
+        Some(_) => Reply::error("ERR DB index is out of range"),
+        None => Reply::error("ERR value is not an integer or out of range"),
+    }
+}
+
+/// Everything this connection was answered has been committed by a majority: so many followers
+/// have it at least, whatever was asked for.
+fn wait(session: &Session, replicas: &Bytes, timeout: &Bytes) -> Reply {
+    match (integer(replicas), integer(timeout)) {
+        (None, _) => Reply::error("ERR value is not an integer or out of range"),
+        (_, None) => Reply::error("ERR timeout is not an integer or out of range"),
+        (_, Some(timeout)) if timeout < 0 => Reply::error("ERR timeout is negative"),
         _ => {
-            let verb = String::from_utf8_lossy(verb);
-            Reply::Error(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{verb}'. Try CLIENT HELP."
-            ))
+            let followers = session.shared.peers.len() / 2;
+            Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
         }
     }
 }
 
-fn replication_role(session: &Session, store: &Store) -> Reply {
-    let status = store.status();
-    let offset = Reply::Int(i64::try_from(status.applied).unwrap_or(i64::MAX));
-    let place = |id: u64| {
-        let peer = session.shared.peers.get(&id);
-        let address = peer.map(|peer| peer.resp.unwrap_or(peer.raft));
-        let ip = address.map_or_else(String::new, |address| address.ip().to_string());
-        (ip, address.map_or(0, |address| address.port()))
-    };
-    if status.leading {
-        let others = status.peers.iter().map(|peer| {
-            let (ip, port) = place(peer.id);
-            let matched = peer.matched.unwrap_or(0).to_string();
-            Reply::Array(vec![
-                Reply::text(ip),
-                Reply::text(port.to_string()),
-                Reply::text(matched),
-            ])
-        });
-        return Reply::Array(vec![
-            Reply::text("master"),
-            offset,
-            Reply::Array(others.collect()),
-        ]);
+fn latency(verb: &str, rest: &[Bytes]) -> Reply {
+    match (verb, rest) {
+        ("LATEST", []) | ("HISTORY", [_]) => Reply::Array(Vec::new()),
+        ("RESET", _) => Reply::Int(0),
+        ("HISTOGRAM", _) => Reply::Map(Vec::new()),
+        ("DOCTOR", []) => Reply::Verbatim(
+            "Latencies are histograms under /metrics; slow commands are in SLOWLOG GET.".into(),
+        ),
+        _ => unknown_verb("LATENCY", verb),
     }
-    let (ip, port) = status.leader.map_or((String::new(), 0), place);
-    let state = if status.leader.is_some() {
-        "connected"
-    } else {
-        "connect"
-    };
-    Reply::Array(vec![
-        Reply::text("slave"),
-        Reply::text(ip),
-        Reply::Int(i64::from(port)),
-        Reply::text(state),
-        offset,
-    ])
 }
 
-fn info(session: &Session, store: &Store) -> String {
-    let status = store.status();
-    let role = if status.leading { "master" } else { "slave" };
-    let commands = session.shared.counters.commands.load(Ordering::Relaxed);
-    let leader = status
-        .leader
-        .map_or_else(String::new, |leader| leader.to_string());
-    let sections = [
-        format!("# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:standalone"),
-        format!("process_id:{}\r\n", std::process::id()),
-        format!(
-            "# Clients\r\nconnected_clients:{}\r\n",
-            session.shared.connected()
+fn memory(verb: &str, rest: &[Bytes]) -> Reply {
+    match (verb, rest) {
+        ("DOCTOR", []) => {
+            Reply::Verbatim("Nothing is evicted. Resident memory is in INFO memory.".into())
+        }
+        ("STATS", []) => {
+            let resident = i64::try_from(info::resident_bytes()).unwrap_or(i64::MAX);
+            Reply::Map(vec![(Reply::text("total.allocated"), Reply::Int(resident))])
+        }
+        ("PURGE", []) => Reply::Ok,
+        ("USAGE", [_, ..]) => Reply::error(
+            "ERR the size of one key is not measured; INFO memory has the size of the process",
         ),
-        format!(
-            "# Persistence\r\nloading:0\r\nlog_bytes:{}\r\n",
-            status.log_bytes
-        ),
-        format!("# Stats\r\ntotal_commands_processed:{commands}\r\n"),
-        format!(
-            "# Replication\r\nrole:{role}\r\nconnected_slaves:{}",
-            status.peers.len()
-        ),
-        format!("master_repl_offset:{}\r\n", status.applied),
-        format!(
-            "# Raft\r\nid:{}\r\nleader:{leader}\r\nterm:{}",
-            status.id, status.term
-        ),
-        format!(
-            "last_log:{}\r\ncommitted:{}",
-            status.last_log, status.committed
-        ),
-        format!(
-            "applied:{}\r\nsnapshot:{}\r\n",
-            status.applied, status.snapshot
-        ),
-        format!(
-            "# Keyspace\r\ndb0:keys={},expires=0,avg_ttl=0\r\n",
-            status.keys
-        ),
-    ];
-    sections.join("\r\n")
+        _ => unknown_verb("MEMORY", verb),
+    }
+}
+
+/// What Redis has and this store does not, with the reason.
+fn refused(name: &str) -> Option<Reply> {
+    let text = match name {
+        "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "FCALL_RO" | "SCRIPT"
+        | "FUNCTION" => NO_SCRIPTS,
+        "MONITOR" => {
+            "ERR MONITOR is refused: it would show secrets of calls and slow every client down; \
+             use SLOWLOG or /metrics"
+        }
+        "DEBUG" => "ERR DEBUG command not allowed: it would stop or crash the node",
+        "MODULE" => "ERR modules are not supported",
+        "REPLICAOF" | "SLAVEOF" | "FAILOVER" | "PSYNC" | "SYNC" | "REPLCONF" => {
+            "ERR replication is the cluster's own; use raftpbx to change it"
+        }
+        "SAVE" | "BGSAVE" | "BGREWRITEAOF" | "LASTSAVE" => {
+            "ERR every acknowledged write is on disk already; use raftpbx backup for a copy"
+        }
+        "SHUTDOWN" => "ERR a node is stopped by its service, not by a client",
+        "SWAPDB" | "MOVE" | "MIGRATE" => "ERR there is one database",
+        "WAITAOF" => "ERR every acknowledged write is on the disks of a majority already",
+        "LOLWUT" => "ERR no pictures here",
+        _ => return None,
+    };
+    Some(Reply::error(text))
 }

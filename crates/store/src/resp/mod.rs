@@ -1,17 +1,45 @@
 //! The Redis protocol door: for `ioredis`, `redis-cli` and every other client of Redis.
 //!
-//! - [`parse`], [`encode`]: bytes to commands, replies to bytes.
-//! - [`session`]: what a connection has said so far: who it is, its transaction, subscriptions.
-//! - `local`: commands about the connection and the server.
-//! - [`connection`]: a socket and its session.
-//! - [`pubsub`]: subscribers of this node.
+//! - [`parse`], [`encode`], [`output`]: bytes to commands, replies to bytes.
+//! - [`session`], [`transaction`], [`subscriptions`]: what a connection has said so far, and what
+//!   each command of it needs.
+//! - [`connection`], [`blocked`]: a socket and its session; one that waits.
+//! - [`accounts`], [`throttle`], [`login`], [`permissions`], [`acl`]: who may do what.
+//! - [`local`], [`info`], [`client_commands`], [`slow_log`]: commands about connection and server.
+//! - [`cluster`], [`redirect`], [`slots`], [`sentinel`], [`topology`]: how clients find the leader.
+//! - [`clients`], [`pubsub`], [`waiters`]: what the connections of this node share.
+//! - [`stream`], [`certificate`]: plain TCP and TLS.
 
+mod accounts;
+mod acl;
+mod blocked;
+mod blocking;
+mod certificate;
+mod client_commands;
+mod clients;
+mod cluster;
 mod connection;
+mod counters;
 pub mod encode;
+mod info;
 mod local;
+mod login;
+mod output;
 mod parse;
+mod permissions;
 mod pubsub;
+mod redirect;
+mod sentinel;
 mod session;
+mod shape;
+mod slots;
+mod slow_log;
+mod stream;
+mod subscriptions;
+mod throttle;
+mod topology;
+mod transaction;
+mod waiters;
 
 pub(crate) use parse::{TRUSTED, next};
 
@@ -19,54 +47,50 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{PeerAddress, RespConfig, StoreConfig};
 use crate::error::StoreError;
-use crate::limits::CLIENTS_MAX;
+use crate::limits::{CLIENTS_MAX, LOGIN_TIMEOUT};
 use crate::store::{Store, WeakStore};
 
 pub use pubsub::PubSub;
+pub use waiters::Waiters;
+
+use accounts::Accounts;
+use certificate::Certificate;
+use clients::{ClientEntry, Clients};
+use counters::Counters;
+use slow_log::SlowLog;
+use stream::Stream;
+
+/// A dead peer is noticed after this long without a word, as in Redis.
+const KEEPALIVE: Duration = Duration::from_secs(300);
 
 /// What all connections of a node share.
 pub(crate) struct Shared {
-    /// SHA-256 of the passwords by user name; empty means that everybody may enter.
-    accounts: BTreeMap<String, [u8; 32]>,
+    accounts: Accounts,
     peers: BTreeMap<u64, PeerAddress>,
     pubsub: PubSub,
-    clients: Arc<Semaphore>,
+    waiters: Waiters,
+    list: Arc<Clients>,
+    slow_log: SlowLog,
+    certificate: Option<Arc<Certificate>>,
+    idle: Option<Duration>,
+    started: Instant,
+    places: Arc<Semaphore>,
     next_client: AtomicU64,
     counters: Counters,
 }
 
-#[derive(Default)]
-struct Counters {
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    commands: AtomicU64,
-    failed_logins: AtomicU64,
-    protocol_errors: AtomicU64,
-}
-
 impl Shared {
-    /// Whether a name and a password belong together; takes the same time for every wrong one.
-    fn admits(&self, name: &str, password: &[u8]) -> bool {
-        let given: [u8; 32] = Sha256::digest(password).into();
-        let wanted = self.accounts.get(name).copied();
-        // Digests are compared, so the time says nothing about the password itself.
-        let right = wanted == Some(given);
-        if !right {
-            self.counters.failed_logins.fetch_add(1, Ordering::Relaxed);
-        }
-        right
-    }
-
     fn connected(&self) -> usize {
-        CLIENTS_MAX - self.clients.available_permits()
+        CLIENTS_MAX - self.places.available_permits()
     }
 }
 
@@ -83,7 +107,7 @@ impl Door {
     pub async fn bind(
         resp: &RespConfig,
         config: &StoreConfig,
-        pubsub: PubSub,
+        (pubsub, waiters): (PubSub, Waiters),
     ) -> Result<Door, StoreError> {
         let network = |error: std::io::Error| StoreError::Network(error.to_string());
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -92,17 +116,18 @@ impl Door {
             addresses.push(listener.local_addr().map_err(network)?);
             listeners.push(listener);
         }
-        let accounts = resp.accounts.iter().map(|account| {
-            (
-                account.name.clone(),
-                Sha256::digest(account.password.as_bytes()).into(),
-            )
-        });
+        let certificate = resp.tls.as_ref().map(Certificate::open).transpose()?;
         let shared = Shared {
-            accounts: accounts.collect(),
+            accounts: Accounts::new(&resp.accounts)?,
             peers: config.peers.clone(),
             pubsub,
-            clients: Arc::new(Semaphore::new(CLIENTS_MAX)),
+            waiters,
+            list: Arc::default(),
+            slow_log: SlowLog::default(),
+            certificate: certificate.map(Arc::new),
+            idle: resp.idle,
+            started: Instant::now(),
+            places: Arc::new(Semaphore::new(CLIENTS_MAX)),
             next_client: AtomicU64::new(1),
             counters: Counters::default(),
         };
@@ -122,6 +147,15 @@ impl Door {
             let (shared, store) = (self.shared.clone(), store.downgrade());
             tokio::spawn(accept(listener, shared, store, self.stop.subscribe()));
         }
+        let (shared, leadership) = (self.shared.clone(), store.leadership());
+        tokio::spawn(sentinel::announce(
+            shared,
+            leadership,
+            self.stop.subscribe(),
+        ));
+        if let Some(certificate) = &self.shared.certificate {
+            tokio::spawn(certificate.clone().follow(self.stop.subscribe()));
+        }
     }
 
     /// The real addresses.
@@ -136,43 +170,7 @@ impl Door {
 
     /// Prometheus lines.
     pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
-        let counters = &self.shared.counters;
-        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        line(
-            "raftpbx_store_clients",
-            "gauge",
-            self.shared.connected() as u64,
-        );
-        line(
-            "raftpbx_store_clients_accepted_total",
-            "counter",
-            load(&counters.accepted),
-        );
-        line(
-            "raftpbx_store_clients_refused_total",
-            "counter",
-            load(&counters.refused),
-        );
-        line(
-            "raftpbx_store_commands_total",
-            "counter",
-            load(&counters.commands),
-        );
-        line(
-            "raftpbx_store_failed_logins_total",
-            "counter",
-            load(&counters.failed_logins),
-        );
-        line(
-            "raftpbx_store_protocol_errors_total",
-            "counter",
-            load(&counters.protocol_errors),
-        );
-        line(
-            "raftpbx_store_slow_subscribers_total",
-            "counter",
-            self.shared.pubsub.dropped(),
-        );
+        counters::metrics(&self.shared, line);
     }
 }
 
@@ -187,14 +185,14 @@ async fn accept(
             _ = stop.changed() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, address)) = accepted else {
             // Out of file descriptors or the like: do not spin.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let Ok(place) = shared.clients.clone().try_acquire_owned() else {
+        let Ok(place) = shared.places.clone().try_acquire_owned() else {
             shared.counters.refused.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(connection::refuse(stream));
+            tokio::spawn(refuse(stream));
             continue;
         };
         shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -202,9 +200,48 @@ async fn accept(
         tokio::spawn(async move {
             tokio::select! {
                 _ = stop.changed() => {}
-                () = connection::serve(stream, shared, store) => {}
+                () = greet(stream, address, shared, store) => {}
             }
             drop(place);
         });
+    }
+}
+
+/// Tells a client that there are too many.
+async fn refuse(mut stream: TcpStream) {
+    let text = b"-ERR max number of clients reached\r\n";
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(text)).await;
+}
+
+/// Prepares a stream, TLS included, and serves its client until it leaves or is sent away.
+async fn greet(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, store: WeakStore) {
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+    let prepared = stream
+        .set_nodelay(true)
+        .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+    let (Ok(()), Ok(local)) = (prepared, stream.local_addr()) else {
+        return;
+    };
+    let stream = match &shared.certificate {
+        None => Stream::Plain(stream),
+        Some(certificate) => {
+            let greeting = certificate.acceptor().accept(stream);
+            match tokio::time::timeout(LOGIN_TIMEOUT, greeting).await {
+                Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+                Ok(Err(error)) => {
+                    shared.counters.malformed();
+                    tracing::debug!(%address, %error, "a client's TLS greeting failed");
+                    return;
+                }
+                Err(_) => return shared.counters.idle(),
+            }
+        }
+    };
+    let id = shared.next_client.fetch_add(1, Ordering::Relaxed);
+    let encrypted = stream.is_encrypted();
+    let entry = Arc::new(ClientEntry::new(id, (address, local), encrypted));
+    tokio::select! {
+        () = entry.end.notified() => {}
+        () = connection::serve(stream, entry.clone(), shared, store) => {}
     }
 }

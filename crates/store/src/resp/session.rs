@@ -1,4 +1,4 @@
-//! A connection's session: what it may do, and what each command of it needs.
+//! A connection's session: who it is, what it may do, and what each command of it needs.
 //!
 //! [`Session::handle`] decides; [`super::connection`] acts. A decision is one of [`Step`].
 
@@ -8,11 +8,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Shared;
+use super::blocking::{self, Wish};
+use super::clients::ClientEntry;
 use super::encode::Version;
-use super::local;
 use super::parse::{Bounds, TRUSTED, UNKNOWN};
-use crate::keyspace::{find, unknown_command};
-use crate::limits::{SUBSCRIPTIONS_MAX, TRANSACTION_COMMANDS_MAX};
+use super::permissions;
+use super::shape::Shape;
+use super::transaction::Transaction;
+use super::{local, login, redirect};
+use crate::account::{Account, Role};
+use crate::keyspace::{Spec, find, unknown_command};
 use crate::reply::{Command, Reply, Request};
 use crate::store::Store;
 
@@ -27,10 +32,31 @@ pub enum Step {
     Read(Command),
     /// A read of this node's state.
     ReadLocal(Command),
-    /// An entry of the log; `true` when the reply must be an array (`EXEC`).
-    Write(Request, bool),
+    /// An entry of the log.
+    Write(Request, Shape),
+    /// An entry of the log, again and again until it has something to answer.
+    Block(Box<Wish>),
+    /// The versions of keys (`WATCH`).
+    Watch(Vec<Bytes>),
+    /// It can be answered when somebody leads.
+    WhenLed(Command),
+    /// Which commands are answered from now on (`CLIENT REPLY`).
+    Mute(Mute),
+    /// The session was reset.
+    Reset,
     /// Answer and close.
-    Quit,
+    Quit(Reply),
+}
+
+/// `CLIENT REPLY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mute {
+    /// Everything is answered.
+    Off,
+    /// The next command is not answered.
+    Next,
+    /// Nothing is answered.
+    All,
 }
 
 /// Session of one connection.
@@ -41,26 +67,30 @@ pub struct Session {
     pub version: Version,
     /// Name given by `CLIENT SETNAME`.
     pub name: Bytes,
-    /// Whether the client has proved who it is.
-    pub authenticated: bool,
+    /// Who it is; `None` before the login.
+    pub account: Option<Arc<Account>>,
     /// `READONLY` was sent: reads are answered from this node.
     pub read_only: bool,
+    /// It asked for slots: it speaks to the leader itself and wants to be told where that is.
+    pub in_cluster_mode: bool,
     /// Subscribed channels.
     pub channels: BTreeSet<Bytes>,
     /// Subscribed patterns.
     pub patterns: BTreeSet<Bytes>,
-    /// Commands since `MULTI`.
-    transaction: Option<Request>,
-    /// A queued command was refused.
-    spoiled: bool,
+    /// Channels of `SSUBSCRIBE`.
+    pub shard_channels: BTreeSet<Bytes>,
+    /// What it has watched and queued.
+    pub transaction: Transaction,
+    pub(super) entry: Arc<ClientEntry>,
     pub(super) shared: Arc<Shared>,
 }
 
-fn refuse(text: impl Into<String>) -> Step {
+/// An error reply as a step.
+pub fn refuse(text: impl Into<String>) -> Step {
     Step::Answer(Reply::Error(text.into()))
 }
 
-/// Upper-case name of a command, for the comparisons below.
+/// Upper-case name of a command, for comparisons.
 pub fn name_of(command: &Command) -> String {
     let name = command.first().map(Bytes::as_ref).unwrap_or_default();
     String::from_utf8_lossy(&name[..name.len().min(32)]).to_ascii_uppercase()
@@ -68,51 +98,93 @@ pub fn name_of(command: &Command) -> String {
 
 impl Session {
     /// A new session. Without accounts everybody is trusted.
-    pub fn new(id: u64, shared: Arc<Shared>) -> Self {
+    pub fn new(entry: Arc<ClientEntry>, shared: Arc<Shared>) -> Self {
         Self {
-            id,
+            id: entry.id,
             version: Version::Two,
             name: Bytes::new(),
-            authenticated: shared.accounts.is_empty(),
+            account: shared.accounts.initial(),
             read_only: false,
+            in_cluster_mode: false,
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
-            transaction: None,
-            spoiled: false,
+            shard_channels: BTreeSet::new(),
+            transaction: Transaction::default(),
+            entry,
             shared,
         }
     }
 
     /// How much the client may send.
     pub fn bounds(&self) -> Bounds {
-        if self.authenticated { TRUSTED } else { UNKNOWN }
+        if self.account.is_some() {
+            TRUSTED
+        } else {
+            UNKNOWN
+        }
     }
 
     /// Number of channels and patterns.
     pub fn subscriptions(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    /// Whether `PING` is answered like a message: in version 2 everything else would be taken for
+    /// one.
+    pub fn is_resp2_listener(&self) -> bool {
+        self.version == Version::Two && self.subscriptions() > 0
     }
 
     /// Forgets everything but the connection's number (`RESET`).
     pub fn reset(&mut self) {
-        *self = Session::new(self.id, self.shared.clone());
+        *self = Session::new(self.entry.clone(), self.shared.clone());
     }
 
     /// Decides what a command needs.
     pub fn handle(&mut self, command: Command, store: &Store) -> Step {
-        let name = name_of(&command);
+        // Nearly every command is an ordinary one of a server of the cluster.
+        if self.is_plain()
+            && let Ok(spec) = find(&command)
+        {
+            return self.keyspace(spec, command);
+        }
+        self.decide(command, store)
+    }
+
+    fn is_plain(&self) -> bool {
+        let all = |account: &Arc<Account>| account.role == Role::Node;
+        self.account.as_ref().is_some_and(all)
+            && !self.in_cluster_mode
+            && !self.transaction.is_open()
+            && self.subscriptions() == 0
+    }
+
+    fn decide(&mut self, mut command: Command, store: &Store) -> Step {
+        let mut name = name_of(&command);
+        if name == "SPUBLISH" {
+            // All channels are everywhere.
+            command[0] = Bytes::from_static(b"PUBLISH");
+            name = "PUBLISH".into();
+        }
         match name.as_str() {
-            "HELLO" => return local::hello(self, &command, store),
-            "AUTH" => return Step::Answer(local::auth(self, &command)),
-            "QUIT" => return Step::Quit,
+            "HELLO" => return login::hello(self, &command, store),
+            "AUTH" => return Step::Answer(login::auth(self, &command)),
+            "QUIT" => return Step::Quit(Reply::Ok),
             "RESET" => {
                 self.reset();
-                return Step::Answer(Reply::Simple("RESET".into()));
+                return Step::Reset;
             }
-            _ if !self.authenticated => return refuse("NOAUTH Authentication required."),
             _ => {}
         }
-        if self.version == Version::Two && self.subscriptions() > 0 && !while_subscribed(&name) {
+        let Some(account) = &self.account else {
+            return refuse("NOAUTH Authentication required.");
+        };
+        if let Err(refusal) = permissions::check(account, &name, &command) {
+            self.shared.counters.forbidden();
+            self.transaction.spoil();
+            return Step::Answer(refusal);
+        }
+        if self.is_resp2_listener() && !while_subscribed(&name) {
             let lower = name.to_ascii_lowercase();
             return refuse(format!(
                 "ERR Can't execute '{lower}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
@@ -120,147 +192,69 @@ impl Session {
             ));
         }
         match name.as_str() {
-            "MULTI" | "EXEC" | "DISCARD" | "WATCH" | "UNWATCH" => self.transaction(&name),
-            _ if self.transaction.is_some() => self.queue(command),
-            "SUBSCRIBE" | "PSUBSCRIBE" => self.subscribe(&name, &command),
-            "UNSUBSCRIBE" | "PUNSUBSCRIBE" => self.unsubscribe(&name, &command),
+            "MULTI" | "EXEC" | "DISCARD" | "WATCH" | "UNWATCH" => {
+                self.transaction_command(&name, command, store)
+            }
+            _ if self.transaction.is_open() => self.queue(&name, command),
+            "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" => self.subscribe(&name, &command),
+            "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => self.unsubscribe(&name, &command),
             _ => self.ordinary(&name, command, store),
         }
     }
 
     fn ordinary(&mut self, name: &str, command: Command, store: &Store) -> Step {
-        if let Some(reply) = local::answer(self, name, &command, store) {
-            return Step::Answer(reply);
+        if let Some(step) = redirect::moved(self, &command, store) {
+            return step;
+        }
+        if let Some(step) = local::answer(self, name, &command, store) {
+            return step;
         }
         match find(&command) {
             Err(refusal) => Step::Answer(refusal.into()),
-            Ok(spec) if spec.is_internal() => Step::Answer(unknown_command(&command).into()),
-            Ok(spec) if !spec.is_read() => Step::Write(vec![command], false),
-            Ok(_) if self.read_only => Step::ReadLocal(command),
-            Ok(_) => Step::Read(command),
+            Ok(spec) => self.keyspace(spec, command),
         }
     }
 
-    fn transaction(&mut self, name: &str) -> Step {
-        match (name, self.transaction.take()) {
-            ("MULTI", None) => {
-                self.transaction = Some(Vec::new());
-                self.spoiled = false;
-                Step::Answer(Reply::Ok)
-            }
-            ("MULTI", present) => {
-                self.transaction = present;
-                refuse("ERR MULTI calls can not be nested")
-            }
-            ("EXEC", Some(_)) if self.spoiled => {
-                refuse("EXECABORT Transaction discarded because of previous errors.")
-            }
-            ("EXEC", Some(commands)) if commands.is_empty() => {
-                Step::Answer(Reply::Array(Vec::new()))
-            }
-            ("EXEC", Some(commands)) => Step::Write(commands, true),
-            ("DISCARD", Some(_)) => Step::Answer(Reply::Ok),
-            ("EXEC" | "DISCARD", None) => refuse(format!("ERR {name} without MULTI")),
-            (_, present) => {
-                self.transaction = present;
-                refuse(format!(
-                    "ERR {name} is not supported; use MULTI or one command"
-                ))
+    fn keyspace(&self, spec: &Spec, command: Command) -> Step {
+        if spec.is_blocking() {
+            match blocking::wish(spec, &command) {
+                Ok(Some(wish)) => return Step::Block(Box::new(wish)),
+                Ok(None) => {}
+                Err(refusal) => return Step::Answer(refusal),
             }
         }
-    }
-
-    fn queue(&mut self, command: Command) -> Step {
-        let refusal = match find(&command) {
-            Err(refusal) => Some(Reply::from(refusal)),
-            Ok(spec) if spec.is_internal() => Some(unknown_command(&command).into()),
-            Ok(_) => None,
-        };
-        let Some(queued) = &mut self.transaction else {
-            return refuse("ERR EXEC without MULTI");
-        };
-        let full = queued.len() >= TRANSACTION_COMMANDS_MAX;
-        let refusal = refusal
-            .or_else(|| full.then(|| Reply::error("ERR too many commands in one transaction")));
-        if let Some(refusal) = refusal {
-            self.spoiled = true;
-            return Step::Answer(refusal);
+        if spec.is_internal() {
+            return Step::Answer(unknown_command(&command).into());
         }
-        queued.push(command);
-        Step::Answer(Reply::Simple("QUEUED".into()))
-    }
-
-    fn subscribe(&mut self, name: &str, command: &Command) -> Step {
-        if command.len() < 2 {
-            let lower = name.to_ascii_lowercase();
-            return refuse(format!(
-                "ERR wrong number of arguments for '{lower}' command"
-            ));
+        if !spec.is_read() {
+            let shape = Self::shape_of(spec, &command);
+            return Step::Write(vec![command], shape);
         }
-        if self.subscriptions() + command.len() - 1 > SUBSCRIPTIONS_MAX {
-            return refuse(format!("ERR at most {SUBSCRIPTIONS_MAX} subscriptions"));
-        }
-        let pattern = name.starts_with('P');
-        let kind = if pattern { "psubscribe" } else { "subscribe" };
-        let mut pushes = Vec::new();
-        for channel in &command[1..] {
-            let channel = Bytes::copy_from_slice(channel);
-            let names = if pattern {
-                &mut self.patterns
-            } else {
-                &mut self.channels
-            };
-            names.insert(channel.clone());
-            pushes.push(self.subscription_push(kind, Some(channel)));
-        }
-        Step::Push(pushes)
-    }
-
-    fn unsubscribe(&mut self, name: &str, command: &Command) -> Step {
-        let pattern = name.starts_with('P');
-        let kind = if pattern {
-            "punsubscribe"
+        if self.read_only {
+            Step::ReadLocal(command)
         } else {
-            "unsubscribe"
-        };
-        let present = if pattern {
-            &self.patterns
-        } else {
-            &self.channels
-        };
-        let named: Vec<Bytes> = match &command[1..] {
-            [] => present.iter().cloned().collect(),
-            some => some.to_vec(),
-        };
-        if named.is_empty() {
-            return Step::Push(vec![self.subscription_push(kind, None)]);
+            Step::Read(command)
         }
-        let mut pushes = Vec::new();
-        for channel in named {
-            let names = if pattern {
-                &mut self.patterns
-            } else {
-                &mut self.channels
-            };
-            names.remove(&channel);
-            pushes.push(self.subscription_push(kind, Some(channel)));
-        }
-        Step::Push(pushes)
     }
 
-    fn subscription_push(&self, kind: &str, channel: Option<Bytes>) -> Vec<Reply> {
-        let count = i64::try_from(self.subscriptions()).unwrap_or(i64::MAX);
-        vec![
-            Reply::text(kind),
-            channel.map_or(Reply::Nil, Reply::Bulk),
-            Reply::Int(count),
-        ]
+    /// How the answer of a command of the keyspace becomes its reply.
+    pub(super) fn shape_of(spec: &Spec, command: &Command) -> Shape {
+        match spec.name {
+            "publish" => Shape::Heard(command[1].clone()),
+            _ => Shape::Same,
+        }
     }
 }
 
 fn while_subscribed(name: &str) -> bool {
     matches!(
         name,
-        "SUBSCRIBE" | "PSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "PING"
+        "SUBSCRIBE"
+            | "PSUBSCRIBE"
+            | "SSUBSCRIBE"
+            | "UNSUBSCRIBE"
+            | "PUNSUBSCRIBE"
+            | "SUNSUBSCRIBE"
+            | "PING"
     )
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raftpbx_store::{
-    Account, Command, PeerAddress, Reply, Request, RespConfig, Store, StoreConfig, StoreError,
-    StoreEvent, Timing, TlsFiles, Tuning, certificates,
+    Account, Command, PeerAddress, Reply, Request, RespConfig, Role, Store, StoreConfig,
+    StoreError, StoreEvent, Timing, TlsFiles, Tuning, certificates,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -106,10 +106,13 @@ impl Cluster {
                 )
             })
             .collect();
-        let account = Account {
-            name: "node".into(),
-            password: PASSWORD.into(),
-        };
+        let account =
+            |name: &str, role| Account::new(name, role, PASSWORD).expect("random bytes for salt");
+        let accounts = vec![
+            account("node", Role::Node),
+            account("operator", Role::Operator),
+            account("metrics", Role::Metrics),
+        ];
         let config = |id: u64| StoreConfig {
             id,
             directory: directory.path().join(id.to_string()),
@@ -118,7 +121,8 @@ impl Cluster {
             join: false,
             resp: Some(RespConfig {
                 listen: vec!["127.0.0.1:0".parse().expect("an address")],
-                accounts: vec![account.clone()],
+                accounts: accounts.clone(),
+                ..RespConfig::default()
             }),
             tls: Some(tls.clone()),
             timing: CALM,

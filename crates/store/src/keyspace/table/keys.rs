@@ -63,6 +63,9 @@ pub const ROWS: &[Spec] = &[
     read("type", 2, keys::type_of).bits(FAST).says("key", "Answers the type of a key's value."),
     write("unlink", -2, keys::del).bits(FAST).since("4.0.0").keys(Keys::Range(1, -1, 1))
         .says("key [key ...]", "Deletes keys."),
+    read("versions", -2, keys::versions).bits(FAST | INTERNAL).since("")
+        .keys(Keys::Range(1, -1, 1))
+        .says("key [key ...]", "Answers the versions of keys, for WATCH."),
     write("watched", -3, keys::watched).bits(FAST | INTERNAL).since("")
         .keys(Keys::Range(1, -1, 2))
         .says("key version [key version ...]", "Opens a request that depends on these versions."),
