@@ -12,7 +12,7 @@ use raftpbx_store::{
     Account, Command, PeerAddress, Reply, Request, RespConfig, Role, Store, StoreConfig,
     StoreError, StoreEvent, Timing, TlsFiles, Tuning, certificates,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -92,16 +92,16 @@ impl Cluster {
     pub fn prepare() -> Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let tls = write_tls(directory.path());
-        let addresses = free_addresses(3);
+        let addresses = free_addresses(6);
         let peers: BTreeMap<u64, PeerAddress> = (1..)
-            .zip(&addresses)
-            .map(|(id, raft)| {
+            .zip(addresses.chunks(2))
+            .map(|(id, pair)| {
                 (
                     id,
                     PeerAddress {
                         name: format!("cm-{id}"),
-                        raft: *raft,
-                        resp: None,
+                        raft: pair[0],
+                        resp: Some(pair[1]),
                     },
                 )
             })
@@ -120,7 +120,7 @@ impl Cluster {
             peers: peers.clone(),
             join: false,
             resp: Some(RespConfig {
-                listen: vec!["127.0.0.1:0".parse().expect("an address")],
+                listen: peers[&id].resp.into_iter().collect(),
                 accounts: accounts.clone(),
                 ..RespConfig::default()
             }),
@@ -239,9 +239,13 @@ pub async fn event_where(
     }
 }
 
+/// What a client reads and writes: TCP, or TLS above it.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 /// A Redis client that speaks bytes.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     input: Vec<u8>,
 }
 
@@ -249,6 +253,11 @@ impl Client {
     pub async fn connect(store: &Store) -> Client {
         let address = store.status().resp_addresses[0];
         let stream = TcpStream::connect(address).await.expect("the door is open");
+        Client::over(Box::new(stream))
+    }
+
+    /// Speaks over a stream that is there already.
+    pub fn over(stream: Box<dyn Wire>) -> Client {
         Client {
             stream,
             input: Vec::new(),
@@ -257,10 +266,26 @@ impl Client {
 
     /// Connected and logged in.
     pub async fn login(store: &Store) -> Client {
+        Client::login_as(store, "node").await
+    }
+
+    /// Connected and logged in as somebody else.
+    pub async fn login_as(store: &Store, name: &str) -> Client {
         let mut client = Client::connect(store).await;
-        client.send(&["AUTH", "node", PASSWORD]).await;
-        client.expect("+OK\r\n").await;
+        client.ask(&["AUTH", name, PASSWORD], "+OK\r\n").await;
         client
+    }
+
+    /// Sends a command and reads exactly this answer.
+    pub async fn ask(&mut self, words: &[&str], answer: &str) {
+        self.send(words).await;
+        self.expect(answer).await;
+    }
+
+    /// Sends a command and reads an answer that contains this text.
+    pub async fn ask_containing(&mut self, words: &[&str], text: &str) -> String {
+        self.send(words).await;
+        self.expect_containing(text).await
     }
 
     pub async fn send(&mut self, words: &[&str]) {
@@ -285,12 +310,12 @@ impl Client {
     }
 
     /// Reads until the answer contains a text, and forgets all of it.
-    pub async fn expect_containing(&mut self, text: &str) {
+    pub async fn expect_containing(&mut self, text: &str) -> String {
         while !String::from_utf8_lossy(&self.input).contains(text) {
             let got = String::from_utf8_lossy(&self.input).into_owned();
             assert!(self.read().await, "the door closed before {text}: {got}");
         }
-        self.input.clear();
+        String::from_utf8_lossy(&std::mem::take(&mut self.input)).into_owned()
     }
 
     pub async fn expect_end(&mut self) {
