@@ -81,9 +81,7 @@ fn describe(account: &Account) -> Reply {
 
 fn members(category: &str) -> Option<Vec<String>> {
     let category = format!("@{category}");
-    let found = all()
-        .into_iter()
-        .filter(|spec| spec.is_in(&category));
+    let found = all().into_iter().filter(|spec| spec.is_in(&category));
     let found: Vec<String> = found.map(|spec| spec.name.to_owned()).collect();
     (!found.is_empty()).then_some(found)
 }

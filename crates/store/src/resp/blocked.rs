@@ -20,8 +20,8 @@ use crate::store::Store;
 enum Tried {
     /// There was something, or the command is wrong.
     Answered(Reply),
-    /// There was nothing; the reply says so in the way of the command.
-    Nothing(Reply),
+    /// There was nothing.
+    Nothing,
     /// It did not reach the log; nothing was changed.
     Later,
 }
@@ -45,14 +45,19 @@ impl Connection {
         let entry = self.session.entry.clone();
         let mut unblocked = entry.begin_block();
         let _let_go = LetGo(&entry);
-        let (mut nothing, mut is_first) = (Reply::NilArray, true);
+        // Who stands behind others does not take what they wait for.
+        let mut looks_first = waiter.stands_behind();
+        let mut is_first = true;
         loop {
-            let tried = self.attempt(&wish, is_first).await?;
-            is_first = false;
+            let tried = if looks_first && !self.is_worth_trying(&wish)? {
+                Tried::Nothing
+            } else {
+                self.attempt(&wish, is_first).await?
+            };
+            (looks_first, is_first) = (!wish.reads, false);
             let retry_at = match tried {
                 Tried::Answered(reply) => return Ok(reply),
-                Tried::Nothing(reply) => {
-                    nothing = reply;
+                Tried::Nothing => {
                     waiter.pass_on();
                     None
                 }
@@ -64,9 +69,9 @@ impl Connection {
                     Ok(Unblock::Error) => {
                         Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
                     }
-                    _ => nothing,
+                    _ => wish.nothing,
                 }),
-                () = at(deadline) => return Ok(nothing),
+                () = at(deadline) => return Ok(wish.nothing),
                 outcome = self.wait(&waiter) => outcome?,
                 () = at(retry_at) => {}
             }
@@ -92,15 +97,18 @@ impl Connection {
         }
     }
 
+    /// Only what this node's own state holds is worth an entry of the log.
+    fn is_worth_trying(&self, wish: &Wish) -> io::Result<bool> {
+        let store = self.store.upgrade();
+        let store = store.ok_or_else(|| closed("the node is closing"))?;
+        Ok(is_anything_there(&store, wish))
+    }
+
     async fn attempt(&mut self, wish: &Wish, is_first: bool) -> io::Result<Tried> {
         let store = self
             .store
             .upgrade()
             .ok_or_else(|| closed("the node is closing"))?;
-        // Only what this node's own state holds is worth an entry of the log.
-        if !is_first && !wish.reads && !is_anything_there(&store, wish) {
-            return Ok(Tried::Nothing(Reply::NilArray));
-        }
         let began = Instant::now();
         let outcome = if wish.reads {
             store.read_linearizable(wish.command.clone()).await
@@ -110,9 +118,9 @@ impl Connection {
         };
         self.trace(&wish.command, began);
         Ok(match outcome {
-            Ok(reply) if is_nothing(&reply) => Tried::Nothing(reply),
+            Ok(reply) if is_nothing(&reply) => Tried::Nothing,
             // A key of another kind may be one of the right kind later.
-            Ok(reply) if !is_first && is_wrong_type(&reply) => Tried::Nothing(Reply::NilArray),
+            Ok(reply) if !is_first && is_wrong_type(&reply) => Tried::Nothing,
             Ok(reply) => Tried::Answered(reply),
             Err(StoreError::Unavailable { .. } | StoreError::NotLeader { .. }) => Tried::Later,
             Err(StoreError::Overloaded { .. }) if !is_first => Tried::Later,

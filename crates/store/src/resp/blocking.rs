@@ -23,6 +23,8 @@ pub struct Wish {
     pub keys: Vec<Bytes>,
     /// How long, `None` for ever.
     pub timeout: Option<Duration>,
+    /// The reply when there was nothing in time.
+    pub nothing: Reply,
 }
 
 /// The wish of a command; `None` when it does not wait.
@@ -37,10 +39,10 @@ pub fn wish(spec: &Spec, command: &Command) -> Result<Option<Wish>, Reply> {
         )));
     }
     // A key to move to is not waited for.
-    let waited = if matches!(spec.name, "blmove" | "brpoplpush") {
-        1
+    let (waited, nothing) = if matches!(spec.name, "blmove" | "brpoplpush") {
+        (1, Reply::Nil)
     } else {
-        keys.len()
+        (keys.len(), Reply::NilArray)
     };
     let keys = keys.into_iter().take(waited);
     Ok(Some(Wish {
@@ -48,6 +50,7 @@ pub fn wish(spec: &Spec, command: &Command) -> Result<Option<Wish>, Reply> {
         keys: keys.map(|key| Bytes::copy_from_slice(key)).collect(),
         timeout: (waits_ms > 0).then(|| Duration::from_millis(waits_ms)),
         command: command.clone(),
+        nothing,
     }))
 }
 

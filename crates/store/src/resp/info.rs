@@ -41,9 +41,10 @@ struct View<'a> {
 }
 
 type Lines = Vec<(&'static str, String)>;
+type Section = fn(&View) -> Lines;
 
 /// Sections in the order of Redis, and whether `INFO` alone shows them.
-const SECTIONS: [(&str, fn(&View) -> Lines); 11] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("server", server),
     ("clients", clients),
     ("memory", memory),

@@ -41,10 +41,10 @@ pub fn hello(session: &mut Session, command: &Command, store: &Store) -> Step {
             }
         }
     }
-    if let Some((user, password)) = login {
-        if let Err(refusal) = enter(session, &String::from_utf8_lossy(user), password) {
-            return Step::Answer(refusal);
-        }
+    if let Some((user, password)) = login
+        && let Err(refusal) = enter(session, &String::from_utf8_lossy(user), password)
+    {
+        return Step::Answer(refusal);
     }
     if session.account.is_none() {
         return refuse(

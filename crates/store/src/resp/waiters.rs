@@ -118,6 +118,13 @@ impl Waiter {
         self.place.wake.notified().await;
     }
 
+    /// Whether somebody who takes has waited longer for one of the keys.
+    pub fn stands_behind(&self) -> bool {
+        let by_key = self.waiters.shared.by_key.lock();
+        let mut lines = self.keys.iter().filter_map(|key| by_key.get(key));
+        lines.any(|places| places.range(..self.id).any(|(_, place)| place.takes))
+    }
+
     /// Wakes whoever stands behind this one at its keys.
     pub fn pass_on(&self) {
         let by_key = self.waiters.shared.by_key.lock();
@@ -172,6 +179,7 @@ mod tests {
         let first = waiters.register(&keys(&["a", "b"]), true).expect("room");
         let second = waiters.register(&keys(&["b"]), true).expect("room");
         let reader = waiters.register(&keys(&["b"]), false).expect("room");
+        assert!(!first.stands_behind() && second.stands_behind());
         waiters.ready(&keys(&["c"]));
         assert!(!is_woken(&first) && !is_woken(&second) && !is_woken(&reader));
         waiters.ready(&keys(&["b"]));

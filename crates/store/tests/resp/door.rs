@@ -41,12 +41,12 @@ async fn every_node_serves_writes_reads_and_transactions() {
             &["SET", "a", "1"][..],
             &["INCR", "a"],
             &["GET", "a"],
-            &["LPUSH", "a", "1"],
+            &["NOPE", "a", "1"],
         ] {
             client.send(words).await;
         }
         client
-            .expect("+OK\r\n:2\r\n$1\r\n2\r\n-ERR unknown command 'LPUSH', ")
+            .expect("+OK\r\n:2\r\n$1\r\n2\r\n-ERR unknown command 'NOPE', ")
             .await;
         client.expect_containing("'a' '1' \r\n").await;
         for words in [&["MULTI"][..], &["INCR", "a"], &["GET", "a"], &["EXEC"]] {

@@ -1,6 +1,8 @@
 //! How clients find the leader: Cluster, Sentinel, `ROLE` and `INFO`.
 
-use crate::support::{Client, Cluster};
+use std::time::Instant;
+
+use crate::support::{Client, Cluster, PATIENCE, until};
 
 fn resp_port(cluster: &Cluster, id: u64) -> String {
     let address = cluster.configs[&1].peers[&id].resp.expect("configured");
@@ -103,14 +105,21 @@ async fn every_node_is_a_sentinel_that_announces_the_next_leader() {
     listener.send(&["SUBSCRIBE", "+switch-master"]).await;
     listener.expect_containing(":1\r\n").await;
     cluster.stop(leader).await;
-    // Held until there is one.
-    client
-        .send(&["SENTINEL", "get-master-addr-by-name", "raftpbx"])
-        .await;
-    let told = client.expect_containing("*2\r\n$9\r\n127.0.0.1\r\n").await;
     let next = resp_port(&cluster, cluster.leader().await);
-    if !told.contains(&next) {
-        client.expect_containing(&next).await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Held while there is none; the old one until its silence is noticed.
+        client
+            .send(&["SENTINEL", "get-master-addr-by-name", "raftpbx"])
+            .await;
+        if client
+            .expect_containing("*2\r\n$9\r\n127.0.0.1\r\n")
+            .await
+            .contains(&next)
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the next leader is never told");
     }
     let text = format!("raftpbx 127.0.0.1 {port} 127.0.0.1 {next}");
     listener.expect_containing(&text).await;
@@ -122,6 +131,11 @@ async fn info_has_sections_and_role_names_the_leader() {
     let (leader, follower) = (cluster.leader().await, cluster.follower().await);
     let mut client = Client::login(&cluster.nodes[&follower]).await;
     let port = resp_port(&cluster, leader);
+    let store = &cluster.nodes[&follower];
+    until("the follower knows its leader", || {
+        store.status().leader == Some(leader)
+    })
+    .await;
     let text = client
         .ask_containing(&["INFO", "replication"], &format!("master_port:{port}"))
         .await;
