@@ -6,8 +6,8 @@
 //!
 //! # Layout
 //!
-//! - [`account`], [`config`], [`error`], [`event`], [`member`], [`reply`], [`status`]: the words of
-//!   the public interface.
+//! - [`account`], [`config`], [`error`], [`event`], [`member`], [`reply`], [`status`]: the words
+//!   of the public interface.
 //! - [`limits`]: every bound of this crate, with its reason.
 //! - [`store`]: [`Store`], the handle held by the bridge and the SIP engine.
 //! - [`environment`]: clocks, threads, streams and randomness, which a simulation replaces.
