@@ -453,7 +453,7 @@ async fn open(
     let consensus = Consensus::start(&config, parts).await?;
     let proposer = Proposer::start(consensus.clone(), new_origin());
     let listeners = match &config.resp {
-        Some(resp) => Some(Door::bind(resp, &config, (pubsub, waiters)).await?),
+        Some(resp) => Some(Door::bind(resp, (pubsub, waiters)).await?),
         None => None,
     };
     let node = Node {

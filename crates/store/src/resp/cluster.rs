@@ -147,7 +147,7 @@ fn table(nodes: &[NodeView], term: u64) -> String {
 fn info(session: &Session, store: &Store) -> String {
     let led = store.status().leader.is_some();
     let (state, term) = (if led { "ok" } else { "fail" }, store.status().term);
-    let nodes = session.shared.peers.len();
+    let nodes = topology::nodes(session, store).len();
     format!(
         "cluster_state:{state}\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\n\
          cluster_slots_pfail:0\r\ncluster_slots_fail:0\r\ncluster_known_nodes:{nodes}\r\n\

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::session::{Session, Step, name_of};
-use super::{acl, client_commands, cluster, info, sentinel};
+use super::{acl, client_commands, cluster, info, sentinel, topology};
 use crate::keyspace::{arity_refusal, describe};
 use crate::reply::{Command, Reply};
 use crate::store::Store;
@@ -112,7 +112,7 @@ pub fn answer(session: &mut Session, name: &str, words: &Command, store: &Store)
         ("COMMAND", _) => describe(words),
         ("INFO", sections) => info::info(session, store, sections),
         ("ROLE", []) => info::replication_role(session, store),
-        ("WAIT", [replicas, timeout]) => wait(session, replicas, timeout),
+        ("WAIT", [replicas, timeout]) => wait(store, replicas, timeout),
         _ => refused(name).unwrap_or_else(|| arity_refusal(&name.to_ascii_lowercase()).into()),
     };
     Some(Step::Answer(reply))
@@ -185,13 +185,13 @@ fn select(number: &Bytes) -> Reply {
 
 /// Everything this connection was answered has been committed by a majority: so many followers
 /// have it at least, whatever was asked for.
-fn wait(session: &Session, replicas: &Bytes, timeout: &Bytes) -> Reply {
+fn wait(store: &Store, replicas: &Bytes, timeout: &Bytes) -> Reply {
     match (integer(replicas), integer(timeout)) {
         (None, _) => Reply::error("ERR value is not an integer or out of range"),
         (_, None) => Reply::error("ERR timeout is not an integer or out of range"),
         (_, Some(timeout)) if timeout < 0 => Reply::error("ERR timeout is negative"),
         _ => {
-            let followers = session.shared.peers.len() / 2;
+            let followers = topology::voters(store) / 2;
             Reply::Int(i64::try_from(followers).unwrap_or(i64::MAX))
         }
     }

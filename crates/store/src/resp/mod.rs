@@ -43,7 +43,6 @@ mod waiters;
 
 pub(crate) use parse::{TRUSTED, next};
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +53,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{PeerAddress, RespConfig, StoreConfig};
+use crate::config::RespConfig;
 use crate::error::StoreError;
 use crate::limits::{CLIENTS_MAX, LOGIN_TIMEOUT};
 use crate::store::{Store, WeakStore};
@@ -75,7 +74,6 @@ const KEEPALIVE: Duration = Duration::from_secs(300);
 /// What all connections of a node share.
 pub(crate) struct Shared {
     accounts: Accounts,
-    peers: BTreeMap<u64, PeerAddress>,
     pubsub: PubSub,
     waiters: Waiters,
     list: Arc<Clients>,
@@ -106,7 +104,6 @@ impl Door {
     /// Binds the listeners; nobody is served before [`Door::serve`].
     pub async fn bind(
         resp: &RespConfig,
-        config: &StoreConfig,
         (pubsub, waiters): (PubSub, Waiters),
     ) -> Result<Door, StoreError> {
         let network = |error: std::io::Error| StoreError::Network(error.to_string());
@@ -119,7 +116,6 @@ impl Door {
         let certificate = resp.tls.as_ref().map(Certificate::open).transpose()?;
         let shared = Shared {
             accounts: Accounts::new(&resp.accounts)?,
-            peers: config.peers.clone(),
             pubsub,
             waiters,
             list: Arc::default(),
@@ -150,6 +146,7 @@ impl Door {
         let (shared, leadership) = (self.shared.clone(), store.leadership());
         tokio::spawn(sentinel::announce(
             shared,
+            store.downgrade(),
             leadership,
             self.stop.subscribe(),
         ));

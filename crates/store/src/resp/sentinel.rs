@@ -4,7 +4,6 @@
 //! when nobody has told them otherwise. Clients that subscribe to `+switch-master` at a node are
 //! told when the leader changes.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,11 +14,10 @@ use super::Shared;
 use super::local::unknown_verb;
 use super::session::{Session, Step};
 use super::topology::{self, NodeView};
-use crate::config::PeerAddress;
 use crate::keyspace::Message;
 use crate::raft::Leadership;
 use crate::reply::{Command, Reply};
-use crate::store::Store;
+use crate::store::{Store, WeakStore};
 
 /// Names of the one master.
 pub const MASTER_NAMES: [&str; 2] = ["raftpbx", "mymaster"];
@@ -71,7 +69,7 @@ pub fn sentinel(session: &Session, command: &Command, store: &Store, held: bool)
         }),
         "REPLICAS" | "SLAVES" => named(&|_| replicas(leader, &nodes)),
         "SENTINELS" => named(&|_| sentinels(&nodes)),
-        "CKQUORUM" => named(&|_| quorum(session, leader)),
+        "CKQUORUM" => named(&|_| quorum(store, leader)),
         "MYID" => Reply::text(format!("{:040x}", store.status().id)),
         "FAILOVER" | "MONITOR" | "REMOVE" | "SET" | "RESET" | "FLUSHCONFIG" | "CONFIG" => {
             Reply::error("ERR the cluster elects its leader itself; SENTINEL changes nothing")
@@ -80,8 +78,8 @@ pub fn sentinel(session: &Session, command: &Command, store: &Store, held: bool)
     })
 }
 
-fn quorum(session: &Session, leader: Option<&NodeView>) -> Reply {
-    let voters = session.shared.peers.len();
+fn quorum(store: &Store, leader: Option<&NodeView>) -> Reply {
+    let voters = topology::voters(store);
     match leader {
         Some(_) => Reply::Simple(format!(
             "OK {voters} usable Sentinels. Quorum and failover authorization can be reached"
@@ -168,20 +166,22 @@ fn sentinels(nodes: &[NodeView]) -> Reply {
     Reply::Array(others.map(view).collect())
 }
 
-fn address(peers: &BTreeMap<u64, PeerAddress>, id: u64) -> Option<SocketAddr> {
-    peers.get(&id)?.resp
+fn address(store: &WeakStore, id: u64) -> Option<SocketAddr> {
+    let members = store.upgrade()?.members();
+    members.into_iter().find(|member| member.id == id)?.resp
 }
 
 /// Publishes `+switch-master` at this node whenever the leader changes, until `stop` does.
 pub async fn announce(
     shared: Arc<Shared>,
+    store: WeakStore,
     mut leadership: watch::Receiver<Leadership>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut last: Option<SocketAddr> = None;
     loop {
         let leader = leadership.borrow_and_update().leader;
-        let now = leader.and_then(|leader| address(&shared.peers, leader));
+        let now = leader.and_then(|leader| address(&store, leader));
         if let (Some(before), Some(now)) = (last, now)
             && before != now
         {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::session::Session;
+use crate::member::Member;
 use crate::store::Store;
 
 /// One node.
@@ -18,12 +19,9 @@ pub struct NodeView {
     pub is_here: bool,
     /// Index of the last entry known to be in its log, when known.
     pub offset: u64,
-    /// Whether it has not answered the leader for long; only the leader knows.
+    /// Whether this node cannot reach it.
     pub is_silent: bool,
 }
-
-/// A node that has not answered the leader for so long counts as down.
-const SILENT_MS: u64 = 5_000;
 
 impl NodeView {
     /// 40 hexadecimal digits, as Redis Cluster names nodes.
@@ -45,28 +43,28 @@ fn plain(ip: IpAddr) -> IpAddr {
 /// configuration names none.
 pub fn nodes(session: &Session, store: &Store) -> Vec<NodeView> {
     let status = store.status();
-    let view = |(id, configured): (&u64, Option<SocketAddr>)| {
-        let is_here = *id == status.id;
-        let address = configured.or(is_here.then_some(session.entry.local))?;
-        let peer = status.peers.iter().find(|peer| peer.id == *id);
-        let silent = peer.and_then(|peer| peer.last_ack_ms);
+    let view = |member: Member| {
+        let is_here = member.id == status.id;
+        let address = member.resp.or(is_here.then_some(session.entry.local))?;
         Some(NodeView {
-            id: *id,
+            id: member.id,
             address,
-            leads: status.leader == Some(*id),
+            leads: status.leader == Some(member.id),
             is_here,
-            offset: match peer {
-                Some(peer) => peer.matched.unwrap_or(0),
+            offset: match member.matched {
+                Some(matched) => matched,
                 None if is_here => status.applied,
                 None => 0,
             },
-            is_silent: silent.is_some_and(|silent| silent > SILENT_MS),
+            is_silent: !member.reachable,
         })
     };
-    let peers = session.shared.peers.iter();
-    peers
-        .filter_map(|(id, peer)| view((id, peer.resp)))
-        .collect()
+    store.members().into_iter().filter_map(view).collect()
+}
+
+/// How many members vote.
+pub fn voters(store: &Store) -> usize {
+    store.members().iter().filter(|member| member.voter).count()
 }
 
 /// The leader, when there is one and its door is known.
