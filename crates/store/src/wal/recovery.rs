@@ -71,8 +71,9 @@ fn newer(number: u64, version: u8) -> io::Error {
 }
 
 fn vote_lost() -> io::Error {
-    let text = "[PBX_STORE_VOTE_LOST] the log is damaged and so are both copies of this node's vote, so it \
-                might vote twice; remove its directory and let it join again under a new id";
+    let text = "[PBX_STORE_VOTE_LOST] the log is damaged and so are both copies of this node's \
+                vote, so it might vote twice; remove its directory and let it join again under a \
+                new id";
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 

@@ -36,7 +36,7 @@ pub const ROWS: &[Spec] = &[
         .keys(Keys::None)
         .says(
             "channel message",
-            "Sends a message to the subscribers on every server.",
+            "Sends a message to all who listen to it, on every server.",
         )
         .differs("Always answers 0: receivers are not counted, they are on different servers."),
     read("time", 1, keys::time)
