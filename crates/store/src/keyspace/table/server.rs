@@ -38,7 +38,7 @@ pub const ROWS: &[Spec] = &[
             "channel message",
             "Sends a message to all who listen to it, on every server.",
         )
-        .differs("Always answers 0: receivers are not counted, they are on different servers."),
+        .differs("Answers the number of those who listen on this server."),
     read("time", 1, keys::time)
         .bits(FAST)
         .since("2.6.0")
