@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
@@ -15,7 +15,7 @@ use super::group::{self, GROUP_BYTES, Group};
 use super::preparer::{Ahead, Order, Preparer};
 use super::recovery::Recovered;
 use super::{Carry, Flushed, Job, WalStats, record, segment, votes};
-use crate::disk::{DiskFile, SharedDisk};
+use crate::disk::{Disk, DiskFile, SharedDisk};
 use crate::limits::FLUSH_BYTES_MAX;
 use crate::mutations;
 
@@ -71,6 +71,15 @@ pub struct Setting {
     pub threads: bool,
 }
 
+/// Writes what was read from the last segment once more and flushes it. Until then it may only be
+/// in the page cache, and after a flush that failed in an earlier life no later one saves it.
+fn write_again(disk: &dyn Disk, path: &Path, file: &dyn DiskFile, end: u64) -> io::Result<()> {
+    let mut bytes = disk.read(path)?;
+    bytes.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+    file.write_all_at(&bytes, 0)?;
+    file.sync()
+}
+
 impl Writer {
     /// Continues behind the recovered records, or begins segment 1.
     pub fn open(setting: Setting, recovered: &Recovered) -> io::Result<Writer> {
@@ -84,7 +93,9 @@ impl Writer {
         let mut older: VecDeque<_> = recovered.segments.iter().copied().collect();
         let (number, highest, file, at, nonce) = match older.pop_back() {
             Some((number, highest)) => {
-                let file = disk.open(&segment::path(&directory, number))?;
+                let path = segment::path(&directory, number);
+                let file = disk.open(&path)?;
+                write_again(disk.as_ref(), &path, file.as_ref(), recovered.end)?;
                 (number, highest, file, recovered.end, recovered.nonce)
             }
             None => {
