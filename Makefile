@@ -61,6 +61,10 @@ fuzz: ## Fuzz what reads foreign bytes, SECONDS_EACH=60 (nightly toolchain)
 bench: build ## Measure this machine and compare with the baseline
 	@scripts/bench/run
 
+.PHONY: simulate
+simulate: ## Simulate clusters from seeds 0 to SEEDS (10000); nightly
+	@cargo run --quiet --release --package raftpbx-simulator -- --seeds 0..$(or $(SEEDS),10000)
+
 .PHONY: bench-store
 bench-store: build ## Measure the store beside etcd and redis; 200 failovers, a million keys
 	@scripts/bench/run store store-failover store-size registrations

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{Instant as _, ServerState};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::acks::Acks;
 use super::types::{Metrics, Raft};
 use crate::clock::{BootClock, Clock};
 use crate::config::Timing;
@@ -95,6 +96,7 @@ pub struct Observer {
     pub timing: Timing,
     pub raft: Raft,
     pub view: Arc<LeadershipView>,
+    pub acks: Arc<Acks>,
     pub told: watch::Sender<Leadership>,
     pub events: Events,
     pub stop: watch::Receiver<bool>,
@@ -199,15 +201,10 @@ impl Observer {
     /// When the last heartbeat was sent that a majority acknowledged. A single voter is its own
     /// majority at any time.
     fn acknowledged(&self, metrics: &Metrics) -> Option<Instant> {
-        let voters = metrics.membership_config.membership().voter_ids().count();
-        if voters == 1 {
-            return Some(Instant::now());
-        }
         // Now first: a pause between the two lines makes the answer too early, never too late.
         let now = Instant::now();
-        metrics
-            .last_quorum_acked
-            .and_then(|acked| now.checked_sub(acked.elapsed()))
+        let voters = metrics.membership_config.membership().get_joint_config();
+        self.acks.quorum(voters, self.id, metrics.current_term, now)
     }
 
     fn tell(&self, last: Option<Leadership>, now: Leadership) {

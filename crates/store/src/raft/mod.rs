@@ -8,11 +8,12 @@
 //! - `sanity`: what no honest node sends.
 //! - `identity`, `standing`, `formation`: who this node is to the others, and how clusters begin.
 //! - `members`: changes of the membership.
-//! - `leadership`: lease and events.
+//! - `leadership`: lease and events; `acks`: the times the lease follows from.
 //! - `candidacy`, `question`, `disk_watch`: who may lead and vote after and during disk trouble.
 //! - `alarms`: what needs a person.
 //! - `status`: the node's view of itself.
 
+mod acks;
 mod alarms;
 mod applier;
 mod candidacy;

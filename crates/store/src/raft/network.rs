@@ -19,7 +19,9 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::acks::Acks;
 use super::roster::Roster;
 use super::transfer::Source;
 use super::transport::Lane;
@@ -36,12 +38,17 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Network {
     roster: Arc<Roster>,
     source: Source,
+    acks: Arc<Acks>,
 }
 
 impl Network {
-    /// A network over these links; snapshots come from `source`.
-    pub fn new(roster: Arc<Roster>, source: Source) -> Self {
-        Self { roster, source }
+    /// A network over these links; snapshots come from `source`, `acks` hears what is accepted.
+    pub fn new(roster: Arc<Roster>, source: Source, acks: Arc<Acks>) -> Self {
+        Self {
+            roster,
+            source,
+            acks,
+        }
     }
 
     fn peer(&self, id: u64, node: &Node, lane: Lane) -> Peer {
@@ -52,6 +59,8 @@ impl Network {
             control: link(Lane::Control),
             snapshot: link(Lane::Snapshot),
             source: self.source.clone(),
+            member: id,
+            acks: self.acks.clone(),
         }
     }
 }
@@ -74,6 +83,8 @@ pub struct Peer {
     control: Option<Link>,
     snapshot: Option<Link>,
     source: Source,
+    member: u64,
+    acks: Arc<Acks>,
 }
 
 type RpcResult<T> = Result<T, RPCError<Types>>;
@@ -106,7 +117,22 @@ async fn ask<A: Serialize, B: DeserializeOwned>(
     unwrap_answer(&answer)
 }
 
+/// Notes that a member accepted a request, unless it said that there is a newer leader.
+fn note_ack(
+    acks: &Acks,
+    member: u64,
+    term: u64,
+    sent: Instant,
+    response: &AppendEntriesResponse<Types>,
+) {
+    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+        acks.note(member, term, sent);
+    }
+}
+
 struct Sent {
+    at: Instant,
+    term: u64,
     previous: Option<LogId>,
     last: Option<LogId>,
     answer: oneshot::Receiver<io::Result<Bytes>>,
@@ -116,6 +142,8 @@ struct Sent {
 struct Appends<S> {
     input: S,
     link: Link,
+    member: u64,
+    acks: Arc<Acks>,
     sent: VecDeque<Sent>,
     input_ended: bool,
     failed: bool,
@@ -167,8 +195,11 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Appends<S> {
             .last()
             .map(|entry| entry.log_id)
             .or(request.prev_log_id);
+        let at = Instant::now();
         let answer = self.link.call(Kind::Append, frame::encode(request)?);
         self.sent.push_back(Sent {
+            at,
+            term: request.vote.leader_id.term,
             previous: request.prev_log_id,
             last,
             answer,
@@ -178,10 +209,15 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Appends<S> {
 
     fn answered(&mut self, answer: io::Result<Bytes>) -> RpcResult<StreamAppendResult<Types>> {
         let sent = self.sent.pop_front();
-        let (previous, last) = sent.map_or((None, None), |sent| (sent.previous, sent.last));
+        let (previous, last) = sent
+            .as_ref()
+            .map_or((None, None), |sent| (sent.previous, sent.last));
         let response = answer
             .map_err(unreachable)
             .and_then(|body| unwrap_answer::<AppendEntriesResponse<Types>>(&body));
+        if let (Some(sent), Ok(response)) = (&sent, &response) {
+            note_ack(&self.acks, self.member, sent.term, sent.at, response);
+        }
         let result = response.map(|response| response.into_stream_result(previous, last));
         self.failed = !matches!(result, Ok(Ok(_)));
         result
@@ -196,7 +232,10 @@ impl RaftNetworkV2<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> RpcResult<AppendEntriesResponse<Types>> {
-        ask(self.log.as_ref(), Kind::Append, &request, option.hard_ttl()).await
+        let (sent, term) = (Instant::now(), request.vote.leader_id.term);
+        let response = ask(self.log.as_ref(), Kind::Append, &request, option.hard_ttl()).await?;
+        note_ack(&self.acks, self.member, term, sent, &response);
+        Ok(response)
     }
 
     fn stream_append<'s, S>(
@@ -208,11 +247,14 @@ impl RaftNetworkV2<Types> for Peer {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let link = self.log.clone();
+        let (member, acks) = (self.member, self.acks.clone());
         Box::pin(async move {
             let link = link.ok_or_else(|| unreachable("this peer is not configured"))?;
             let appends = Appends {
                 input,
                 link,
+                member,
+                acks,
                 sent: VecDeque::new(),
                 input_ended: false,
                 failed: false,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::acks::Acks;
 use super::alarms::Alarms;
 use super::applier::Applier;
 use super::candidacy::Candidacy;
@@ -124,6 +125,7 @@ struct Opened {
     applier: Applier,
     standing: Arc<Standing>,
     roster: Arc<Roster>,
+    acks: Arc<Acks>,
     raft: Raft,
 }
 
@@ -167,7 +169,8 @@ impl Opened {
         ));
         let library = Arc::new(library_config(&config.timing, &parts.tuning)?);
         let source = Source::of(&parts.machine, &parts.snapshots, environment.workers);
-        let network = Network::new(roster.clone(), source);
+        let acks = Arc::new(Acks::default());
+        let network = Network::new(roster.clone(), source, acks.clone());
         let failed = |error: String| StoreError::Storage(error);
         let raft = Raft::new(config.id, library, network, log.clone(), applier.clone())
             .await
@@ -185,6 +188,7 @@ impl Opened {
             applier,
             standing,
             roster,
+            acks,
             raft,
         })
     }
@@ -206,6 +210,7 @@ impl Consensus {
             timing: config.timing,
             raft: raft.clone(),
             view: view.clone(),
+            acks: opened.acks,
             told,
             events: parts.events,
             stop: stopped.clone(),
