@@ -5,7 +5,6 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { storeRoles } from './store-accounts.ts';
 import { splitAddress } from './address.ts';
 import { storeRoles } from './store-accounts.ts';
 
