@@ -23,15 +23,19 @@ fn refusal(outcome: Result<(), StoreError>) -> String {
 impl Cluster {
     /// A node that is not configured anywhere else; it waits to be added.
     fn newcomer(&mut self, id: u64) -> PeerAddress {
+        let addresses = free_addresses(2);
         let address = PeerAddress {
             name: format!("cm-{id}"),
-            raft: free_addresses(1)[0],
-            resp: None,
+            raft: addresses[0],
+            resp: Some(addresses[1]),
         };
         let mut config = self.configs[&1].clone();
         config.id = id;
         config.directory = self.directory.path().join(id.to_string());
         config.raft_listen = address.raft;
+        if let Some(resp) = &mut config.resp {
+            resp.listen = vec![addresses[1]];
+        }
         config.join = true;
         config.peers.insert(id, address.clone());
         self.configs.insert(id, config);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -59,14 +59,23 @@ pub fn bulk(text: &str) -> Reply {
     Reply::Bulk(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Addresses that were free a moment ago, all of them held until all are known.
+/// Ports that the system gives to nobody by itself, so that no outgoing connection takes one
+/// between the look and the use.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Addresses that were free a moment ago and that no other test of this process is given.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listeners: Vec<_> = (0..count).map(bind).collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("bound"))
-        .collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(97);
+    let next = || {
+        let step = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let offset = u16::try_from(step % PORTS.len() as u32).expect("below the length");
+        SocketAddr::from(([127, 0, 0, 1], PORTS.start + offset))
+    };
+    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
+    let looked_at = std::iter::repeat_with(next).take(PORTS.len());
+    looked_at.filter(free).take(count).collect()
 }
 
 fn write_tls(directory: &Path) -> TlsFiles {
