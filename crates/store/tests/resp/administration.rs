@@ -6,10 +6,7 @@ use crate::support::{Client, Cluster, PASSWORD, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_are_listed_named_and_killed() {
-    let mut cluster = Cluster::prepare();
-    cluster.open(1);
-    cluster.open(2);
-    cluster.leader().await;
+    let cluster = Cluster::start().await;
     let store = &cluster.nodes[&1];
     let (mut one, mut two) = (
         Client::login(store).await,
@@ -42,10 +39,7 @@ async fn clients_are_listed_named_and_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn replies_can_be_switched_off() {
-    let mut cluster = Cluster::prepare();
-    cluster.open(1);
-    cluster.open(2);
-    cluster.leader().await;
+    let cluster = Cluster::start().await;
     let mut client = Client::login(&cluster.nodes[&1]).await;
     for words in [
         &["CLIENT", "REPLY", "SKIP"][..],
@@ -64,10 +58,7 @@ async fn replies_can_be_switched_off() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_would_harm_is_refused_with_a_reason() {
-    let mut cluster = Cluster::prepare();
-    cluster.open(1);
-    cluster.open(2);
-    cluster.leader().await;
+    let cluster = Cluster::start().await;
     let mut client = Client::login(&cluster.nodes[&1]).await;
     for (words, text) in [
         (

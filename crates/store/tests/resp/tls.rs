@@ -60,8 +60,7 @@ async fn clients_speak_tls_and_a_new_certificate_disturbs_nobody() {
         .get_mut(&1)
         .and_then(|config| config.resp.as_mut());
     resp.expect("configured").tls = Some(files.clone());
-    cluster.open(1);
-    cluster.open(2);
+    (1..=3).for_each(|id| cluster.open(id));
     cluster.leader().await;
     let mut first = connect(&cluster, &old.0).await.expect("trusted");
     first.ask(&["AUTH", "node", PASSWORD], "+OK\r\n").await;
