@@ -94,14 +94,14 @@ async fn serve_link(
         writer.write_all(&out).await?;
         writer.flush().await?;
         match answer {
-            Ok(_) => Ok((reader, writer)),
+            Ok(_) => Ok((greeting.from, reader, writer)),
             Err(refusal) => Err(io::Error::other(format!(
                 "refused node {}: {refusal}",
                 greeting.from
             ))),
         }
     };
-    let (mut reader, writer) = tokio::time::timeout(CONNECT_TIMEOUT, opening)
+    let (sender, mut reader, writer) = tokio::time::timeout(CONNECT_TIMEOUT, opening)
         .await
         .map_err(timed_out)??;
     let (answers, queue) = mpsc::channel(LINK_QUEUE_MAX);
@@ -109,6 +109,7 @@ async fn serve_link(
     let (appends, append_queue) = mpsc::channel(APPENDS_IN_FLIGHT_MAX);
     let appending = tokio::spawn(answer_appends(append_queue, answers.clone()));
     let mut served = Served {
+        sender,
         consensus,
         answers,
         appends,
@@ -185,6 +186,8 @@ async fn answer_appends(
 
 /// One link being served.
 struct Served {
+    /// The node at the other end.
+    sender: u64,
     consensus: Arc<Consensus>,
     answers: mpsc::Sender<Answer>,
     appends: mpsc::Sender<BoxFuture<'static, Answer>>,
@@ -238,7 +241,9 @@ impl Served {
         match kind {
             Kind::Append => {
                 let request: AppendEntriesRequest<Types> = frame::decode(&body)?;
-                let refused = self.not_barred().and_then(|()| sanity::append(&request));
+                let refused = self
+                    .not_barred()
+                    .and_then(|()| sanity::append(self.sender, &request));
                 // Heartbeats and the first entry of a new leader need next to none.
                 let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
                 let refused = match request.entries.iter().any(is_write) {
@@ -257,6 +262,7 @@ impl Served {
             Kind::Transfer => {
                 let request = frame::decode(&body)?;
                 let refused = self.not_barred();
+                let refused = refused.and_then(|()| sanity::transfer(self.sender, &request));
                 let fit = self.consensus.candidacy.is_free();
                 self.spawn(id, async move {
                     refused?;
@@ -270,7 +276,9 @@ impl Served {
             }
             kind => {
                 let request = frame::decode(&body)?;
-                let refused = self.too_early().and_then(|()| sanity::vote(&request));
+                let refused = self
+                    .too_early()
+                    .and_then(|()| sanity::vote(self.sender, &request));
                 self.spawn(id, async move {
                     refused?;
                     let vote = match kind {
@@ -382,6 +390,7 @@ impl Served {
                 return Ok(None);
             }
         };
+        sanity::snapshot(self.sender, &received.vote, &received.snapshot.meta)?;
         let raft = &self.consensus.raft;
         let installed = raft.install_full_snapshot(received.vote, received.snapshot);
         let installed = installed.await;
