@@ -1,6 +1,6 @@
 //! How long things take: counts in fixed buckets, cheap enough for every commit.
 //!
-//! Owner: whoever measures; anybody may read at any time. Recording is two relaxed additions, no
+//! Owner: whoever measures; anybody may read at any time. Recording is a few relaxed additions, no
 //! lock, no allocation. A reader may see the one without the other: a sum that is one event ahead
 //! of its buckets.
 
@@ -36,6 +36,7 @@ const BOUNDS_NS: [u64; 19] = [
 pub struct Histogram {
     counts: [AtomicU64; BOUNDS_NS.len() + 1],
     sum_ns: AtomicU64,
+    longest_ns: AtomicU64,
 }
 
 impl Histogram {
@@ -45,6 +46,19 @@ impl Histogram {
         let bucket = BOUNDS_NS.partition_point(|bound| *bound < ns);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum_ns.fetch_add(ns, Ordering::Relaxed);
+        if ns > self.longest_ns.load(Ordering::Relaxed) {
+            self.longest_ns.fetch_max(ns, Ordering::Relaxed);
+        }
+    }
+
+    /// How many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.load().iter().sum()
+    }
+
+    /// The longest duration, microseconds; 0 without counts.
+    pub fn longest_us(&self) -> u64 {
+        self.longest_ns.load(Ordering::Relaxed) / 1_000
     }
 
     /// Counts the time since `started`.

@@ -30,6 +30,10 @@ pub struct StoreStatus {
     pub snapshot: u64,
     /// When it was written, Unix milliseconds; 0 without one.
     pub snapshot_at_ms: u64,
+    /// Snapshots written since the start of the process.
+    pub snapshots_taken: u64,
+    /// The longest time that one of them held up readers and entries, microseconds.
+    pub snapshot_stall_us_max: u64,
     /// Index of the last entry purged from the log.
     pub purged: u64,
     /// Remaining leader lease in milliseconds, 0 when not held.

@@ -6,9 +6,11 @@
 //! ```
 //!
 //! - [`window`]: what is not answered yet; a pure machine.
+//! - [`reunion`]: when the next batch is large enough.
 //! - [`direct`]: requests that only this node, as leader, may propose.
 
 mod direct;
+mod reunion;
 mod window;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::limits::{BATCHES_IN_FLIGHT_MAX, HOLD_MS, PENDING_BYTES_MAX, PENDING_M
 use crate::raft::{Consensus, Leadership, Outcome};
 use crate::reply::Request;
 use crate::store::Done;
+use reunion::Reunion;
 use window::{Ticket, Window};
 
 /// Pause before a refused batch is sent again to the same leader.
@@ -73,6 +76,7 @@ impl Proposer {
             window: Window::new(origin),
             sent: FuturesUnordered::new(),
             retry_at: None,
+            reunion: None,
         };
         tokio::spawn(driver.run(submitted));
         tokio::spawn(direct::run(consensus.clone(), as_leader));
@@ -144,6 +148,7 @@ struct Driver {
     window: Window<Done>,
     sent: FuturesUnordered<BoxFuture<'static, (Ticket, Outcome)>>,
     retry_at: Option<Instant>,
+    reunion: Option<Reunion>,
 }
 
 impl Driver {
@@ -151,7 +156,8 @@ impl Driver {
         let mut taken = Vec::new();
         loop {
             self.send().await;
-            let wake = [self.window.deadline(), self.retry_at]
+            let reunion = self.reunion.as_ref().map(|reunion| reunion.until);
+            let wake = [self.window.deadline(), self.retry_at, reunion]
                 .into_iter()
                 .flatten()
                 .min();
@@ -220,7 +226,13 @@ impl Driver {
 
     /// Sends what may be sent now.
     async fn send(&mut self) {
-        while self.window.has_unsent()
+        if let Some(reunion) = &self.reunion {
+            if !reunion.is_over(self.window.unsent(), Instant::now()) {
+                return;
+            }
+            self.reunion = None;
+        }
+        while self.window.unsent() > 0
             && self.sent.len() < BATCHES_IN_FLIGHT_MAX
             && self.retry_at.is_none()
         {
@@ -242,7 +254,10 @@ impl Driver {
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
         let certain = match outcome {
             Outcome::Applied(applied) if !applied.gap => {
-                for (done, reply) in self.window.applied(ticket, applied.replies) {
+                let told = self.window.applied(ticket, applied.replies);
+                let unsent = self.window.unsent();
+                self.reunion = Some(Reunion::of(told.len(), unsent, Instant::now()));
+                for (done, reply) in told {
                     done(Ok(reply));
                 }
                 return;

@@ -70,9 +70,10 @@ impl<D> Window<D> {
         });
     }
 
-    /// Whether something waits to be sent.
-    pub fn has_unsent(&self) -> bool {
-        self.next_unsent < self.base + self.pending.len() as u64
+    /// Number of requests that wait to be sent.
+    pub fn unsent(&self) -> usize {
+        let sent = usize::try_from(self.next_unsent - self.base).unwrap_or(usize::MAX);
+        self.pending.len().saturating_sub(sent)
     }
 
     /// When the oldest request is given up.
@@ -243,7 +244,7 @@ mod tests {
         // The first round's second batch was applied after all.
         assert_eq!(window.applied(two, replies(976)).len(), 976);
         assert_eq!(window.applied(again, replies(1_024)).len(), 1_024);
-        assert!(!window.has_unsent());
+        assert_eq!(window.unsent(), 0);
         assert!(window.deadline().is_none());
     }
 

@@ -53,6 +53,8 @@ impl Consensus {
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
             sql_bytes: self.machine.database.bytes(),
+            snapshots_taken: self.machine.timings.snapshot.count(),
+            snapshot_stall_us_max: self.machine.timings.freeze.longest_us(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),
             commit_p99_us: self.machine.timings.commit.p99_us(),
             raft_address: Some(self.address),

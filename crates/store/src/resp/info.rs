@@ -264,6 +264,11 @@ fn raft(view: &View) -> Lines {
         ("committed", status.committed.to_string()),
         ("applied", status.applied.to_string()),
         ("snapshot", status.snapshot.to_string()),
+        ("snapshots_taken", status.snapshots_taken.to_string()),
+        (
+            "snapshot_stall_us_max",
+            status.snapshot_stall_us_max.to_string(),
+        ),
     ]
 }
 
