@@ -7,6 +7,9 @@ use super::{Item, Steer};
 /// Items of one leaf and children of one branch: copying a shared one takes about a microsecond.
 const WIDTH_MAX: usize = 64;
 
+/// Room a leaf grows by: doubling would leave a third of a large keyspace's memory empty.
+const WIDTH_STEP: usize = 8;
+
 /// A node narrower than this looks for a neighbour it can join.
 const WIDTH_SMALL: usize = WIDTH_MAX / 4;
 
@@ -119,10 +122,14 @@ fn split<E>(row: &mut Vec<E>, at: usize, item: E) -> Vec<E> {
 
 fn add_item<T: Item>(items: &mut Vec<T>, at: usize, item: T) -> Growth<T> {
     if items.len() < WIDTH_MAX {
+        if items.len() == items.capacity() {
+            items.reserve_exact(WIDTH_STEP);
+        }
         items.insert(at, item);
         return Growth::One;
     }
     let right = split(items, at, item);
+    items.shrink_to(items.len() + WIDTH_STEP);
     Growth::Split(Child {
         bound: right[0].bound(),
         len: right.len(),
