@@ -244,6 +244,11 @@ function sipOptions(
   return {
     listen: sip.listen,
     drachtio: { listen: sip.drachtioListen, secret: drachtioSecret },
+    requestHandlers: sip.applications.requestHandlers.map(({ method, http, url }) => ({
+      sipMethod: method,
+      httpMethod: http,
+      url,
+    })),
     registrar: {
       domains: [sip.domain, ...(config.cluster.vip?.addresses ?? [])],
       realm: sip.domain,

@@ -150,6 +150,28 @@ const store = z.strictObject({
   electionMaxMs: z.int().min(30).max(60_000).default(400).describe('longest election timeout'),
 });
 
+const requestHandler = z.strictObject({
+  method: z
+    .string()
+    .regex(/^([A-Z]{1,32}|\*)$/, { error: 'is not a SIP method in capitals, nor *' })
+    .default('*')
+    .describe('SIP method; `*` for all that have no handler of their own'),
+  http: z.enum(['GET', 'POST']).default('GET').describe('how a web server is asked'),
+  url: z
+    .string()
+    .regex(/^(https?|tcp):\/\/[^\s]+$/, { error: 'is not an http, https or tcp URL' })
+    .meta({ example: 'http://10.77.0.50:8080/route' })
+    .describe('a web server to ask, or with `tcp:` an application to connect to'),
+});
+
+const applications = z.strictObject({
+  requestHandlers: z
+    .array(requestHandler)
+    .max(16, { error: 'has more than 16 request handlers' })
+    .default([])
+    .describe('who decides about new requests in place of the applications that route them'),
+});
+
 const sip = z.strictObject({
   domain: z
     .string()
@@ -167,6 +189,7 @@ const sip = z.strictObject({
   drachtioSecretFile: file
     .meta({ example: 'secrets/drachtio' })
     .describe('secret of that connection, mode 600'),
+  applications: applications.prefault({}).describe('programs beside our own call control'),
   minExpiresS: z.int().min(10).default(60).describe('shortest registration granted'),
   maxExpiresS: z.int().min(60).default(7200).describe('longest registration granted'),
   defaultExpiresS: z.int().min(60).default(3600).describe('when a phone asks for none'),

@@ -109,11 +109,21 @@ export type StoreEvent =
   | { type: 'leading'; term: number }
   | { type: 'following'; term: number; leader: number | null };
 
+export interface RequestHandler {
+  /** Upper-case SIP method, or `*` for all that have no handler of their own. */
+  sipMethod: string;
+  httpMethod: 'GET' | 'POST';
+  /** `http:`, `https:`: a web server to ask; `tcp:`: an application to connect to. */
+  url: string;
+}
+
 export interface SipOptions {
   /** `udp/host:port` or `tcp/host:port`, IPv6 in brackets. Need not be up yet. */
   listen: string[];
   /** Where drachtio-srf connects. */
   drachtio: { listen: string; secret: string };
+  /** Who decides about new requests in place of the applications that route them. */
+  requestHandlers?: RequestHandler[];
   /** null leaves REGISTER to the application. */
   registrar: {
     domains: string[];

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
-    DrachtioConfig, Engine, EngineConfig, EngineEvent, Listen, MemoryJournal, Offer,
-    RegistrarConfig,
+    DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal, Offer,
+    RegistrarConfig, RequestHandler,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -25,6 +25,8 @@ const REPLICA_PREFIXES: [&str; 2] = ["sip:", "registration:"];
 struct WireSipOptions {
     listen: Vec<String>,
     drachtio: WireDrachtio,
+    #[serde(default)]
+    request_handlers: Vec<WireRequestHandler>,
     registrar: Option<WireRegistrar>,
     authenticate_calls: bool,
     secret: String,
@@ -35,6 +37,35 @@ struct WireSipOptions {
 struct WireDrachtio {
     listen: std::net::SocketAddr,
     secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireRequestHandler {
+    sip_method: String,
+    http_method: WireHttpMethod,
+    url: String,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum WireHttpMethod {
+    #[serde(rename = "GET")]
+    Get,
+    #[serde(rename = "POST")]
+    Post,
+}
+
+impl From<WireRequestHandler> for RequestHandler {
+    fn from(wire: WireRequestHandler) -> Self {
+        RequestHandler {
+            sip_method: wire.sip_method,
+            http_method: match wire.http_method {
+                WireHttpMethod::Get => HandlerMethod::Get,
+                WireHttpMethod::Post => HandlerMethod::Post,
+            },
+            url: wire.url,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -93,6 +124,7 @@ impl WireSipOptions {
                 listen: self.drachtio.listen,
                 secret: self.drachtio.secret,
             },
+            request_handlers: self.request_handlers.into_iter().map(Into::into).collect(),
             registrar,
             authenticate_calls: self.authenticate_calls,
             tag_key: derive(&self.secret, "tag"),

@@ -26,6 +26,7 @@ fn core(listen: Listen) -> Core {
     Core::new(Setup {
         listen: vec![listen],
         secret: String::new(),
+        request_handlers: Vec::new(),
         registrar: Some(RegistrarConfig {
             domains: Vec::new(),
             realm: REALM.to_owned(),

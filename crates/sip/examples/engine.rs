@@ -51,6 +51,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
             listen: get("drachtio")?.parse()?,
             secret: get("secret")?.clone(),
         },
+        request_handlers: Vec::new(),
         registrar,
         authenticate_calls: options.contains_key("authenticate-calls"),
         tag_key: [2; 32],

@@ -91,6 +91,26 @@ pub struct DrachtioConfig {
     pub secret: String,
 }
 
+/// How a request handler is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandlerMethod {
+    /// Everything in the query.
+    Get,
+    /// The SIP request as the body, too.
+    Post,
+}
+
+/// Who decides about new requests of a method instead of the applications that route it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHandler {
+    /// Upper-case SIP method, or `*` for all that have no handler of their own.
+    pub sip_method: String,
+    /// How a web server is asked.
+    pub http_method: HandlerMethod,
+    /// `http:`, `https:`: a web server; `tcp:`: an application to connect to.
+    pub url: String,
+}
+
 /// The registrar's rules. Times are seconds.
 #[derive(Clone, Debug)]
 pub struct RegistrarConfig {
@@ -119,6 +139,8 @@ pub struct EngineConfig {
     pub listen: Vec<Listen>,
     /// The protocol server toward call control.
     pub drachtio: DrachtioConfig,
+    /// Who decides about new requests; none: the applications that route them.
+    pub request_handlers: Vec<RequestHandler>,
     /// None leaves REGISTER to the application.
     pub registrar: Option<RegistrarConfig>,
     /// Challenge INVITEs that come from outside (407); needs a registrar.

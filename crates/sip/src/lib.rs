@@ -9,7 +9,7 @@
 //! - [`config`], [`journal`], [`view`], [`error`]: what a host hands in and gets back.
 //! - [`limits`]: every bound of this crate, each with its reason.
 //! - [`message`]: the parser, typed headers, stream framing, building.
-//! - [`transaction`], [`dialog`], [`registrar`], [`digest`]: the machines, pure.
+//! - [`transaction`], [`dialog`], [`proxy`], [`registrar`], [`digest`]: the machines, pure.
 //! - [`durable`]: the records in the journal and each node's copy of them.
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
@@ -24,13 +24,16 @@ pub mod error;
 pub mod journal;
 pub mod limits;
 pub mod message;
+pub mod proxy;
 pub mod registrar;
 pub mod service;
 pub mod transaction;
 pub mod transport;
 pub mod view;
 
-pub use config::{DrachtioConfig, EngineConfig, Listen, RegistrarConfig, Transport};
+pub use config::{
+    DrachtioConfig, EngineConfig, HandlerMethod, Listen, RegistrarConfig, RequestHandler, Transport,
+};
 pub use digest::Offer;
 pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};

@@ -41,3 +41,28 @@ pub const INBOX_MAX: usize = 65_536;
 pub const CSEQ_TAKEOVER_JUMP: u32 = 1_000;
 /// Seconds in the Retry-After of a refusal.
 pub const RETRY_AFTER_S: u32 = 2;
+/// How long a connection may wait before it authenticates, in ms.
+pub const AUTHENTICATE_MS: u64 = 10_000;
+/// Tags one application may have.
+pub const TAGS_MAX: usize = 20;
+/// Letters of a tag.
+pub const TAG_CHARS_MAX: usize = 32;
+/// Verbs one application may route; there are 14 SIP methods and three call records.
+pub const ROUTES_MAX: usize = 64;
+/// How long the requests of an application that went away wait for one to take them, in ms.
+pub const APPLICATION_RETURN_MS: u64 = 32_000;
+/// How long a request other than INVITE waits at most: its sender gives up after 32 s.
+pub const ANSWER_MS: u64 = 30_000;
+/// How long after telling an application of an answer it may still not have attached its
+/// listeners, in ms; an event loop that stands longer has other troubles.
+pub const TURN_DOUBT_MS: u64 = 5_000;
+/// Destinations one proxied request may have, redirects included.
+pub const DESTINATIONS_MAX: usize = 32;
+/// Branches of a request that was not told a limit (RFC 5393 section 5.3.3).
+pub const BREADTH_DEFAULT: usize = 60;
+/// Questions to request handlers, and connections to applications, that wait for an answer.
+pub const OUTBOUND_MAX: usize = 4_096;
+/// Request handlers asked at the same time; others wait for a place.
+pub const HANDLERS_ASKED_MAX: usize = 64;
+/// Longest answer of a request handler, in bytes.
+pub const HANDLER_ANSWER_BYTES_MAX: u64 = 64 * 1024;

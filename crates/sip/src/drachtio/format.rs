@@ -78,6 +78,50 @@ pub fn response_sent(
     write_frame(&leader, message)
 }
 
+/// One of several answers to a command: the application keeps waiting for the next one.
+pub fn response_relayed(
+    id: &str,
+    answered: &str,
+    message: &[u8],
+    flow: &Flow,
+    wall_us: u64,
+) -> Vec<u8> {
+    let place = place("network", message, flow, wall_us);
+    let leader = format!("{id}|response|{answered}|OK|{place}|||continue\r\n");
+    write_frame(&leader, message)
+}
+
+/// A call record: `attempt`, `start` or `stop`; `detail` is the role or the reason.
+pub fn call_record(
+    id: &str,
+    kind: &str,
+    source: &str,
+    wall_us: u64,
+    detail: &str,
+    message: &[u8],
+) -> Vec<u8> {
+    let time = time_of_day(wall_us);
+    let detail = if detail.is_empty() {
+        String::new()
+    } else {
+        format!("|{detail}")
+    };
+    write_frame(
+        &format!("{id}|cdr:{kind}|{source}|{time}{detail}\r\n"),
+        message,
+    )
+}
+
+/// Longer than what Node.js reads from a socket at once, in bytes.
+const READ_BYTES: usize = 65_536;
+
+/// A frame that applications ignore: the answer to nothing. What comes after it can not be
+/// in the same read as what came before it, so the application had an event-loop turn.
+pub fn turn(id: &str) -> Vec<u8> {
+    let leader = format!("{id}|response|none|OK|");
+    write_frame(&leader, &vec![b' '; READ_BYTES])
+}
+
 /// Any other answer: `OK`, `OK|pong`, `NO|reason`, `NOK|reason`.
 pub fn answer(id: &str, answered: &str, text: &str) -> Vec<u8> {
     let text = text.replace(['\r', '\n'], " ");

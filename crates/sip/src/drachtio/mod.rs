@@ -9,5 +9,5 @@ pub mod headers;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, SipCommand};
+pub use command::{Command, ProxyCommand, SipCommand};
 pub use frame::{FrameError, FrameReader, write_frame};

@@ -44,13 +44,38 @@ fn commands_are_split_in_the_leader_only() {
         ("t", "d", "sip:p")
     );
     assert_eq!(sip.message, "SIP/2.0 200 a|b\r\n");
-    let short = Command::parse("7|sip").expect("a command");
-    assert!(matches!(short.kind, Kind::Sip(sip) if sip.message.is_empty()));
     assert_eq!(Command::parse("nothing"), None);
+    for (text, answer) in [
+        ("7|dance", "Unknown message type"),
+        ("7|sip", "Invalid message format"),
+        ("7|sip|t", "Invalid message format"),
+        (
+            "7|proxy|t|||",
+            "Invalid proxy request: not enough information provided",
+        ),
+    ] {
+        let kind = Command::parse(text).map(|command| command.kind);
+        assert_eq!(kind, Some(Kind::Invalid(answer)), "{text}");
+    }
+}
+
+#[test]
+fn a_proxy_command_carries_its_options_and_all_destinations() {
+    let text = "7|proxy|t||fullResponse||serial|2s||sip:a|sip:b;x=1\r\nINVITE sip:a SIP/2.0\r\n";
+    let Some(Kind::Proxy(proxy)) = Command::parse(text).map(|command| command.kind) else {
+        panic!("not a proxy command")
+    };
+    assert_eq!(proxy.transaction_id, "t");
     assert_eq!(
-        Command::parse("7|dance").map(|c| c.kind),
-        Some(Kind::Unknown)
+        (
+            proxy.remain_in_dialog,
+            proxy.full_response,
+            proxy.simultaneous
+        ),
+        (false, true, false)
     );
+    assert_eq!((proxy.provisional_timeout, proxy.final_timeout), ("2s", ""));
+    assert_eq!(proxy.destinations, "sip:a|sip:b;x=1");
 }
 
 #[test]

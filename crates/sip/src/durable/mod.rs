@@ -4,7 +4,8 @@
 //! Followers only decode what the log applied.
 #![forbid(unsafe_code)]
 
-pub mod record;
+pub mod proxied;
+mod record;
 pub mod replica;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use super::proxied::{PROXY, ProxyRecord};
 use super::record::{DIALOG, DialogRecord, REGISTRATION, TRANSACTION, TransactionRecord};
 use crate::registrar::Registration;
 use crate::view::EngineEvent;
@@ -21,6 +22,7 @@ pub struct Reach {
 pub struct Replica {
     transactions: HashMap<String, Vec<u8>>,
     dialogs: HashMap<String, Vec<u8>>,
+    proxies: HashMap<String, Vec<u8>>,
     registrations: HashMap<Box<str>, Box<[u8]>>,
     /// Hash of a Contact URI to the user that registered it.
     contacts: HashMap<u64, Box<str>>,
@@ -40,6 +42,12 @@ impl Replica {
             match value {
                 Some(value) => self.transactions.insert(id.to_owned(), value),
                 None => self.transactions.remove(id),
+            };
+            None
+        } else if let Some(id) = key.strip_prefix(PROXY) {
+            match value {
+                Some(value) => self.proxies.insert(id.to_owned(), value),
+                None => self.proxies.remove(id),
             };
             None
         } else {
@@ -80,6 +88,7 @@ impl Replica {
     pub fn reset(&mut self) -> Vec<EngineEvent> {
         let gone = std::mem::take(&mut self.dialogs);
         self.transactions.clear();
+        self.proxies.clear();
         self.registrations.clear();
         self.contacts.clear();
         self.bindings = 0;
@@ -119,6 +128,13 @@ impl Replica {
         self.transactions
             .values()
             .filter_map(|value| TransactionRecord::decode(value))
+    }
+
+    /// All forwarded INVITEs, decoded.
+    pub fn proxies(&self) -> impl Iterator<Item = ProxyRecord> {
+        self.proxies
+            .values()
+            .filter_map(|value| ProxyRecord::decode(value))
     }
 
     /// How many dialogs.

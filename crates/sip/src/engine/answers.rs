@@ -4,6 +4,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
+use super::call_records::Source;
 use super::calls_in::{delete_transaction, set_transaction};
 use super::commits::Then;
 use super::dialogs::{LiveDialog, created_dialog, with_body};
@@ -43,11 +44,16 @@ impl Core {
         let open = self
             .servers
             .get(&id)
-            .filter(|s| s.stage == Stage::Open && !s.cancelled);
+            .filter(|s| s.stage == Stage::Open && !s.cancelled)
+            .filter(|_| !self.is_forwarded(&id));
         let Some(request) = open.map(|server| server.request.clone()) else {
             self.fail(&ticket, UNKNOWN);
             return;
         };
+        let told = self.servers.get(&id).filter(|s| s.app == Some(ticket.app));
+        if let Some(told) = told.map(|server| server.told) {
+            self.frame_handled(ticket.app, told);
+        }
         let (Ok(message), Some(server)) = (Message::parse(&request), self.servers.get_mut(&id))
         else {
             self.fail(&ticket, UNKNOWN);
@@ -287,10 +293,16 @@ impl Core {
         server.stored = record.is_some();
         let (app, of_dialog) = (server.app, server.dialog.clone());
         tracing::info!(callId = %id, status, "answered");
+        let answered = record.is_some();
         match record {
             Some(record) => self.confirm_uas(&id, *record, app),
             None if of_dialog.is_none() => self.drop_early(&id),
             None => {}
+        }
+        match (of_dialog.is_none(), answered) {
+            (true, true) => self.record_start(Source::Application, "uas", &bytes),
+            (true, false) => self.record_stop(Source::Application, "call-rejected", &bytes),
+            (false, _) => {}
         }
         if let Some(live) = of_dialog.and_then(|dialog| self.dialogs.get_mut(&dialog)) {
             live.server_invite = None;
@@ -348,6 +360,26 @@ impl Core {
             }
         };
         self.echo_response(ticket, bytes, &flow, (id, &dialog));
+    }
+
+    /// A final response of the engine itself with a reason phrase of somebody else.
+    pub(super) fn answer_with_phrase(&mut self, id: &Id, status: u16, phrase: &str) {
+        let Some(server) = self.servers.get(id) else {
+            return;
+        };
+        let request = server.request.clone();
+        let Ok(message) = Message::parse(&request) else {
+            return;
+        };
+        let plain: String = phrase.chars().filter(|c| !c.is_control()).collect();
+        let phrase = if plain.is_empty() {
+            reason(status)
+        } else {
+            &plain
+        };
+        let (remote, tag) = (server.flow.remote, server.to_tag.as_str());
+        let writer = begin_response(&message, remote, (status, phrase), Some(tag));
+        self.finish_server(id, status, writer.finish(b"").into(), None);
     }
 
     /// A final response of the engine itself.

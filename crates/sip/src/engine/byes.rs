@@ -2,6 +2,7 @@
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
+use super::call_records::{Source, stop_reason};
 use super::client::Purpose;
 use super::commits::Then;
 use super::flow::Flow;
@@ -55,6 +56,11 @@ impl Core {
 
     /// The peer's BYE is safe: tell the application, whose 200 goes out at once.
     pub(super) fn bye_stored(&mut self, server: Id, dialog: &Id) {
+        let bye = self
+            .servers
+            .get(&server)
+            .map(|server| server.request.clone());
+        self.record_stop(Source::Network, "normal-release", &bye.unwrap_or_default());
         self.timers.arm(
             self.now.mono_ms + ENDED_DIALOG_MS,
             Alarm::Ended(dialog.clone()),
@@ -141,6 +147,7 @@ impl Core {
         {
             self.echo_request(ticket, &request, &flow, client);
         }
+        self.record_stop(Source::Application, stop_reason(unsolicited), &request);
         if unsolicited.is_some() {
             self.tell_unsolicited(dialog, &request);
         }
@@ -150,8 +157,8 @@ impl Core {
         let Some(live) = self.dialogs.get(dialog) else {
             return;
         };
-        let (app, flow) = (live.app, live.record.flow);
-        let Some(app) = self.apps.owner(app, "BYE") else {
+        let flow = live.record.flow;
+        let Some(app) = self.app_of_dialog(dialog, "BYE") else {
             return;
         };
         let (id, wall_us) = (self.ids.uuid(), self.now.wall_us);

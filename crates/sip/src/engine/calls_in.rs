@@ -1,10 +1,11 @@
 //! INVITEs of the network: stored, then acknowledged with 100 and given to an application.
+use super::call_records::Source;
 use super::commits::Then;
 use super::flow::Flow;
+use super::orphans::UntoldAck;
 use super::replies::begin_response;
 use super::server::Stage;
 use super::{Core, Id};
-use crate::drachtio::format;
 use crate::durable::transaction_key;
 use crate::journal::JournalOp;
 use crate::message::{Essentials, Message};
@@ -39,7 +40,7 @@ impl Core {
         self.store_invite(id);
     }
 
-    fn store_invite(&mut self, id: Id) {
+    pub(super) fn store_invite(&mut self, id: Id) {
         let Some(server) = self.servers.get_mut(&id) else {
             return;
         };
@@ -58,6 +59,10 @@ impl Core {
         }
         server.stage = Stage::Open;
         self.send_trying(id);
+        if self.start_passing(id) {
+            return;
+        }
+        let request = self.servers.get(id).map(|server| server.request.clone());
         let dialog = self
             .servers
             .get(id)
@@ -65,7 +70,10 @@ impl Core {
         match dialog {
             Some(dialog) => self.deliver_when_ready(&dialog, id.clone()),
             None => {
-                self.deliver(id);
+                self.record_attempt(Source::Network, &request.unwrap_or_default());
+                if !self.ask_handler(id) && !self.deliver(id) {
+                    self.wait_for_application(id);
+                }
             }
         }
     }
@@ -92,6 +100,7 @@ impl Core {
         essentials: &Essentials<'_>,
     ) {
         let Some(id) = self.find_dialog(essentials) else {
+            self.pass_ack(message, essentials);
             return;
         };
         let Some(live) = self.dialogs.get_mut(&id) else {
@@ -100,18 +109,19 @@ impl Core {
         let Some(server) = live.answered.take() else {
             return;
         };
-        let app = live.app;
         self.step_server(&server, Input::Ack);
         self.release_server(&server);
-        let Some(app) = self.apps.owner(app, "INVITE") else {
-            return;
-        };
         let request = super::replies::app_view(message, flow.remote, None);
-        let message_id = self.ids.uuid();
-        let (wall_us, ids) = (self.now.wall_us, (&*server, &*id));
-        let frame = format::in_dialog(&message_id, "network", &request, &flow, wall_us, ids);
-        self.tell(app, frame);
-        self.hold(&id);
+        if let Some(app) = self.app_of_dialog(&id, "INVITE") {
+            self.hold(&id);
+            self.tell_request(app, (&server, &id), &request, &flow);
+        } else if let Some(live) = self.dialogs.get_mut(&id) {
+            live.untold_ack = Some(UntoldAck {
+                transaction: server,
+                flow,
+                request,
+            });
+        }
     }
 
     /// Nobody acknowledged our 2xx for 64*T1 (RFC 3261 section 13.3.1.4).

@@ -1,6 +1,7 @@
 //! CANCEL in both directions (RFC 3261 section 9).
 use bytes::Bytes;
 
+use super::call_records::Source;
 use super::calls_in::set_transaction;
 use super::client::{Cancel, Purpose};
 use super::commits::Then;
@@ -89,6 +90,12 @@ impl Core {
         };
         tracing::info!(callId = %id, "cancelled by the caller");
         let app = server.app;
+        self.record_stop(Source::Network, "call-canceled", cancel);
+        if self.is_forwarded(id) {
+            // The branches are taken back; their last word goes to the caller.
+            self.proxy_step(id, crate::proxy::Input::Cancel);
+            return;
+        }
         self.end_cancelled(id);
         if let Some(app) = app {
             self.tell_cancel(id, app, cancel);

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
+use super::call_records::Source;
 use super::calls_in::{delete_transaction, set_transaction};
 use super::commits::Then;
 use super::flow::Flow;
@@ -62,6 +63,8 @@ pub(super) struct Client {
     pub last: Option<Bytes>,
     /// There is a record in the journal.
     pub stored: bool,
+    /// The forwarded request it is a branch of, and which.
+    pub forwards: Option<(Id, usize)>,
 }
 
 impl Client {
@@ -142,6 +145,7 @@ impl Core {
             final_to: String::new(),
             last: None,
             stored: false,
+            forwards: None,
         };
         self.clients.insert(id, client);
     }
@@ -162,7 +166,11 @@ impl Core {
             return;
         };
         let (request, flow) = (client.request.clone(), client.flow);
+        let is_call = client.method == "INVITE" && client.dialog.is_none();
         self.echo_request(ticket, &request, &flow, id);
+        if is_call {
+            self.record_attempt(Source::Application, &request);
+        }
     }
 
     /// Steps the machine; tells whether the response is to be delivered.

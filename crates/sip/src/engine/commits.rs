@@ -46,6 +46,12 @@ pub(super) enum Then {
         ticket: Option<Ticket>,
         unsolicited: Option<&'static str>,
     },
+    /// What the machine of a forwarded INVITE wants done.
+    Proxied {
+        id: Id,
+        effects: Vec<crate::proxy::Effect>,
+        decided: Option<(Id, u16)>,
+    },
     /// Nobody waits.
     Nothing,
 }
@@ -91,6 +97,11 @@ impl Core {
             } => {
                 self.bye_ready(&client, &dialog, ticket, unsolicited);
             }
+            Then::Proxied {
+                id,
+                effects,
+                decided,
+            } => self.perform_proxy(&id, effects, decided),
             Then::Nothing => {}
         }
     }
@@ -153,6 +164,7 @@ impl Core {
                 self.forget_client(&client);
                 self.fail_ticket(ticket, error);
             }
+            Then::Proxied { id, decided, .. } => self.proxy_not_stored(&id, decided, error),
             Then::Nothing => {}
         }
     }

@@ -5,16 +5,18 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
+use super::apps::Home;
 use super::flow::{Flow, is_private};
 use super::legs::call_of_leg;
+use super::orphans::UntoldAck;
 use super::sending::Ticket;
+use super::turns::Turn;
 use super::{AppId, Core, Id};
 use crate::config::Transport;
 use crate::dialog::dialog_id;
 use crate::drachtio::headers::copy_headers;
 use crate::durable::{DialogRecord, dialog_key};
 use crate::journal::JournalOp;
-use crate::limits::DIALOG_HOLD_MS;
 use crate::message::{Address, Essentials, Message, Name, Start, Uri, Writer};
 use crate::view::Role;
 
@@ -31,9 +33,18 @@ pub(super) struct LiveDialog {
     pub answered: Option<Id>,
     /// Taken over from another leader: the application may have acknowledged there.
     pub restored: bool,
-    /// Requests of the peer wait until then.
-    pub hold_until_ms: u64,
+    /// What the application must have handled before requests of the peer follow.
+    pub turn: Option<Turn>,
+    /// Requests of the peer that wait, in order.
     pub held: VecDeque<Id>,
+    /// What the application was that went away.
+    pub home: Option<Rc<Home>>,
+    /// Without an application, requests wait until then, ms.
+    pub alone_until_ms: u64,
+    /// The engine answered the peer's BYE: nobody was there.
+    pub untold_bye: bool,
+    /// The peer's ACK, when nobody was there.
+    pub untold_ack: Option<UntoldAck>,
     /// An INVITE of ours without a final response.
     pub client_invite: Option<Id>,
     /// An INVITE of the peer without a final response.
@@ -51,8 +62,12 @@ impl LiveDialog {
             ack: None,
             answered: None,
             restored: false,
-            hold_until_ms: 0,
+            turn: None,
             held: VecDeque::new(),
+            home: None,
+            alone_until_ms: 0,
+            untold_bye: false,
+            untold_ack: None,
             client_invite: None,
             server_invite: None,
             end_after_ack: false,
@@ -109,24 +124,15 @@ impl Core {
             let id = dialog_id(essentials.call_id, tag);
             if let Some((id, live)) = self.dialogs.get_key_value(id.as_str()) {
                 let dialog = &live.record.dialog;
-                let same = dialog.local_tag == local && dialog.remote_tag == remote;
+                let same = dialog.call_id == essentials.call_id
+                    && dialog.local_tag == local
+                    && dialog.remote_tag == remote;
                 if same && live.record.role == role {
                     return Some(id.clone());
                 }
             }
         }
         None
-    }
-
-    /// Keeps requests of the peer back until the application had time for what it was
-    /// just told.
-    pub(super) fn hold(&mut self, id: &Id) {
-        let until_ms = self.now.mono_ms + DIALOG_HOLD_MS;
-        if let Some(live) = self.dialogs.get_mut(id) {
-            live.hold_until_ms = until_ms;
-            self.timers
-                .arm(until_ms, super::timers::Alarm::Hold(id.clone()));
-        }
     }
 
     /// A Via for a request of ours.
@@ -218,7 +224,7 @@ impl Core {
         self.setup.metrics.sent_request("ACK");
         self.send(flow, bytes.clone());
         self.echo_request(ticket, &bytes, &flow, &transaction);
-        self.hold(id);
+        self.turn_taken(id);
         if end {
             self.hang_up(id, "ACK-BYE due to cancel race condition");
         }

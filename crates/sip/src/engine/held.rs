@@ -1,9 +1,6 @@
-//! Requests of the peer in a dialog, held back while the application is not ready.
-//!
-//! drachtio-srf attaches its listeners one event-loop turn after it was told of an answer;
-//! a BYE in the same read would be lost. So requests wait a moment after each such message.
+//! Requests of the peer in a dialog, in one queue: held back while the application has not
+//! had its turn (see `turns`), or while there is no application (see `orphans`).
 use super::flow::Flow;
-use super::timers::Alarm;
 use super::{Core, Id};
 use crate::dialog::Sequence;
 use crate::limits::{HELD_REQUESTS_MAX, RETRY_AFTER_S};
@@ -18,6 +15,10 @@ impl Core {
         essentials: &Essentials<'_>,
     ) {
         let Some(id) = self.find_dialog(essentials) else {
+            if self.passes(message, essentials) {
+                self.pass_on(flow, message, essentials);
+                return;
+            }
             self.respond(&flow, message, essentials, 481, &[]);
             return;
         };
@@ -58,31 +59,38 @@ impl Core {
 
     /// Delivers a request of a dialog now, or after those that wait already.
     pub(super) fn deliver_when_ready(&mut self, dialog: &Id, server: Id) {
-        let now_ms = self.now.mono_ms;
-        if let Some(live) = self.dialogs.get_mut(dialog)
-            && (now_ms < live.hold_until_ms || !live.held.is_empty())
-        {
-            live.held.push_back(server);
-            let at_ms = live.hold_until_ms.max(now_ms);
-            self.timers.arm(at_ms, Alarm::Hold(dialog.clone()));
-            return;
+        if let Some(live) = self.dialogs.get_mut(dialog) {
+            live.held.push_back(server.clone());
         }
-        self.deliver(&server);
+        self.release_held(dialog);
+        if let Some(live) = self.dialogs.get(dialog)
+            && live.app.is_none()
+            && live.held.contains(&server)
+        {
+            self.wait_for_application(&server);
+        }
     }
 
-    /// The wait may be over.
+    /// Delivers what waits, in order, as far as the application is there and ready.
     pub(super) fn release_held(&mut self, dialog: &Id) {
         loop {
-            let Some(live) = self.dialogs.get_mut(dialog) else {
+            let Some(front) = self.dialogs.get(dialog).and_then(|live| live.held.front()) else {
                 return;
             };
-            if self.now.mono_ms < live.hold_until_ms {
-                return;
+            let id = front.clone();
+            let method = self.servers.get(&id).map(|server| server.method.clone());
+            if let Some(method) = method {
+                let Some(app) = self.app_of_dialog(dialog, &method) else {
+                    return;
+                };
+                if !self.takes_turn(dialog, app) {
+                    return;
+                }
             }
-            let Some(server) = live.held.pop_front() else {
-                return;
-            };
-            self.deliver(&server);
+            if let Some(live) = self.dialogs.get_mut(dialog) {
+                live.held.pop_front();
+            }
+            self.deliver(&id);
         }
     }
 }

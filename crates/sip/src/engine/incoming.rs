@@ -118,7 +118,7 @@ impl Core {
             Ok(user) => user,
             Err(()) => return,
         };
-        if !self.apps.has_route(&verb) {
+        if !self.apps.has_route(&verb) && !self.has_handler(method) {
             if method == "OPTIONS" {
                 self.respond(
                     &flow,
@@ -147,7 +147,9 @@ impl Core {
             self.new_invite(flow, message, essentials, user);
         } else {
             let id = self.add_server(message, essentials, flow, user, None);
-            self.deliver(&id);
+            if !self.ask_handler(&id) {
+                self.deliver(&id);
+            }
         }
     }
 

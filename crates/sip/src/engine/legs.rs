@@ -4,7 +4,6 @@
 //! that harmless.
 use super::sending::Ticket;
 use super::{Core, Id};
-use crate::drachtio::format;
 
 /// Where a leg is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +62,8 @@ impl Core {
         let record = &live.record;
         let (request, response) = (record.request.clone(), record.response.clone());
         let (flow, transaction) = (record.flow, record.transaction_id.clone());
-        self.echo_request(ticket, &request, &flow, &transaction);
-        let (message_id, wall_us) = (self.ids.uuid(), self.now.wall_us);
-        let ids = (transaction.as_str(), &**id);
-        let frame = format::in_dialog(&message_id, "network", &response, &flow, wall_us, ids);
-        self.tell(ticket.app, frame);
         self.hold(id);
+        self.echo_request(ticket, &request, &flow, &transaction);
+        self.tell_request(ticket.app, (&transaction, id), &response, &flow);
     }
 }

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub commits_failed: AtomicU64,
     /// Work refused because a limit was reached.
     pub refused: AtomicU64,
+    /// In-dialog requests sent behind a separating frame.
+    pub turns_forced: AtomicU64,
     /// Wrong passwords and unknown users.
     pub rejected_credentials: AtomicU64,
     /// Live transactions.
@@ -70,6 +72,7 @@ impl Default for Metrics {
             commits: AtomicU64::default(),
             commits_failed: AtomicU64::default(),
             refused: AtomicU64::default(),
+            turns_forced: AtomicU64::default(),
             rejected_credentials: AtomicU64::default(),
             transactions: AtomicU64::default(),
             dialogs: AtomicU64::default(),
@@ -159,7 +162,7 @@ impl Metrics {
         text
     }
 
-    fn plain(&self) -> [(&'static str, &'static str, &AtomicU64); 13] {
+    fn plain(&self) -> [(&'static str, &'static str, &AtomicU64); 14] {
         [
             ("retransmissions_total", "counter", &self.retransmissions),
             ("malformed_total", "counter", &self.malformed),
@@ -167,6 +170,7 @@ impl Metrics {
             ("commits_total", "counter", &self.commits),
             ("commits_failed_total", "counter", &self.commits_failed),
             ("refused_total", "counter", &self.refused),
+            ("turns_forced_total", "counter", &self.turns_forced),
             (
                 "rejected_credentials_total",
                 "counter",

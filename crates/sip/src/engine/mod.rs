@@ -13,20 +13,26 @@
 
 mod answers;
 mod apps;
+mod branches;
 mod byes;
+mod call_records;
 mod calls_in;
 mod cancels;
 mod client;
 mod commits;
 mod dialogs;
 pub mod flow;
+pub mod handlers;
 mod held;
 mod ids;
 mod incoming;
 mod legs;
 pub mod metrics;
+mod orphans;
 mod outgoing;
+mod proxying;
 mod register;
+mod relays;
 mod replies;
 mod responses;
 mod routing;
@@ -34,6 +40,7 @@ mod sending;
 mod server;
 mod takeover;
 mod timers;
+mod turns;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -109,6 +116,18 @@ pub enum Input<'a> {
         /// The payload of a frame.
         payload: &'a str,
     },
+    /// The application of `Output::Dial` cannot be connected to.
+    AppUnreachable {
+        /// Its connection.
+        app: AppId,
+    },
+    /// The answer to `Output::Ask`.
+    HandlerAnswered {
+        /// From the question.
+        token: u64,
+        /// The body of a 200; None for any failure.
+        answer: Option<&'a str>,
+    },
     /// An application is gone.
     AppClosed {
         /// Its connection.
@@ -162,6 +181,20 @@ pub enum Output {
         /// Which.
         app: AppId,
     },
+    /// Connect to an application: `AppConnected` or `AppUnreachable` follows.
+    Dial {
+        /// The connection to be.
+        app: AppId,
+        /// Where it listens.
+        place: handlers::Place,
+    },
+    /// Ask a web server and come back with `Input::HandlerAnswered`.
+    Ask {
+        /// To be given back.
+        token: u64,
+        /// What.
+        question: handlers::Question,
+    },
     /// Commit to the journal and come back with `Input::Committed`.
     Commit {
         /// To be given back.
@@ -193,6 +226,8 @@ pub struct Setup {
     pub listen: Vec<Listen>,
     /// The secret of applications.
     pub secret: String,
+    /// Who decides about new requests.
+    pub request_handlers: Vec<crate::config::RequestHandler>,
     /// The registrar, when there is one.
     pub registrar: Option<RegistrarConfig>,
     /// Challenge INVITEs.
@@ -229,6 +264,15 @@ pub struct Core {
     apps: Apps,
     commits: HashMap<u64, Then>,
     lookups: HashMap<u64, routing::Lookup>,
+    /// Requests being forwarded, by the transaction of the caller.
+    proxies: HashMap<Id, proxying::LiveProxy>,
+    /// Branches whose host is being looked up.
+    forward_lookups: HashMap<u64, (Id, usize)>,
+    /// Requests that request handlers were asked about.
+    questions: HashMap<u64, Id>,
+    /// Connections to applications that are being made, each for a request.
+    called_for: HashMap<AppId, Id>,
+    outbound: AppId,
     tokens: u64,
     speculations: Speculations,
 }
@@ -258,6 +302,11 @@ impl Core {
             apps: Apps::default(),
             commits: HashMap::new(),
             lookups: HashMap::new(),
+            proxies: HashMap::new(),
+            forward_lookups: HashMap::new(),
+            questions: HashMap::new(),
+            called_for: HashMap::new(),
+            outbound: 0,
             tokens: 0,
             speculations: Speculations::default(),
         }
@@ -272,6 +321,8 @@ impl Core {
             Input::AppConnected { app } => self.app_connected(app),
             Input::AppFrame { app, payload } => self.app_frame(app, payload),
             Input::AppClosed { app } => self.app_closed(app),
+            Input::AppUnreachable { app } => self.not_reached(app),
+            Input::HandlerAnswered { token, answer } => self.handler_answered(token, answer),
             Input::Committed { token, result } => self.committed(token, result),
             Input::Resolved { token, address } => self.resolved(token, address),
             Input::Changed(changes) => self.changed(changes),

@@ -3,14 +3,15 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::Core;
+use super::dialogs::LiveDialog;
 use super::flow::Flow;
 use super::legs::Place;
 use super::metrics::Metrics;
 use super::routing::{Lookup, Route};
 use super::sending::Ticket;
+use super::{Core, Id};
 use crate::config::Transport;
-use crate::dialog::without_tag;
+use crate::dialog::{dialog_id, without_tag};
 use crate::drachtio::SipCommand;
 use crate::drachtio::headers::{complete, copy_headers, localise, parse};
 use crate::limits::TRANSACTIONS_MAX;
@@ -32,6 +33,9 @@ impl Core {
             }
         };
         match message.start {
+            Start::Response { .. } if sip.transaction_id.is_empty() => {
+                self.refuse_app(&ticket, "transaction id missing");
+            }
             Start::Response { .. } => self.app_response(ticket, sip.transaction_id, &message),
             Start::Request {
                 method: "CANCEL", ..
@@ -43,8 +47,27 @@ impl Core {
             Start::Request { .. } if !sip.transaction_id.is_empty() => {
                 self.fail(&ticket, "only CANCEL and responses belong to a transaction");
             }
-            Start::Request { .. } => self.app_request(ticket, sip.route_url, &text, None),
+            Start::Request { .. } => match self.dialog_of_call(&message) {
+                Some(dialog) => self.app_in_dialog(ticket, &dialog, &message),
+                None => self.app_request(ticket, sip.route_url, &text, None),
+            },
         }
+    }
+
+    /// A request with neither id whose Call-ID is that of a dialog belongs to it.
+    fn dialog_of_call(&self, message: &Message<'_>) -> Option<Id> {
+        let call_id = message.get(Name::CallId)?;
+        let from = message.get(Name::From).and_then(Address::parse);
+        if let Some(tag) = from.and_then(|from| from.tag()) {
+            let id = dialog_id(call_id, tag);
+            return self
+                .dialogs
+                .get_key_value(id.as_str())
+                .map(|(id, _)| id.clone());
+        }
+        let same = |live: &LiveDialog| live.confirmed && live.record.dialog.call_id == call_id;
+        let mut all = self.dialogs.iter();
+        all.find(|(_, live)| same(live)).map(|(id, _)| id.clone())
     }
 
     /// A request outside any dialog.

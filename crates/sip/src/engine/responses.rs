@@ -4,6 +4,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
+use super::call_records::Source;
 use super::calls_in::delete_transaction;
 use super::client::{Cancel, Purpose};
 use super::commits::Then;
@@ -15,6 +16,7 @@ use crate::dialog::Dialog;
 use crate::drachtio::format;
 use crate::durable::{DialogRecord, dialog_key};
 use crate::journal::JournalOp;
+use crate::limits::APPLICATION_RETURN_MS;
 use crate::message::{Essentials, Message, Name, Start, Writer};
 use crate::transaction::Input;
 use crate::transaction::key::client_key;
@@ -47,6 +49,10 @@ impl Core {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
+        if let Some(place) = client.forwards.clone() {
+            self.branch_response(&id, place, flow, (message, status));
+            return;
+        }
         if client.method == "INVITE" {
             let bytes = response_bytes(message);
             self.invite_response(&id, flow, message, essentials, (status, bytes));
@@ -199,6 +205,10 @@ impl Core {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
+        if let Some(place) = client.forwards.clone() {
+            self.branch_failed(place, status);
+            return;
+        }
         if client.method != "INVITE" {
             self.timed_out_other(id, status, &bytes);
             return;
@@ -264,6 +274,13 @@ impl Core {
         let (flow, app, leg) = (client.flow, client.app, client.leg.clone());
         let (of_dialog, cancelled) = (client.dialog.clone(), client.cancel != Cancel::No);
         let over = client.machine.state() == crate::transaction::State::Terminated;
+        if of_dialog.is_none() {
+            match (status < 300, cancelled) {
+                (true, _) => self.record_start(Source::Network, "uac", &bytes),
+                (false, true) => self.record_stop(Source::Network, "call-canceled", &bytes),
+                (false, false) => self.record_stop(Source::Network, "call-rejected", &bytes),
+            }
+        }
         self.step_client(&id, Input::Response(status));
         let dialog = match record {
             Some(record) => Some(self.confirm_uac(*record, app, cancelled)),
@@ -295,10 +312,14 @@ impl Core {
         if let Some(leg) = &record.leg {
             self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
         }
+        let alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         let live = self.dialogs.entry(id.clone());
         let live = live.or_insert_with(|| LiveDialog::new(record.clone(), app, true));
         live.record = record;
         live.app = app.or(live.app);
+        if live.app.is_none() {
+            live.alone_until_ms = live.alone_until_ms.max(alone_until_ms);
+        }
         live.confirmed = true;
         live.ack = None;
         live.end_after_ack |= cancelled;
@@ -464,7 +485,7 @@ fn refresh(record: &mut DialogRecord, request: &[u8], response: &Message<'_>) {
 }
 
 /// A response as the application sees it.
-fn response_bytes(message: &Message<'_>) -> Bytes {
+pub(super) fn response_bytes(message: &Message<'_>) -> Bytes {
     let Start::Response { status, reason } = message.start else {
         return Bytes::new();
     };

@@ -105,6 +105,9 @@ impl Core {
     }
 
     pub(super) fn resolved(&mut self, token: u64, address: Option<IpAddr>) {
+        if self.branch_resolved(token, address) {
+            return;
+        }
         let Some(Lookup {
             ticket,
             route_url,

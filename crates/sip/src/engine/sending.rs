@@ -39,6 +39,7 @@ impl Core {
     /// Sends a frame to an application; nothing happens when it is gone.
     pub(super) fn tell(&mut self, app: AppId, frame: Vec<u8>) {
         if self.apps.is_connected(app) {
+            self.apps.count_told(app);
             self.out.push(Output::App { app, frame });
         }
     }

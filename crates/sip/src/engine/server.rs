@@ -52,6 +52,16 @@ pub(super) struct Server {
     pub heard: bool,
     /// There is a record in the journal.
     pub stored: bool,
+    /// Requests in the order they came.
+    pub number: u64,
+    /// When it came, ms.
+    pub born_ms: u64,
+    /// The frame that told the application of it.
+    pub told: u64,
+    /// Only an application with this tag is to get it.
+    pub tag: Option<String>,
+    /// A request handler decides about it.
+    pub asked: bool,
 }
 
 impl Server {
@@ -110,6 +120,11 @@ impl Core {
             cancelled: false,
             heard: false,
             stored: false,
+            number: self.token(),
+            born_ms: self.now.mono_ms,
+            told: 0,
+            tag: None,
+            asked: false,
         };
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id.clone(), server);
@@ -130,7 +145,7 @@ impl Core {
                     let Some(bytes) = server.response.clone() else {
                         continue;
                     };
-                    if !matches!(input, Input::Respond(_)) {
+                    if !matches!(input, Input::Respond(_) | Input::Relay) {
                         Metrics::count(&self.setup.metrics.retransmissions);
                     }
                     let flow = reply_flow(server);
@@ -154,6 +169,7 @@ impl Core {
             return;
         };
         self.server_keys.remove(&server.key);
+        self.proxies.remove(id);
         if let Some(dialog) = server
             .dialog
             .as_ref()
@@ -182,20 +198,27 @@ impl Core {
         let Some(server) = self.servers.get(id) else {
             return false;
         };
-        let dialog = server.dialog.clone();
-        let of_dialog = dialog
-            .as_ref()
-            .and_then(|id| self.dialogs.get(id))
-            .and_then(|d| d.app);
-        let Some(app) = self.apps.owner(server.app.or(of_dialog), &server.method) else {
+        let (dialog, method) = (server.dialog.clone(), server.method.clone());
+        let own = server.app.filter(|app| self.apps.is_connected(*app));
+        let app = match (own, &dialog) {
+            (Some(app), _) => Some(app),
+            (None, Some(dialog)) => self.app_of_dialog(dialog, &method),
+            (None, None) => {
+                let verb = method.to_ascii_lowercase();
+                self.apps.for_request(&verb, server.tag.as_deref())
+            }
+        };
+        let Some(app) = app else {
             return false;
         };
         let wall_us = self.now.wall_us;
         let message_id = self.ids.uuid();
+        let told = self.apps.told(app) + 1;
         let Some(server) = self.servers.get_mut(id) else {
             return false;
         };
         server.app = Some(app);
+        server.told = told;
         let (request, flow) = (server.request.clone(), server.flow);
         let frame = match &dialog {
             Some(dialog) => {

@@ -9,15 +9,15 @@ use super::legs::Place;
 use super::replies::begin_response;
 use super::server::{Server, Stage};
 use super::timers::Alarm;
-use super::{AppId, Core, Id, Output};
+use super::{Core, Id, Output};
 use crate::durable::{DialogRecord, End, REGISTRATION, Side, TransactionRecord};
-use crate::limits::{CSEQ_TAKEOVER_JUMP, DIALOG_HOLD_MS, ENDED_DIALOG_MS};
+use crate::limits::{APPLICATION_RETURN_MS, CSEQ_TAKEOVER_JUMP, DIALOG_HOLD_MS, ENDED_DIALOG_MS};
 use crate::message::{Essentials, Message};
 use crate::transaction::key::server_key;
 use crate::transaction::{Input, Kind, Transaction};
 
 /// INVITEs sent again at once after a takeover; the others follow at 2 a millisecond.
-const RESENT_AT_ONCE: u64 = 200;
+pub(super) const RESENT_AT_ONCE: u64 = 200;
 
 impl Core {
     /// The log applied changes.
@@ -69,7 +69,21 @@ impl Core {
                 Side::Client => self.restore_client(record, &mut resent),
             }
         }
+        for record in self.replica.proxies().collect::<Vec<_>>() {
+            self.restore_proxy(record, &mut resent);
+        }
+        let passing: Vec<Id> = self.servers.keys().cloned().collect();
+        for id in passing {
+            let open = self
+                .servers
+                .get(&id)
+                .is_some_and(|s| s.stage == Stage::Open);
+            if open && !self.is_forwarded(&id) && !self.start_passing(&id) {
+                self.ask_handler(&id);
+            }
+        }
         self.redeliver();
+        self.wait_for_applications();
     }
 
     /// Drops everything live; answers every application that waits.
@@ -83,6 +97,10 @@ impl Core {
             self.fail(&lookup.ticket, "this server does not lead");
         }
         self.servers.clear();
+        self.proxies.clear();
+        self.forward_lookups.clear();
+        self.questions.clear();
+        self.called_for.clear();
         self.server_keys.clear();
         self.clients.clear();
         self.client_keys.clear();
@@ -102,6 +120,7 @@ impl Core {
         let end = record.end.clone();
         let mut live = LiveDialog::new(record, None, true);
         live.restored = true;
+        live.alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         self.dialogs.insert(id.clone(), live);
         match end {
             Some(End::Remote {
@@ -113,7 +132,9 @@ impl Core {
                 self.timers
                     .arm(self.now.mono_ms + ENDED_DIALOG_MS, Alarm::Ended(id.clone()));
                 let request = Bytes::from(bye.into_vec());
-                self.insert_server(Rc::from(transaction_id), request, flow, Some(id));
+                let server: Id = Rc::from(transaction_id);
+                self.insert_server(server.clone(), request, flow, Some(id.clone()));
+                self.deliver_when_ready(&id, server);
             }
             Some(End::Local {
                 bye,
@@ -171,6 +192,11 @@ impl Core {
             cancelled: false,
             heard: false,
             stored: false,
+            number: self.token(),
+            born_ms: self.now.mono_ms,
+            told: 0,
+            tag: None,
+            asked: false,
         };
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id, server);
@@ -214,7 +240,13 @@ impl Core {
         self.step_server(id, Input::Respond(200));
     }
 
-    fn resend(&mut self, id: &Id, method: &str, flow: super::flow::Flow, request: Bytes) {
+    pub(super) fn resend(
+        &mut self,
+        id: &Id,
+        method: &str,
+        flow: super::flow::Flow,
+        request: Bytes,
+    ) {
         let branch = Message::parse(&request).ok().and_then(|message| {
             let essentials = Essentials::of(&message).ok()?;
             essentials.via.branch().map(str::to_owned)
@@ -256,31 +288,10 @@ impl Core {
         }
     }
 
-    /// Gives what no application has to one that can take it.
-    pub(super) fn redeliver(&mut self) {
-        if !self.leading {
-            return;
-        }
-        let open = |server: &Server| server.stage == Stage::Open && server.app.is_none();
-        let orphans: Vec<Id> = self
-            .servers
-            .iter()
-            .filter(|(_, server)| open(server))
-            .filter(|(_, server)| {
-                let verb = server.method.to_ascii_lowercase();
-                server.dialog.is_some() || self.apps.has_route(&verb)
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in orphans {
-            if !self.deliver(&id) {
-                continue;
-            }
-            if self.servers.get(&id).is_some_and(|server| server.cancelled) {
-                let at_ms = self.now.mono_ms + DIALOG_HOLD_MS;
-                self.timers.arm(at_ms, Alarm::CancelAgain(id));
-            }
-        }
+    /// An application that was just told of an INVITE is told of its CANCEL a turn later.
+    pub(super) fn cancel_after_turn(&mut self, id: Id) {
+        let at_ms = self.now.mono_ms + DIALOG_HOLD_MS;
+        self.timers.arm(at_ms, Alarm::CancelAgain(id));
     }
 
     /// Tells the application of a CANCEL that an earlier leader accepted.
@@ -298,35 +309,6 @@ impl Core {
         }
     }
 
-    /// An application is gone: its requests wait for another, its unnamed legs are ended.
-    pub(super) fn abandon(&mut self, app: AppId) {
-        for server in self
-            .servers
-            .values_mut()
-            .filter(|server| server.app == Some(app))
-        {
-            server.app = None;
-            server.heard = false;
-        }
-        for live in self
-            .dialogs
-            .values_mut()
-            .filter(|live| live.app == Some(app))
-        {
-            live.app = None;
-        }
-        let mut orphans = Vec::new();
-        for (id, client) in self.clients.iter_mut().filter(|(_, c)| c.app == Some(app)) {
-            client.app = None;
-            if client.method == "INVITE" && client.leg.is_none() && client.dialog.is_none() {
-                orphans.push(id.clone());
-            }
-        }
-        for id in orphans {
-            self.cancel_orphan(&id);
-        }
-    }
-
     /// Wakes whoever is due.
     pub(super) fn tick(&mut self) {
         while let Some(alarm) = self.timers.due(self.now.mono_ms) {
@@ -337,6 +319,11 @@ impl Core {
                 }
                 Alarm::Silence(id) => self.silence(&id),
                 Alarm::Hold(id) => self.release_held(&id),
+                Alarm::Proxy(id, index, timer) => {
+                    self.proxy_step(&id, crate::proxy::Input::Fired(index, timer));
+                }
+                Alarm::Alone(id) => self.nobody_came(&id),
+                Alarm::Unauthenticated(app) => self.unauthenticated(app),
                 Alarm::Ended(id) => self.ended(&id),
                 Alarm::Cancelled(id) => self.cancel_unanswered(&id),
                 Alarm::CancelAgain(id) => self.cancel_again(&id),

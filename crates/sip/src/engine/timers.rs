@@ -15,6 +15,12 @@ pub enum Alarm {
     Silence(Rc<str>),
     /// Requests held back for this dialog may go on.
     Hold(Rc<str>),
+    /// A branch of a forwarded request.
+    Proxy(Rc<str>, usize, crate::proxy::Timer),
+    /// Nobody may have come for this request whose application is gone.
+    Alone(Rc<str>),
+    /// This connection of an application should have authenticated.
+    Unauthenticated(u64),
     /// Nobody finished this remotely ended dialog.
     Ended(Rc<str>),
     /// A cancelled INVITE got no final response.

@@ -1,8 +1,7 @@
 //! The drachtio protocol server's sockets.
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
@@ -26,15 +25,28 @@ pub(super) async fn accept(shared: Shared, listener: TcpListener) {
             continue;
         }
         last += 1;
-        spawn_local(serve(shared.clone(), stream, last));
+        let shared = shared.clone();
+        spawn_local(async move {
+            prepare(&stream, last);
+            serve(shared, stream, last).await;
+        });
     }
 }
 
-async fn serve(shared: Shared, stream: TcpStream, app: AppId) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(app, %error, "cannot set TCP_NODELAY");
+/// Frames are small and somebody waits for each; a dead peer is to be noticed.
+pub(super) fn prepare(stream: &TcpStream, app: AppId) {
+    let socket = socket2::SockRef::from(stream);
+    let set = stream
+        .set_nodelay(true)
+        .and_then(|()| socket.set_keepalive(true));
+    if let Err(error) = set {
+        tracing::debug!(app, %error, "cannot set TCP_NODELAY and keep-alive");
     }
-    let (read, write) = stream.into_split();
+}
+
+/// Serves one connection, accepted or made, until either end closes it.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite>(shared: Shared, stream: S, app: AppId) {
+    let (read, write) = split(stream);
     let (outlet, outflow) = outlet();
     {
         let mut shell = shared.borrow_mut();
@@ -53,7 +65,7 @@ async fn serve(shared: Shared, stream: TcpStream, app: AppId) {
     shell.turn(Input::AppClosed { app });
 }
 
-async fn read(shared: &Shared, mut stream: OwnedReadHalf, app: AppId) -> io::Result<()> {
+async fn read<S: AsyncRead + Unpin>(shared: &Shared, mut stream: S, app: AppId) -> io::Result<()> {
     let mut frames = FrameReader::default();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -78,7 +90,7 @@ async fn read(shared: &Shared, mut stream: OwnedReadHalf, app: AppId) -> io::Res
 }
 
 /// Ends when the outlet is gone and everything is written.
-async fn write(mut stream: OwnedWriteHalf, mut outflow: Outflow) -> io::Result<()> {
+async fn write<S: AsyncWrite + Unpin>(mut stream: S, mut outflow: Outflow) -> io::Result<()> {
     while let Some(bytes) = outflow.next().await {
         stream.write_all(&bytes).await?;
     }

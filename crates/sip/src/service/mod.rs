@@ -3,6 +3,7 @@
 //! Owner of the engine thread and its sockets. Calls return at once; what they mean happens
 //! on the engine thread, in the order of the calls.
 mod applications;
+mod handlers;
 mod mailbox;
 mod run;
 mod shell;
@@ -203,6 +204,7 @@ fn core(
     Core::new(Setup {
         listen,
         secret: config.drachtio.secret,
+        request_handlers: config.request_handlers,
         registrar: config.registrar,
         authenticate_calls: config.authenticate_calls,
         tag_key: config.tag_key,

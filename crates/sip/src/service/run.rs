@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::mailbox::Mailbox;
 use super::shell::{Shared, Shell, UdpPort};
-use super::{applications, streams};
+use super::{applications, handlers, streams};
 use crate::config::Transport;
 use crate::engine::Input;
 use crate::engine::flow::Flow;
@@ -62,6 +62,7 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
     let listener = tokio::net::TcpListener::from_std(sockets.applications)?;
     spawn_local(applications::accept(shared.clone(), listener));
     spawn_local(streams::errands(shared.clone()));
+    spawn_local(handlers::errands(shared.clone()));
     spawn_local(keep_time(shared.clone()));
     loop {
         {

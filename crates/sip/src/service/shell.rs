@@ -14,6 +14,7 @@ use super::EventSink;
 use super::mailbox::{Command, Mailbox};
 use crate::config::Transport;
 use crate::engine::flow::Flow;
+use crate::engine::handlers::{Place, Question};
 use crate::engine::metrics::Metrics;
 use crate::engine::{AppId, Core, Input, Now, Output};
 use crate::journal::Journal;
@@ -99,6 +100,12 @@ pub(super) struct Shell {
     pub wanted: Vec<(Flow, Outflow)>,
     /// Host names to look up.
     pub lookups: Vec<(u64, String)>,
+    /// Questions for request handlers.
+    pub questions: Vec<(u64, Question)>,
+    /// Applications to connect to.
+    pub dials: Vec<(AppId, Place)>,
+    /// Wakes the task that asks and connects.
+    pub handlers: Rc<Notify>,
     /// Wakes the tasks that make connections, look names up, and keep time.
     pub errands: Rc<Notify>,
     pub clock: Rc<Notify>,
@@ -130,6 +137,9 @@ impl Shell {
             stopped: false,
             wanted: Vec::new(),
             lookups: Vec::new(),
+            questions: Vec::new(),
+            dials: Vec::new(),
+            handlers: Rc::new(Notify::new()),
             errands: Rc::new(Notify::new()),
             clock: Rc::new(Notify::new()),
         }
@@ -181,6 +191,14 @@ impl Shell {
             Output::Resolve { token, host } => {
                 self.lookups.push((token, host));
                 self.errands.notify_one();
+            }
+            Output::Ask { token, question } => {
+                self.questions.push((token, question));
+                self.handlers.notify_one();
+            }
+            Output::Dial { app, place } => {
+                self.dials.push((app, place));
+                self.handlers.notify_one();
             }
             Output::Event(event) => self.told.push(event),
             Output::Disconnect => self.streams.clear(),

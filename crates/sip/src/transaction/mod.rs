@@ -68,6 +68,9 @@ pub enum Input {
     Ack,
     /// Server: the application answers with this status.
     Respond(u16),
+    /// Server: a 2xx of somebody else is passed on, who repeats it himself (RFC 3261 section
+    /// 16.7): neither its repetition nor its ACK is the business of this transaction.
+    Relay,
     /// Client: a response with this status came.
     Response(u16),
     /// A timer that was armed.

@@ -13,6 +13,11 @@ pub(super) fn invite(tx: &mut Transaction, input: Input) -> Vec<Effect> {
             );
             vec![Effect::Transmit, again, over]
         }
+        (State::Proceeding, Input::Relay) => {
+            tx.state = State::Accepted;
+            tx.acknowledged = true;
+            vec![Effect::Transmit, Effect::Arm(Timer::L, LIFE_MS)]
+        }
         (State::Proceeding, Input::Respond(_)) => {
             tx.state = State::Completed;
             tx.interval_ms = T1_MS;

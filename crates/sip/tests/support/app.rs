@@ -18,6 +18,22 @@ pub struct Told {
 }
 
 impl Told {
+    /// Reads a whole frame.
+    pub fn parse(frame: &[u8]) -> Told {
+        let text = std::str::from_utf8(frame).expect("UTF-8");
+        let (_, payload) = text.split_once('#').expect("a length");
+        let (leader, message) = payload.split_once("\r\n").unwrap_or((payload, ""));
+        Told {
+            tokens: leader.split('|').map(str::to_owned).collect(),
+            message: message.to_owned(),
+        }
+    }
+
+    /// A frame that only separates two reads.
+    pub fn is_separator(&self) -> bool {
+        self.tokens[1] == "response" && self.tokens[2] == "none"
+    }
+
     pub fn transaction(&self) -> &str {
         let at = if self.tokens[1] == "sip" { 8 } else { 10 };
         &self.tokens[at]
@@ -84,10 +100,12 @@ impl App {
                     let text = String::from_utf8(frame[hash + 1..].to_vec()).expect("UTF-8");
                     let (leader, message) = text.split_once("\r\n").unwrap_or((&text, ""));
                     let tokens = leader.split('|').map(str::to_owned).collect();
-                    return Some(Told {
-                        tokens,
-                        message: message.to_owned(),
-                    });
+                    let message = message.to_owned();
+                    let told = Told { tokens, message };
+                    if told.is_separator() {
+                        continue;
+                    }
+                    return Some(told);
                 }
             }
             let mut chunk = [0; 65_536];

@@ -1,7 +1,8 @@
 //! A journal that can be held, an application, and a phone, all over real sockets.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 pub mod app;
+pub mod desk;
 pub mod journal;
 pub mod phone;
 
@@ -31,6 +32,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
             secret: SECRET.to_owned(),
         },
+        request_handlers: Vec::new(),
         registrar: Some(RegistrarConfig {
             domains: Vec::new(),
             realm: "pbx.test".to_owned(),
