@@ -52,7 +52,11 @@ impl Told {
 impl App {
     /// Connects and presents the secret.
     pub fn connect(address: SocketAddr) -> App {
-        let stream = TcpStream::connect(address).expect("the engine listens");
+        App::accepted(TcpStream::connect(address).expect("the engine listens"))
+    }
+
+    /// Presents the secret on a connection that the engine made.
+    pub fn accepted(stream: TcpStream) -> App {
         let mut app = App {
             stream,
             buffer: Vec::new(),
