@@ -106,3 +106,25 @@ fn the_engine_connects_to_an_application_which_authenticates() {
     app.respond(invite.transaction(), "486 Busy Here");
     phone.expect("SIP/2.0 486");
 }
+
+#[test]
+fn a_web_server_names_the_tag_of_an_application() {
+    let (url, server) = web_server(r#"{"action":"route","data":{"tag":"red"}}"#);
+    let (engine, phone) = engine(HandlerMethod::Get, url);
+    let connect = || std::net::TcpStream::connect(engine.applications()).expect("it listens");
+    let mut apps = [
+        App::tagged(connect(), "blue"),
+        App::tagged(connect(), "green,red"),
+    ];
+    for app in &mut apps {
+        app.command("route|invite");
+        assert_eq!(app.next().tokens[3], "OK");
+    }
+    phone.send(&phone.request("INVITE", 1, "", ""));
+    let invite = apps[1].expect("INVITE");
+    apps[1].respond(invite.transaction(), "486 Busy Here");
+    phone.expect("SIP/2.0 100");
+    phone.expect("SIP/2.0 486");
+    assert!(apps[0].is_quiet());
+    server.join().expect("the server was asked");
+}

@@ -57,12 +57,17 @@ impl App {
 
     /// Presents the secret on a connection that the engine made.
     pub fn accepted(stream: TcpStream) -> App {
+        App::tagged(stream, "")
+    }
+
+    /// Presents the secret and says what it is, `red,blue`.
+    pub fn tagged(stream: TcpStream, tags: &str) -> App {
         let mut app = App {
             stream,
             buffer: Vec::new(),
             sent: 0,
         };
-        app.command(&format!("authenticate|{SECRET}|"));
+        app.command(&format!("authenticate|{SECRET}|{tags}"));
         assert_eq!(app.next().tokens[3], "OK");
         app
     }
