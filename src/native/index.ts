@@ -48,6 +48,8 @@ interface NativeStore {
   watch(prefixes: string[], sink: (batch: string) => void): void;
   members(): string;
   changeMembers(change: string): Promise<string>;
+  setAccounts(accounts: string): number;
+  reloadCertificates(): Promise<boolean>;
   status(): string;
   transferLeadership(to: number | null): Promise<void>;
   metrics(): string;
@@ -92,6 +94,7 @@ interface Addon {
   beginRestore(options: string): Promise<NativeRestore>;
   checkBackup(): NativeRestore;
   startLog(level: string, sink: (batch: string) => void): void;
+  setLogLevel(level: string): void;
 }
 
 const addonPath = fileURLToPath(new URL('./raftpbx.node', import.meta.url));
@@ -218,6 +221,16 @@ export class Store {
   async changeMembers(change: StoreMemberChange): Promise<StoreMemberRefusal | null> {
     const refusal = await this.#native.changeMembers(JSON.stringify(change));
     return JSON.parse(refusal) as StoreMemberRefusal | null;
+  }
+
+  /** Replaces the users of the Redis protocol; how many connections were closed for it. */
+  setAccounts(accounts: StoreOptions['accounts']): number {
+    return this.#native.setAccounts(JSON.stringify(accounts));
+  }
+
+  /** Reads the certificate files again now; whether any had changed. */
+  reloadCertificates(): Promise<boolean> {
+    return this.#native.reloadCertificates();
   }
 
   status(): StoreStatus {
@@ -400,4 +413,9 @@ export function issueCertificate(
 /** Sends the Rust side's log lines to `listener`; once a process. */
 export function startNativeLog(level: string, listener: (lines: LogLine[]) => void): void {
   addon().startLog(level, (batch) => listener(JSON.parse(batch) as LogLine[]));
+}
+
+/** From now on the Rust side's lines at `level` or above are sent. */
+export function setNativeLogLevel(level: string): void {
+  addon().setLogLevel(level);
 }

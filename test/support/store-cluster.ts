@@ -133,8 +133,23 @@ export class StoreCluster {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
+  /** Puts another certificate of the same authority in place of a store's. */
+  renewCertificate(id: number): void {
+    this.#certificatesOf(id);
+  }
+
+  /** Puts a certificate there that does not fit the key. */
+  breakCertificate(id: number): void {
+    const { certificate } = this.#issue(id);
+    writeFileSync(join(this.#directory, `${id}.pem`), certificate);
+  }
+
+  #issue(id: number) {
+    return issueCertificate(this.authority, `store-${id}`, ['127.0.0.1'], [nodeName(id)]);
+  }
+
   #certificatesOf(id: number) {
-    const issued = issueCertificate(this.authority, `store-${id}`, ['127.0.0.1'], [nodeName(id)]);
+    const issued = this.#issue(id);
     const write = (name: string, text: string) => {
       const file = join(this.#directory, name);
       writeFileSync(file, text, { mode: 0o600 });

@@ -11,7 +11,10 @@ use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{Sink, deliver, failure};
@@ -21,7 +24,8 @@ const LINES_WAITING_MAX: usize = 8192;
 /// Lines that cross in one batch.
 const BATCH_LINES_MAX: usize = 256;
 
-static STARTED: OnceLock<()> = OnceLock::new();
+/// The filter of lines, once the log was started.
+static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Serialize)]
@@ -95,26 +99,39 @@ fn forward(lines: &Receiver<Line>, sink: &Sink) {
     }
 }
 
-/// Sends every line at `level` or above to `sink`. A second call is an error.
-#[napi]
-pub fn start_log(level: String, sink: Sink) -> napi::Result<()> {
+/// openraft warns at every try while a peer is away; the store tells that once, itself.
+fn filter_of(level: &str) -> napi::Result<Targets> {
     let level: LevelFilter = level
         .parse()
         .map_err(|_| failure(format!("PBX_OPTIONS: no log level {level}")))?;
-    STARTED
-        .set(())
-        .map_err(|()| failure("PBX_OPTIONS: the log was started before"))?;
+    Ok(Targets::new()
+        .with_default(level)
+        .with_target("openraft", level.min(LevelFilter::ERROR)))
+}
+
+/// Sends every line at `level` or above to `sink`. A second call is an error.
+#[napi]
+pub fn start_log(level: String, sink: Sink) -> napi::Result<()> {
+    let (filter, handle) = reload::Layer::new(filter_of(&level)?);
+    FILTER
+        .set(handle)
+        .map_err(|_| failure("PBX_OPTIONS: the log was started before"))?;
     let (lines, receiver) = sync_channel(LINES_WAITING_MAX);
     std::thread::Builder::new()
         .name("log".into())
         .spawn(move || forward(&receiver, &sink))
         .map_err(failure)?;
-    // openraft warns at every try while a peer is away; the store tells that once, itself.
-    let quiet = tracing_subscriber::filter::Targets::new()
-        .with_default(level)
-        .with_target("openraft", level.min(LevelFilter::ERROR));
     tracing_subscriber::registry()
-        .with(ToJavaScript { lines }.with_filter(quiet))
+        .with(ToJavaScript { lines }.with_filter(filter))
         .try_init()
         .map_err(failure)
+}
+
+/// From now on lines at `level` or above are sent.
+#[napi]
+pub fn set_log_level(level: String) -> napi::Result<()> {
+    let filter = FILTER
+        .get()
+        .ok_or_else(|| failure("PBX_OPTIONS: the log was not started"))?;
+    filter.reload(filter_of(&level)?).map_err(failure)
 }

@@ -323,6 +323,22 @@ impl NativeStore {
         serde_json::to_string(&refusal).map_err(failure)
     }
 
+    /// Replaces the accounts of the Redis protocol; how many connections were closed.
+    #[napi]
+    pub fn set_accounts(&self, accounts: String) -> napi::Result<u32> {
+        let wire: Vec<WireAccount> = options(&accounts)?;
+        let accounts = wire.into_iter().map(Account::try_from);
+        let accounts: Vec<Account> = accounts.collect::<Result<_, _>>().map_err(failure)?;
+        let closed = self.store.set_accounts(&accounts);
+        Ok(u32::try_from(closed).unwrap_or(u32::MAX))
+    }
+
+    /// Reads the certificate files again; whether any had changed.
+    #[napi]
+    pub async fn reload_certificates(&self) -> napi::Result<bool> {
+        self.store.reload_certificates().await.map_err(failure)
+    }
+
     /// The state of consensus on this node, JSON.
     #[napi]
     pub fn status(&self) -> napi::Result<String> {

@@ -1,4 +1,10 @@
 //! The handle through which the process uses its store.
+//!
+//! - [`metrics`]: what it measures, as Prometheus text.
+//! - [`reload`]: what changes while it runs.
+
+mod metrics;
+mod reload;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +29,7 @@ use crate::limits::{HOLD_MS, WATCHES_MAX};
 use crate::machine::{Machine, SharedMachine};
 use crate::member::{Member, MemberChange};
 use crate::proposer::Proposer;
-use crate::raft::{Consensus, Leadership, Parts, Tuning};
+use crate::raft::{Alarms, Consensus, Leadership, Parts, Tuning};
 use crate::reply::{Command, Reply, Request};
 use crate::resp::{Door, PubSub, Waiters};
 use crate::snapshot::Snapshots;
@@ -200,7 +206,10 @@ impl Store {
     ) -> Result<Reply, StoreError> {
         let consensus = &self.node.consensus;
         let leadership = consensus.leadership();
-        let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
+        let traffic = self.node.proposer.traffic();
+        let began = Instant::now();
+        let deadline = began + Duration::from_millis(HOLD_MS);
+        let mut held = false;
         loop {
             let now = *leadership.borrow();
             let reply = match now.leader {
@@ -208,18 +217,28 @@ impl Store {
                     ReadMode::Lease => consensus.read_as_leader(&command),
                     ReadMode::ReadIndex => consensus.read_index(&command).await,
                 },
-                Some(leader) => consensus.read_remote(leader, &command, mode).await,
+                Some(leader) => {
+                    traffic.forwarded_reads.add(1);
+                    consensus.read_remote(leader, &command, mode).await
+                }
                 None => None,
             };
             if let Some(reply) = reply {
+                if held {
+                    traffic.released(began.elapsed());
+                }
                 return Ok(reply);
             }
             if self.node.closed.load(Ordering::Acquire) {
                 return Err(StoreError::Closed);
             }
             if Instant::now() >= deadline {
-                return Err(StoreError::Unavailable { held_ms: HOLD_MS });
+                let error = StoreError::Unavailable { held_ms: HOLD_MS };
+                traffic.released(began.elapsed());
+                traffic.failed(&error);
+                return Err(error);
             }
+            held = true;
             tokio::time::sleep(READ_RETRY).await;
         }
     }
@@ -235,12 +254,6 @@ impl Store {
         changed.map_err(StoreError::Member)
     }
 
-    /// Reads the certificate files again now; whether they had changed. This happens by itself
-    /// within seconds.
-    pub async fn reload_certificates(&self) -> Result<bool, StoreError> {
-        self.node.consensus.reload_certificates().await
-    }
-
     /// A handle that does not keep the node open.
     pub(crate) fn downgrade(&self) -> WeakStore {
         WeakStore {
@@ -251,6 +264,11 @@ impl Store {
     /// [`Store::read_linearizable`] when it can be answered here and now.
     pub(crate) fn read_now(&self, command: &Command) -> Option<Reply> {
         self.node.consensus.read_as_leader(command)
+    }
+
+    /// What needs a person.
+    pub(crate) fn alarms(&self) -> Arc<Alarms> {
+        self.node.consensus.alarms()
     }
 
     /// Who leads, as it changes.
@@ -352,53 +370,6 @@ impl Store {
             .digest()
             .map_err(|error| StoreError::Storage(error.to_string()))?;
         Ok((state.applied, digest))
-    }
-
-    /// Prometheus text.
-    pub fn metrics(&self) -> String {
-        let status = self.status();
-        let mut text = String::new();
-        let mut line = |name: &str, kind: &str, value: u64| {
-            text.push_str(&format!("# TYPE {name} {kind}\n{name} {value}\n"));
-        };
-        line("raftpbx_store_leading", "gauge", u64::from(status.leading));
-        line("raftpbx_store_term", "gauge", status.term);
-        line("raftpbx_store_last_log_index", "gauge", status.last_log);
-        line("raftpbx_store_committed_index", "gauge", status.committed);
-        line("raftpbx_store_applied_index", "gauge", status.applied);
-        line("raftpbx_store_snapshot_index", "gauge", status.snapshot);
-        let written = status.snapshot_at_ms;
-        line(
-            "raftpbx_store_snapshot_timestamp_seconds",
-            "gauge",
-            written / 1_000,
-        );
-        line("raftpbx_store_sql_bytes", "gauge", status.sql_bytes);
-        line("raftpbx_store_log_bytes", "gauge", status.log_bytes);
-        line("raftpbx_store_keys", "gauge", status.keys);
-        line(
-            "raftpbx_store_lease_remaining_milliseconds",
-            "gauge",
-            status.lease_remaining_ms,
-        );
-        let expired = self.node.machine.state.read().space.expired();
-        line("raftpbx_store_expired_keys_total", "counter", expired);
-        line(
-            "raftpbx_store_pending_requests",
-            "gauge",
-            self.node.proposer.pending() as u64,
-        );
-        line(
-            "raftpbx_store_refused_requests_total",
-            "counter",
-            self.node.proposer.refused(),
-        );
-        self.node.consensus.metrics(&mut line);
-        if let Some(door) = &self.node.door {
-            door.metrics(&mut line);
-        }
-        self.node.consensus.timings(&mut text);
-        text
     }
 
     /// Stops the node: listeners close, the log is flushed. Calling it twice does no harm.

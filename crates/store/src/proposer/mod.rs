@@ -8,13 +8,15 @@
 //! - [`window`]: what is not answered yet; a pure machine.
 //! - [`reunion`]: when the next batch is large enough.
 //! - [`direct`]: requests that only this node, as leader, may propose.
+//! - [`traffic`]: what became of requests, counted.
 
 mod direct;
 mod reunion;
+mod traffic;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +32,8 @@ use crate::limits::{BATCHES_IN_FLIGHT_MAX, HOLD_MS, PENDING_BYTES_MAX, PENDING_M
 use crate::raft::{Consensus, Leadership, Outcome};
 use crate::reply::Request;
 use crate::store::Done;
+pub use traffic::Traffic;
+
 use reunion::Reunion;
 use window::{Ticket, Window};
 
@@ -53,7 +57,6 @@ struct Submitted {
 struct Load {
     requests: AtomicUsize,
     bytes: AtomicUsize,
-    refused: AtomicU64,
 }
 
 /// The entrance for requests of this process.
@@ -63,6 +66,7 @@ pub struct Proposer {
     direct: mpsc::UnboundedSender<Submitted>,
     consensus: Arc<Consensus>,
     load: Arc<Load>,
+    traffic: Arc<Traffic>,
 }
 
 impl Proposer {
@@ -70,6 +74,7 @@ impl Proposer {
     pub fn start(consensus: Arc<Consensus>, origin: u64) -> Proposer {
         let (queue, submitted) = mpsc::unbounded_channel();
         let (direct, as_leader) = mpsc::unbounded_channel();
+        let traffic = Arc::<Traffic>::default();
         let driver = Driver {
             leadership: consensus.leadership(),
             consensus: consensus.clone(),
@@ -77,6 +82,7 @@ impl Proposer {
             sent: FuturesUnordered::new(),
             retry_at: None,
             reunion: None,
+            traffic: traffic.clone(),
         };
         tokio::spawn(driver.run(submitted));
         tokio::spawn(direct::run(consensus.clone(), as_leader));
@@ -85,6 +91,7 @@ impl Proposer {
             direct,
             consensus,
             load: Arc::default(),
+            traffic,
         }
     }
 
@@ -118,8 +125,9 @@ impl Proposer {
             done(outcome);
         });
         if requests >= PENDING_MAX || bytes >= PENDING_BYTES_MAX {
-            self.load.refused.fetch_add(1, Ordering::Relaxed);
-            return done(Err(StoreError::Overloaded { limit: PENDING_MAX }));
+            let error = StoreError::Overloaded { limit: PENDING_MAX };
+            self.traffic.failed(&error);
+            return done(Err(error));
         }
         let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
         if let Err(refused) = queue.send(Submitted {
@@ -136,9 +144,9 @@ impl Proposer {
         self.load.requests.load(Ordering::Relaxed)
     }
 
-    /// Requests refused because too many were pending.
-    pub fn refused(&self) -> u64 {
-        self.load.refused.load(Ordering::Relaxed)
+    /// What became of requests.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 }
 
@@ -149,6 +157,7 @@ struct Driver {
     sent: FuturesUnordered<BoxFuture<'static, (Ticket, Outcome)>>,
     retry_at: Option<Instant>,
     reunion: Option<Reunion>,
+    traffic: Arc<Traffic>,
 }
 
 impl Driver {
@@ -185,8 +194,10 @@ impl Driver {
                     let now = Instant::now();
                     self.retry_at = self.retry_at.filter(|at| *at > now);
                     for (done, error) in self.window.expire(now) {
+                        self.traffic.failed(&error);
                         done(Err(error));
                     }
+                    self.count_held();
                 }
             }
         }
@@ -196,14 +207,22 @@ impl Driver {
             .for_each(|done| done(Err(StoreError::Closed)));
     }
 
+    fn count_held(&mut self) {
+        for held in self.window.held() {
+            self.traffic.released(held);
+        }
+    }
+
     fn accept(&mut self, taken: &mut Vec<Submitted>) {
+        let unled = self.leadership.borrow().leader.is_none();
+        let held = unled.then(Instant::now);
         for Submitted {
             body,
             done,
             deadline,
         } in taken.drain(..)
         {
-            self.window.push(body, done, deadline);
+            self.window.push(body, done, deadline, held);
         }
     }
 
@@ -244,6 +263,7 @@ impl Driver {
             let outcome: BoxFuture<'static, Outcome> = if leader == self.consensus.id {
                 Box::pin(self.consensus.propose(batch).await.outcome())
             } else {
+                self.traffic.forwarded_writes.add(u64::from(batch.count));
                 Box::pin(self.consensus.forward(leader, &batch))
             };
             self.sent
@@ -254,19 +274,22 @@ impl Driver {
     fn settle(&mut self, ticket: Ticket, outcome: Outcome) {
         let certain = match outcome {
             Outcome::Applied(applied) if !applied.gap => {
-                let told = self.window.applied(ticket, applied.replies);
+                let now = Instant::now();
+                let told = self.window.applied(ticket, applied.replies, now);
                 let unsent = self.window.unsent();
-                self.reunion = Some(Reunion::of(told.len(), unsent, Instant::now()));
+                self.reunion = Some(Reunion::of(told.len(), unsent, now));
                 for (done, reply) in told {
                     done(Ok(reply));
                 }
+                self.count_held();
                 return;
             }
             Outcome::Applied(_) | Outcome::NotLeader(_) => true,
             Outcome::Unknown => false,
         };
-        if self.window.failed(ticket, certain) {
-            self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+        let now = Instant::now();
+        if self.window.failed(ticket, certain, now) {
+            self.retry_at = Some(now + RETRY_PAUSE);
         }
     }
 }

@@ -9,6 +9,7 @@
 //! order: the state machine recognises what it has applied (see `crate::origins`).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub struct Pending<D> {
     pub deadline: Instant,
     /// Attempts that are on their way or whose outcome is unknown.
     attempts: u32,
+    /// Since when it waits for a leader; `None` when it never had to.
+    held: Option<Instant>,
 }
 
 /// See the module head.
@@ -38,6 +41,8 @@ pub struct Window<D> {
     /// Counts the times everything had to be sent again.
     generation: u64,
     pending: VecDeque<Pending<D>>,
+    /// How long those were held that were answered since [`Window::held`] was asked.
+    held: Vec<Duration>,
 }
 
 /// Which requests a batch carried, and when.
@@ -57,16 +62,18 @@ impl<D> Window<D> {
             next_unsent: 1,
             generation: 0,
             pending: VecDeque::new(),
+            held: Vec::new(),
         }
     }
 
-    /// Adds a request at the end.
-    pub fn push(&mut self, body: Bytes, done: D, deadline: Instant) {
+    /// Adds a request at the end; `held` is now when nobody leads.
+    pub fn push(&mut self, body: Bytes, done: D, deadline: Instant, held: Option<Instant>) {
         self.pending.push_back(Pending {
             body,
             done: Some(done),
             deadline,
             attempts: 0,
+            held,
         });
     }
 
@@ -121,13 +128,22 @@ impl<D> Window<D> {
     }
 
     /// The batch was applied; answers whom to tell what.
-    pub fn applied(&mut self, ticket: Ticket, replies: Vec<Reply>) -> Vec<(D, Reply)> {
+    pub fn applied(
+        &mut self,
+        ticket: Ticket,
+        replies: Vec<Reply>,
+        now: Instant,
+    ) -> Vec<(D, Reply)> {
         let mut told = Vec::with_capacity(replies.len());
         for (sequence, reply) in (ticket.first..ticket.first + ticket.count).zip(replies) {
             let Some(position) = self.position(sequence) else {
                 continue;
             };
-            told.extend(self.pending[position].done.take().map(|done| (done, reply)));
+            let pending = &mut self.pending[position];
+            let since = pending.held.take();
+            self.held
+                .extend(since.map(|since| now.saturating_duration_since(since)));
+            told.extend(pending.done.take().map(|done| (done, reply)));
         }
         self.drop_answered();
         told
@@ -135,7 +151,7 @@ impl<D> Window<D> {
 
     /// The batch was not accepted (`certain`), or nobody knows; sends everything again.
     /// Answers whether that is news: a failure of an earlier round is not.
-    pub fn failed(&mut self, ticket: Ticket, certain: bool) -> bool {
+    pub fn failed(&mut self, ticket: Ticket, certain: bool, now: Instant) -> bool {
         if certain {
             for sequence in ticket.first..ticket.first + ticket.count {
                 if let Some(position) = self.position(sequence) {
@@ -148,6 +164,11 @@ impl<D> Window<D> {
         }
         self.generation += 1;
         self.next_unsent = self.base;
+        for pending in &mut self.pending {
+            if pending.done.is_some() {
+                pending.held.get_or_insert(now);
+            }
+        }
         true
     }
 
@@ -159,10 +180,15 @@ impl<D> Window<D> {
             .front()
             .is_some_and(|pending| pending.deadline <= now)
         {
-            given_up.extend(self.pop());
+            given_up.extend(self.pop(now));
         }
         self.drop_answered();
         given_up
+    }
+
+    /// How long those were held that ended since this was asked last.
+    pub fn held(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.held)
     }
 
     /// Gives up everything.
@@ -174,8 +200,12 @@ impl<D> Window<D> {
             .collect()
     }
 
-    fn pop(&mut self) -> Option<(D, StoreError)> {
+    fn pop(&mut self, now: Instant) -> Option<(D, StoreError)> {
         let pending = self.pending.pop_front()?;
+        let held = pending
+            .held
+            .map(|since| now.saturating_duration_since(since));
+        self.held.extend(held);
         self.base += 1;
         self.next_unsent = self.next_unsent.max(self.base);
         let error = if pending.attempts > 0 {
@@ -202,12 +232,11 @@ impl<D> Window<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn window(count: u64) -> Window<u64> {
         let mut window = Window::new(7);
         let later = Instant::now() + Duration::from_secs(60);
-        (1..=count).for_each(|number| window.push(Bytes::from_static(b"x"), number, later));
+        (1..=count).for_each(|number| window.push(Bytes::from_static(b"x"), number, later, None));
         window
     }
 
@@ -223,10 +252,13 @@ mod tests {
         assert_eq!((first.first, first.count, first.floor), (1, 1_024, 1));
         assert_eq!((second.first, second.count, second.floor), (1_025, 476, 1));
         assert!(window.take().is_none());
-        assert_eq!(window.applied(one, replies(1_024)).len(), 1_024);
-        window.push(Bytes::new(), 9, Instant::now());
+        assert_eq!(
+            window.applied(one, replies(1_024), Instant::now()).len(),
+            1_024
+        );
+        window.push(Bytes::new(), 9, Instant::now(), None);
         assert_eq!(window.take().expect("one more").1.floor, 1_025);
-        assert_eq!(window.applied(two, replies(476)).len(), 476);
+        assert_eq!(window.applied(two, replies(476), Instant::now()).len(), 476);
     }
 
     #[test]
@@ -234,16 +266,19 @@ mod tests {
         let mut window = window(2_000);
         let (one, _) = window.take().expect("something to send");
         let (two, _) = window.take().expect("something to send");
-        assert!(window.failed(one, false));
+        assert!(window.failed(one, false, Instant::now()));
         assert!(
-            !window.failed(two, false),
+            !window.failed(two, false, Instant::now()),
             "it belongs to the round that failed already"
         );
         let (again, batch) = window.take().expect("something to send");
         assert_eq!(batch.first, 1);
         // The first round's second batch was applied after all.
-        assert_eq!(window.applied(two, replies(976)).len(), 976);
-        assert_eq!(window.applied(again, replies(1_024)).len(), 1_024);
+        assert_eq!(window.applied(two, replies(976), Instant::now()).len(), 976);
+        assert_eq!(
+            window.applied(again, replies(1_024), Instant::now()).len(),
+            1_024
+        );
         assert_eq!(window.unsent(), 0);
         assert!(window.deadline().is_none());
     }
@@ -252,25 +287,42 @@ mod tests {
     fn giving_up_says_whether_the_outcome_is_known() {
         let mut window: Window<u64> = Window::new(7);
         let now = Instant::now();
-        window.push(Bytes::new(), 1, now);
+        window.push(Bytes::new(), 1, now, None);
         let (ticket, _) = window.take().expect("something to send");
-        window.push(Bytes::new(), 2, now);
-        window.push(Bytes::new(), 3, now + Duration::from_secs(60));
+        window.push(Bytes::new(), 2, now, None);
+        window.push(Bytes::new(), 3, now + Duration::from_secs(60), None);
         let given_up = window.expire(now);
         assert!(matches!(given_up[0], (1, StoreError::OutcomeUnknown)));
         assert!(matches!(given_up[1], (2, StoreError::Unavailable { .. })));
         assert_eq!(given_up.len(), 2);
-        assert!(window.applied(ticket, replies(1)).is_empty());
+        assert!(window.applied(ticket, replies(1), now).is_empty());
         assert_eq!(window.take().expect("the third").1.floor, 3);
+    }
+
+    #[test]
+    fn the_time_without_a_leader_is_told_once_for_each_request() {
+        let mut window: Window<u64> = Window::new(7);
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        window.push(Bytes::new(), 1, at(2_000), Some(start));
+        window.push(Bytes::new(), 2, at(2_000), None);
+        let (ticket, _) = window.take().expect("something to send");
+        assert!(window.failed(ticket, true, at(100)));
+        window.push(Bytes::new(), 3, at(2_000), None);
+        let (ticket, _) = window.take().expect("all of them");
+        assert_eq!(window.applied(ticket, replies(3), at(400)).len(), 3);
+        let held = window.held();
+        assert_eq!(held, [400, 300].map(Duration::from_millis));
+        assert!(window.held().is_empty());
     }
 
     #[test]
     fn a_certain_refusal_leaves_the_outcome_known() {
         let mut window: Window<u64> = Window::new(7);
         let now = Instant::now();
-        window.push(Bytes::new(), 1, now);
+        window.push(Bytes::new(), 1, now, None);
         let (ticket, _) = window.take().expect("something to send");
-        assert!(window.failed(ticket, true));
+        assert!(window.failed(ticket, true, now));
         assert!(matches!(
             window.expire(now)[0],
             (1, StoreError::Unavailable { .. })

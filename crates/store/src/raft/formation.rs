@@ -115,20 +115,19 @@ impl Consensus {
                 () = tokio::time::sleep(FORMING_PATIENCE) => {}
             }
         }
-        self.standing.clear("PBX_STORE_FORMING");
-        self.standing.clear("PBX_STORE_NOT_MEMBER");
+        self.alarms.clear("PBX_STORE_FORMING");
+        self.alarms.clear("PBX_STORE_NOT_MEMBER");
     }
 
     fn tell_formation(&self, step: &Step, started: Instant) {
         match step {
-            Step::Meet(missing) if started.elapsed() >= FORMING_PATIENCE => self.standing.raise(
+            Step::Meet(missing) if started.elapsed() >= FORMING_PATIENCE => self.alarms.raise(
                 "PBX_STORE_FORMING",
                 format!("the cluster is not founded yet: nodes {missing:?} do not answer"),
                 "start them; a first start needs every configured node once, so that a lost \
-                 directory is never taken for a new cluster"
-                    .into(),
+                 directory is never taken for a new cluster",
             ),
-            Step::Added => self.standing.raise(
+            Step::Added => self.alarms.raise(
                 "PBX_STORE_NOT_MEMBER",
                 format!("node {} is not a member of the cluster", self.id),
                 format!("run 'raftpbx member add {}' or 'member replace'", self.id),

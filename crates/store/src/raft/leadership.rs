@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::acks::Acks;
+use super::alarms::Alarms;
 use super::types::{Metrics, Raft};
 use crate::clock::{BootClock, Clock};
 use crate::config::Timing;
@@ -97,6 +98,7 @@ pub struct Observer {
     pub raft: Raft,
     pub view: Arc<LeadershipView>,
     pub acks: Arc<Acks>,
+    pub alarms: Arc<Alarms>,
     pub told: watch::Sender<Leadership>,
     pub events: Events,
     pub stop: watch::Receiver<bool>,
@@ -160,6 +162,7 @@ impl Observer {
         let stopped = metrics.running_state.is_err();
         if metrics.state != ServerState::Leader || stopped {
             self.view.lease.store(0, Ordering::Release);
+            self.tell_quorum(false);
             let leader = metrics
                 .current_leader
                 .filter(|leader| *leader != self.id && !stopped);
@@ -187,14 +190,21 @@ impl Observer {
             .is_some_and(|applied| applied.leader_id == metrics.vote.leader_id);
         let patience = Duration::from_millis(self.timing.election_max_ms);
         let majority = acked.is_some_and(|acked| acked.elapsed() < patience);
-        self.view
-            .quorum_lost
-            .store(!majority && own_applied, Ordering::Release);
+        self.tell_quorum(!majority && own_applied);
         let leading = own_applied && majority && !renounced;
         Leadership {
             leader: leading.then_some(self.id),
             term,
             leading,
+        }
+    }
+
+    fn tell_quorum(&self, lost: bool) {
+        if self.view.quorum_lost.swap(lost, Ordering::AcqRel) != lost {
+            let text = "this node leads and hears no majority, so it serves nothing";
+            let fix = "bring back nodes, or the network between them";
+            let alarm = lost.then(|| (text.to_owned(), fix.to_owned()));
+            self.alarms.put("PBX_STORE_NO_QUORUM", alarm);
         }
     }
 

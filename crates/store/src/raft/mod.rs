@@ -66,6 +66,7 @@ use crate::reply::{Command, Reply};
 use crate::snapshot::Snapshots;
 use crate::store::{DirectoryLock, ReadMode};
 
+pub use alarms::Alarms;
 pub use fuzzing::fuzz_frame;
 pub use leadership::Leadership;
 pub use start::{Parts, Tuning};
@@ -207,7 +208,7 @@ pub struct Consensus {
     candidacy: candidacy::Candidacy,
     /// Whether there is room for entries of other leaders.
     takes_entries: AtomicBool,
-    alarms: alarms::Alarms,
+    alarms: Arc<Alarms>,
     /// Before this moment this node does not vote.
     votes_from: Instant,
     address: SocketAddr,
@@ -224,6 +225,11 @@ impl Consensus {
     /// Who leads; changes are seen after the events of watchers were queued.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.clone()
+    }
+
+    /// What needs a person.
+    pub fn alarms(&self) -> Arc<Alarms> {
+        self.alarms.clone()
     }
 
     /// End of this node's lease, `CLOCK_BOOTTIME` ns, 0 = none.

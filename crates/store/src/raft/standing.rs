@@ -7,18 +7,22 @@
 //! [`judge`] is pure; [`Standing`] holds what it needs and what was learned.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::alarms::Alarms;
 use super::identity::Identity;
 use super::types::Members;
-use crate::status::Alarm;
 
 /// Version of the protocol between nodes.
 pub const VERSION: u32 = 3;
+
+/// Another member has lost its directory.
+const MEMBER_WIPED: &str = "PBX_STORE_MEMBER_WIPED";
 
 /// Who calls whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,20 +126,20 @@ pub struct Standing {
     cluster: AtomicU64,
     members: RwLock<BTreeMap<u64, u64>>,
     barred: AtomicBool,
-    alarms: RwLock<BTreeMap<&'static str, Alarm>>,
+    alarms: Arc<Alarms>,
     met: watch::Sender<BTreeMap<u64, Result<Welcome, Refusal>>>,
 }
 
 impl Standing {
     /// A node that has met nobody.
-    pub fn new(id: u64, identity: Identity) -> Standing {
+    pub fn new(id: u64, identity: Identity, alarms: Arc<Alarms>) -> Standing {
         Standing {
             id,
             cluster: AtomicU64::new(identity.cluster()),
             identity,
             members: RwLock::default(),
             barred: AtomicBool::new(false),
-            alarms: RwLock::default(),
+            alarms,
             met: watch::Sender::default(),
         }
     }
@@ -149,6 +153,7 @@ impl Standing {
     pub fn learn(&self, members: &Members) {
         let known = members.nodes().map(|(id, node)| (*id, node.incarnation));
         *self.members.write() = known.collect();
+        self.alarms.keep_about(|id| members.get_node(&id).is_some());
         if let Some((_, node)) = members.nodes().next() {
             self.cluster.store(node.cluster, Ordering::Release);
         }
@@ -180,6 +185,7 @@ impl Standing {
         };
         match &verdict {
             Err(Refusal::CalledWiped) => self.bar(),
+            Err(Refusal::CallerWiped) => self.member_wiped(greeting.from),
             Err(Refusal::OtherCluster) => self.other_cluster(greeting.from),
             _ => {}
         }
@@ -194,8 +200,10 @@ impl Standing {
         });
         match answer {
             Err(Refusal::CallerWiped) => self.bar(),
+            Err(Refusal::CalledWiped) => self.member_wiped(to),
             Err(Refusal::OtherCluster) => self.other_cluster(to),
-            Ok(_) | Err(_) => {}
+            Ok(_) => self.alarms.clear_about(to, MEMBER_WIPED),
+            Err(_) => {}
         }
     }
 
@@ -215,7 +223,7 @@ impl Standing {
             return;
         }
         let id = self.id;
-        self.raise(
+        self.alarms.raise(
             "PBX_STORE_WIPED",
             format!(
                 "the cluster knows node {id}, but this directory is not the one it knows: its log \
@@ -234,34 +242,30 @@ impl Standing {
         self.barred.load(Ordering::Acquire)
     }
 
-    fn other_cluster(&self, other: u64) {
-        self.raise(
-            "PBX_STORE_OTHER_CLUSTER",
-            format!("node {other} at a configured address belongs to another cluster"),
-            "correct the addresses in 'peers' so that each cluster knows its own nodes only".into(),
+    /// Says what the wiped node itself says, where people look: at the cluster that still works.
+    fn member_wiped(&self, id: u64) {
+        // Held until the alarm is there: a member that leaves meanwhile takes it along.
+        let members = self.members.read();
+        if !members.contains_key(&id) {
+            return;
+        }
+        self.alarms.raise_about(
+            id,
+            MEMBER_WIPED,
+            format!("node {id} has lost its directory: it does not vote and has no copy"),
+            format!(
+                "put the lost directory back, or give that server an unused id in place of {id} \
+                 and a certificate for it, start it, then run 'raftpbx member rejoin {id} NEW-ID'"
+            ),
         );
     }
 
-    /// Raises an alarm; it is logged once.
-    pub fn raise(&self, code: &'static str, text: String, fix: String) {
-        let alarm = Alarm { code, text, fix };
-        let previous = self.alarms.write().insert(code, alarm.clone());
-        if previous.as_ref() != Some(&alarm) {
-            let Alarm { code, text, fix } = alarm;
-            tracing::error!(code, fix, "{text}");
-        }
-    }
-
-    /// Takes an alarm back.
-    pub fn clear(&self, code: &'static str) {
-        if self.alarms.write().remove(code).is_some() {
-            tracing::info!(code, "an alarm is over");
-        }
-    }
-
-    /// What needs a person.
-    pub fn alarms(&self) -> Vec<Alarm> {
-        self.alarms.read().values().cloned().collect()
+    fn other_cluster(&self, other: u64) {
+        self.alarms.raise(
+            "PBX_STORE_OTHER_CLUSTER",
+            format!("node {other} at a configured address belongs to another cluster"),
+            "correct the addresses in 'peers' so that each cluster knows its own nodes only",
+        );
     }
 }
 

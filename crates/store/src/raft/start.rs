@@ -123,6 +123,7 @@ struct Opened {
     address: SocketAddr,
     log: LogStore,
     applier: Applier,
+    alarms: Arc<Alarms>,
     standing: Arc<Standing>,
     roster: Arc<Roster>,
     acks: Arc<Acks>,
@@ -155,7 +156,8 @@ impl Opened {
         // A log that was put aside because it was damaged is no lost directory.
         let used = log.is_used() || log.recovering().is_some();
         let identity = Identity::open(&config.directory, config.id, used)?;
-        let standing = Arc::new(Standing::new(config.id, identity));
+        let alarms = Arc::<Alarms>::default();
+        let standing = Arc::new(Standing::new(config.id, identity, alarms.clone()));
         if standing.cluster() != 0 && !used {
             standing.bar();
         }
@@ -186,6 +188,7 @@ impl Opened {
             address,
             log,
             applier,
+            alarms,
             standing,
             roster,
             acks,
@@ -211,6 +214,7 @@ impl Consensus {
             raft: raft.clone(),
             view: view.clone(),
             acks: opened.acks,
+            alarms: opened.alarms.clone(),
             told,
             events: parts.events,
             stop: stopped.clone(),
@@ -234,7 +238,7 @@ impl Consensus {
             holding: AtomicBool::new(false),
             candidacy,
             takes_entries: AtomicBool::new(true),
-            alarms: Alarms::default(),
+            alarms: opened.alarms,
             votes_from,
             address: opened.address,
             counters: Counters::default(),
@@ -332,14 +336,13 @@ impl Consensus {
             Ok(true) => {
                 tracing::info!("new certificates are in use");
                 self.roster.renew();
-                self.standing.clear("PBX_STORE_CERTIFICATES");
+                self.alarms.clear("PBX_STORE_CERTIFICATES");
             }
-            Ok(false) => self.standing.clear("PBX_STORE_CERTIFICATES"),
-            Err(error) => self.standing.raise(
+            Ok(false) => self.alarms.clear("PBX_STORE_CERTIFICATES"),
+            Err(error) => self.alarms.raise(
                 "PBX_STORE_CERTIFICATES",
                 format!("changed certificate files are not used: {error}"),
-                "write certificate, key and authority that fit together; the old ones stay in use"
-                    .into(),
+                "write certificate, key and authority that fit together; the old ones stay in use",
             ),
         }
         outcome

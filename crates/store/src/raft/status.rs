@@ -1,5 +1,6 @@
 //! The node's view of itself, for status pages and metrics.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use openraft::Instant as _;
@@ -7,7 +8,7 @@ use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::Consensus;
-use crate::status::{Alarm, PeerStatus, StoreStatus};
+use crate::status::{PeerStatus, StoreStatus};
 
 impl Consensus {
     /// What consensus knows; the caller adds the rest.
@@ -63,35 +64,38 @@ impl Consensus {
                 .as_ref()
                 .err()
                 .map(ToString::to_string),
-            alarms: self.all_alarms(role),
+            alarms: self.alarms.list(),
             ..StoreStatus::default()
         }
     }
 
-    /// Prometheus text of how long consensus and the log take.
-    pub fn timings(&self, out: &mut String) {
+    /// Prometheus text of what is more than one number: alarms, followers, how long things take.
+    pub fn series(&self, out: &mut String) {
+        let alarms = self.alarms.list();
+        let mut text = format!(
+            "# TYPE raftpbx_alarms gauge\nraftpbx_alarms {}\n# TYPE raftpbx_alarm gauge\n",
+            alarms.len()
+        );
+        let codes: BTreeSet<&str> = alarms.iter().map(|alarm| alarm.code).collect();
+        for code in codes {
+            text.push_str(&format!("raftpbx_alarm{{code=\"{code}\"}} 1\n"));
+        }
+        let status = self.status();
+        text.push_str("# TYPE raftpbx_store_follower_behind_entries gauge\n");
+        for PeerStatus { id, matched, .. } in &status.peers {
+            let behind = status.last_log.saturating_sub(matched.unwrap_or(0));
+            text.push_str(&format!(
+                "raftpbx_store_follower_behind_entries{{node=\"{id}\"}} {behind}\n"
+            ));
+        }
+        out.push_str(&text);
         let flush = &self.log.wal().stats().flush;
         flush.render("raftpbx_store_fsync_seconds", out);
         self.machine.timings.render(out);
     }
 
-    fn all_alarms(&self, role: &str) -> Vec<Alarm> {
-        let mut alarms = self.standing.alarms();
-        alarms.extend(self.alarms.list());
-        if role == "leader" && self.view.quorum_lost.load(Ordering::Acquire) {
-            alarms.push(Alarm {
-                code: "PBX_STORE_NO_QUORUM",
-                text: "this node leads and hears no majority, so it serves nothing".into(),
-                fix: "bring back nodes, or the network between them".into(),
-            });
-        }
-        alarms
-    }
-
     /// Prometheus lines of consensus and the log.
     pub fn metrics(&self, line: &mut dyn FnMut(&str, &str, u64)) {
-        let alarms = (self.alarms.list().len() + self.standing.alarms().len()) as u64;
-        line("raftpbx_store_alarms", "gauge", alarms);
         let wal = self.log.wal().stats();
         let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
         line("raftpbx_store_wal_bytes_total", "counter", load(&wal.bytes));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::throttle::Throttle;
 use crate::account::{Account, PasswordHash, Role};
@@ -15,11 +15,32 @@ use crate::reply::Reply;
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-/// All accounts of a node.
-pub struct Accounts {
+struct Table {
     by_name: BTreeMap<String, Arc<Account>>,
     /// Without configured accounts everybody is this one.
     open: Option<Arc<Account>>,
+}
+
+impl Table {
+    fn of(accounts: &[Account]) -> Table {
+        let open = accounts.is_empty().then(|| Account {
+            name: "default".into(),
+            role: Role::Node,
+            hashes: Vec::new(),
+        });
+        let named = accounts
+            .iter()
+            .map(|account| (account.name.clone(), Arc::new(account.clone())));
+        Table {
+            by_name: named.collect(),
+            open: open.map(Arc::new),
+        }
+    }
+}
+
+/// All accounts of a node.
+pub struct Accounts {
+    table: RwLock<Table>,
     /// Compared when the name is unknown, so that the time does not tell which names exist.
     decoy: PasswordHash,
     throttle: Mutex<Throttle>,
@@ -32,17 +53,8 @@ pub struct Accounts {
 impl Accounts {
     /// Fails when the system gives no random bytes.
     pub fn new(accounts: &[Account]) -> Result<Accounts, StoreError> {
-        let open = accounts.is_empty().then(|| Account {
-            name: "default".into(),
-            role: Role::Node,
-            hashes: Vec::new(),
-        });
-        let named = accounts
-            .iter()
-            .map(|account| (account.name.clone(), Arc::new(account.clone())));
         Ok(Accounts {
-            by_name: named.collect(),
-            open: open.map(Arc::new),
+            table: RwLock::new(Table::of(accounts)),
             decoy: PasswordHash::of(b"")?,
             throttle: Mutex::default(),
             failed: AtomicU64::new(0),
@@ -52,17 +64,23 @@ impl Accounts {
 
     /// Whom a new connection speaks for before it has said anything.
     pub fn initial(&self) -> Option<Arc<Account>> {
-        self.open.clone()
+        self.table.read().open.clone()
+    }
+
+    /// From now on these are the accounts.
+    pub fn replace(&self, accounts: &[Account]) {
+        *self.table.write() = Table::of(accounts);
     }
 
     /// All accounts by name.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.by_name.values().chain(&self.open)
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        let table = self.table.read();
+        table.by_name.values().chain(&table.open).cloned().collect()
     }
 
     /// An account by name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Account>> {
-        self.all().find(|account| account.name == name)
+    pub fn get(&self, name: &str) -> Option<Arc<Account>> {
+        self.all().into_iter().find(|account| account.name == name)
     }
 
     /// Checks a login; the error is what the client is told.
@@ -79,8 +97,8 @@ impl Accounts {
                 "ERR too many failed logins from your address; wait a few seconds",
             ));
         }
-        let account = self.by_name.get(name);
-        let right = match account {
+        let account = self.table.read().by_name.get(name).cloned();
+        let right = match &account {
             Some(account) => account.admits(password),
             None => {
                 self.decoy.matches(password);
@@ -88,7 +106,7 @@ impl Accounts {
             }
         };
         if let (Some(account), true) = (account, right) {
-            return Ok(account.clone());
+            return Ok(account);
         }
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.throttle.lock().failed(source, now);

@@ -35,13 +35,13 @@ pub fn acl(session: &Session, verb: &str, rest: &[Bytes]) -> Reply {
             let name = session.account.as_ref().map(|account| account.name.clone());
             Reply::text(name.unwrap_or_default())
         }
-        ("USERS", []) => texts(accounts.all().map(|account| account.name.clone())),
-        ("LIST", []) => texts(accounts.all().map(|account| line(account))),
+        ("USERS", []) => texts(accounts.all().iter().map(|account| account.name.clone())),
+        ("LIST", []) => texts(accounts.all().iter().map(|account| line(account))),
         ("GETUSER", [name]) => {
             let name = String::from_utf8_lossy(name);
             accounts
                 .get(&name)
-                .map_or(Reply::Nil, |account| describe(account))
+                .map_or(Reply::Nil, |account| describe(&account))
         }
         ("CAT", []) => texts(categories()),
         ("CAT", [category]) => {

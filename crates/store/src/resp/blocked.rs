@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::blocking::{Wish, is_nothing};
 use super::clients::Unblock;
-use super::connection::{Connection, closed, explain};
+use super::connection::{Connection, answer_of, closed};
 use super::waiters::Waiter;
 use crate::error::StoreError;
 use crate::keyspace::VERSIONS;
@@ -124,7 +124,7 @@ impl Connection {
             Ok(reply) => Tried::Answered(reply),
             Err(StoreError::Unavailable { .. } | StoreError::NotLeader { .. }) => Tried::Later,
             Err(StoreError::Overloaded { .. }) if !is_first => Tried::Later,
-            Err(error) => Tried::Answered(explain(&error)),
+            Err(error) => Tried::Answered(answer_of(Err(error))?),
         })
     }
 
@@ -142,7 +142,7 @@ impl Connection {
             ];
             let told = match store.read_linearizable(question).await {
                 Ok(told) => told,
-                Err(error) => return Ok(Some(explain(&error))),
+                Err(error) => return answer_of(Err(error)).map(Some),
             };
             wish.command[place] = match told {
                 Reply::Map(fields) => last_id(&fields),
@@ -155,15 +155,15 @@ impl Connection {
     }
 
     /// Reads the versions of keys under the leader's lease.
-    pub(super) async fn watch(&mut self, keys: Vec<Bytes>, store: &Store) -> Reply {
+    pub(super) async fn watch(&mut self, keys: Vec<Bytes>, store: &Store) -> io::Result<Reply> {
         let mut question = vec![Bytes::from_static(VERSIONS.as_bytes())];
         question.extend(keys.iter().cloned());
         let told = match store.read_linearizable(question).await {
             Ok(told) => told,
-            Err(error) => return explain(&error),
+            Err(error) => return answer_of(Err(error)),
         };
         let Reply::Array(versions) = told else {
-            return told;
+            return Ok(told);
         };
         let version = |reply| match reply {
             Reply::Int(version) => Bytes::from(version.to_string()),
@@ -171,7 +171,7 @@ impl Connection {
         };
         let pairs = keys.into_iter().zip(versions.into_iter().map(version));
         self.session.transaction.watch(pairs.collect());
-        Reply::Ok
+        Ok(Reply::Ok)
     }
 }
 

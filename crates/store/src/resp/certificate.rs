@@ -1,7 +1,7 @@
 //! The certificate of the Redis door, read again when its files change.
 //!
 //! New connections get the new certificate; those that are open go on with the old one. Files
-//! that cannot be read leave the old certificate in use, and an error in the log.
+//! that cannot be read leave the old certificate in use, and raise an alarm.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -17,11 +17,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::RespTls;
 use crate::error::StoreError;
 use crate::limits::CERTIFICATE_LOOK;
+use crate::raft::Alarms;
 
 /// Certificate and key in use.
 pub struct Certificate {
     files: RespTls,
     acceptor: RwLock<TlsAcceptor>,
+    /// When the files were written that were looked at last.
+    seen: Mutex<Vec<Option<SystemTime>>>,
 }
 
 fn wrong(path: &Path, error: impl std::fmt::Display) -> StoreError {
@@ -63,6 +66,7 @@ impl Certificate {
     /// Reads the files; fails when they do not belong together.
     pub fn open(files: &RespTls) -> Result<Certificate, StoreError> {
         Ok(Certificate {
+            seen: Mutex::new(written(files)),
             acceptor: RwLock::new(load(files)?),
             files: files.clone(),
         })
@@ -73,29 +77,36 @@ impl Certificate {
         self.acceptor.read().clone()
     }
 
-    /// Looks after the files until `stop` changes.
-    pub async fn follow(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut known = written(&self.files);
+    /// Reads the files again when they have changed; whether they had.
+    pub fn reload(&self) -> Result<bool, StoreError> {
+        let mut seen = self.seen.lock();
+        let now = written(&self.files);
+        if now == *seen {
+            return Ok(false);
+        }
+        let acceptor = load(&self.files)?;
+        *self.acceptor.write() = acceptor;
+        *seen = now;
+        tracing::info!("the certificate of the Redis door was read again");
+        Ok(true)
+    }
+
+    /// Looks after the files until `stop` changes. What does not fit together is tried again:
+    /// it may be a pair that is being written.
+    pub async fn follow(self: Arc<Self>, alarms: Arc<Alarms>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
                 () = tokio::time::sleep(CERTIFICATE_LOOK) => {}
             }
-            let now = written(&self.files);
-            if now == known {
-                continue;
-            }
-            match load(&self.files) {
-                Ok(acceptor) => {
-                    *self.acceptor.write() = acceptor;
-                    tracing::info!("the certificate of the Redis door was read again");
-                }
-                Err(error) => {
-                    // A half-written pair: the next change tries again.
-                    tracing::error!(%error, "the old certificate of the Redis door stays in use");
-                }
-            }
-            known = now;
+            let wrong = self.reload().err().map(|error| {
+                let text = format!("the old certificate of the Redis door stays in use: {error}");
+                (
+                    text,
+                    "write a certificate and a key that fit together".to_owned(),
+                )
+            });
+            alarms.put("PBX_STORE_DOOR_CERTIFICATE", wrong);
         }
     }
 }

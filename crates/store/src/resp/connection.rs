@@ -225,7 +225,7 @@ impl Connection {
                     None => {
                         self.flush().await?;
                         let read = store.read_linearizable(command.clone()).await;
-                        read.unwrap_or_else(|error| explain(&error))
+                        answer_of(read)?
                     }
                 };
                 self.trace(&command, began);
@@ -242,7 +242,7 @@ impl Connection {
             Step::Block(_) => Slot::Reply(Reply::error("ERR this command cannot wait here")),
             Step::Watch(keys) => {
                 self.settle().await?;
-                Slot::Reply(self.watch(keys, store).await)
+                Slot::Reply(self.watch(keys, store).await?)
             }
             Step::WhenLed(command) => {
                 self.settle().await?;
@@ -303,10 +303,8 @@ impl Connection {
                 Slot::Pushes(pushes) => pushes.iter().for_each(|push| self.put_push(push)),
                 Slot::Log(answer, shape, trace) => {
                     let outcome = answer.await.unwrap_or(Err(StoreError::Closed));
-                    let reply = match outcome {
-                        Ok(reply) => shape.finish(reply, &self.session.shared.pubsub),
-                        Err(error) => explain(&error),
-                    };
+                    let outcome = outcome.map(|it| shape.finish(it, &self.session.shared.pubsub));
+                    let reply = answer_of(outcome)?;
                     if let Some(command) = trace.request.last() {
                         self.trace(command, trace.began);
                     }
@@ -400,8 +398,18 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
+/// What a client of Redis gets. A node that closes says nothing more: like a Redis that ends, it
+/// closes the connection, and the client tries another node instead of failing its caller.
+pub(super) fn answer_of(outcome: Result<Reply, StoreError>) -> io::Result<Reply> {
+    match outcome {
+        Ok(reply) => Ok(reply),
+        Err(StoreError::Closed) => Err(closed("the node is closing")),
+        Err(error) => Ok(explain(&error)),
+    }
+}
+
 /// The error a client of Redis gets. `TRYAGAIN` promises that nothing was changed.
-pub(super) fn explain(error: &StoreError) -> Reply {
+fn explain(error: &StoreError) -> Reply {
     let code = match error {
         StoreError::Unavailable { .. } | StoreError::NotLeader { .. } => "TRYAGAIN",
         StoreError::OutcomeUnknown => "CLUSTERDOWN",

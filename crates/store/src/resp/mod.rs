@@ -53,6 +53,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::account::Account;
 use crate::config::RespConfig;
 use crate::error::StoreError;
 use crate::limits::{CLIENTS_MAX, LOGIN_TIMEOUT};
@@ -151,13 +152,36 @@ impl Door {
             self.stop.subscribe(),
         ));
         if let Some(certificate) = &self.shared.certificate {
-            tokio::spawn(certificate.clone().follow(self.stop.subscribe()));
+            let alarms = store.alarms();
+            tokio::spawn(certificate.clone().follow(alarms, self.stop.subscribe()));
         }
     }
 
     /// The real addresses.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
+    }
+
+    /// Reads the certificate again when its files have changed; whether they had.
+    pub fn reload_certificate(&self) -> Result<bool, StoreError> {
+        let certificate = self.shared.certificate.as_ref();
+        certificate.map_or(Ok(false), |certificate| certificate.reload())
+    }
+
+    /// Replaces the accounts and closes the connections of those that are gone or may do
+    /// something else now; answers how many.
+    pub fn set_accounts(&self, accounts: &[Account]) -> usize {
+        let shared = &self.shared;
+        shared.accounts.replace(accounts);
+        let entries = shared.list.all();
+        let strangers = entries.iter().filter(|entry| {
+            let account = entry.seen().account;
+            account.is_some_and(|account| {
+                let now = shared.accounts.get(&account.name);
+                now.is_none_or(|now| now.role != account.role)
+            })
+        });
+        strangers.map(|entry| entry.end.notify_one()).count()
     }
 
     /// Closes listeners and connections.
