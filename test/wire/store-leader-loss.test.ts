@@ -2,7 +2,7 @@
  * ioredis in each of its modes while the leader goes: no error reaches the caller, and nothing
  * that was acknowledged is lost. Forwarding is in `store.test.ts`.
  */
-import { Cluster, type Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { StoreCluster, storePassword } from '../support/store-cluster.ts';
@@ -40,6 +40,35 @@ async function countThroughLoss(redis: Redis | Cluster): Promise<void> {
 it('in Cluster mode', async () => {
   const redis = new Cluster(cluster.doors(), { redisOptions: { password: storePassword } });
   await countThroughLoss(cluster.keep(redis));
+});
+
+/** How ioredis is told to ask Sentinels; every store is one. */
+function sentinelMode(name: string, failoverDetector: boolean) {
+  return new Redis({
+    sentinels: cluster.doors(),
+    name,
+    password: storePassword,
+    sentinelPassword: storePassword,
+    failoverDetector,
+  });
+}
+
+it('in Sentinel mode', async () => {
+  await countThroughLoss(cluster.keep(sentinelMode('raftpbx', false)));
+});
+
+it('in Sentinel mode, moved by what the Sentinels publish when leadership is handed over', async () => {
+  const redis = cluster.keep(sentinelMode('mymaster', true));
+  expect(await redis.incr('count')).toBe(1);
+  const before = await cluster.leader();
+  await cluster.stores.get(before)?.transferLeadership();
+  await eventually('the connection to the next leader', 10_000, async () => {
+    const info = await redis.info('replication');
+    const server = await redis.info('server');
+    const port = Number(/tcp_port:(\d+)/.exec(server)?.[1]);
+    return info.includes('role:master') && port !== cluster.port(before);
+  });
+  expect(await redis.incr('count')).toBe(2);
 });
 
 it('a client that waits in a blocking command goes on waiting', async () => {

@@ -258,7 +258,8 @@ fn raft(view: &View) -> Lines {
     vec![
         ("id", status.id.to_string()),
         ("leader", leader),
-        ("role", status.role.clone()),
+        // Clients that read all of INFO as one table must find `role` of the replication.
+        ("raft_role", status.role.clone()),
         ("term", status.term.to_string()),
         ("last_log", status.last_log.to_string()),
         ("committed", status.committed.to_string()),
