@@ -22,12 +22,20 @@ export function describeFatal(error: unknown): Fatal {
   const text = typeof thrown.message === 'string' ? thrown.message : String(error);
   const [first = '', ...rest] = text.split('\n  fix: ');
   const named = /^(PBX_[A-Z_]+):\s*/.exec(first);
-  const code = typeof thrown.code === 'string' ? thrown.code : (named?.[1] ?? 'PBX_INTERNAL');
-  const said = named === null ? first : first.slice(named[0].length);
+  // An error of the addon has a code that says nothing; its text begins with ours.
+  const code = named?.[1] ?? (typeof thrown.code === 'string' ? thrown.code : 'PBX_INTERNAL');
+  const [said = '', advice] = named === null ? [first] : splitAdvice(first.slice(named[0].length));
   const fix =
     (typeof thrown.fix === 'string' ? thrown.fix : undefined) ??
     rest[0] ??
+    advice ??
     systemFixes[code] ??
     'see the lines before this one in the log';
   return { code, message: said, fix };
+}
+
+/** Errors of the addon are one line, `what happened; what to do`. */
+function splitAdvice(text: string): [string, string?] {
+  const at = text.lastIndexOf('; ');
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 2)];
 }

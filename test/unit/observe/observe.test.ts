@@ -1,4 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
+import { describeFatal } from '../../../src/observe/fatal.ts';
 import { Health } from '../../../src/observe/health.ts';
 import { callLog, createLog, writeNativeLine } from '../../../src/observe/log.ts';
 import { Metrics } from '../../../src/observe/metrics.ts';
@@ -57,4 +58,16 @@ it('a line about a call carries its id, a line of the Rust side its target', () 
   });
   expect(lines[0]).toMatchObject({ server: 'cm-1', call: 'c-7', level: 'info', msg: 'ringing' });
   expect(lines[1]).toMatchObject({ target: 'raftpbx_store::wal', ms: '30', level: 'warn' });
+});
+
+it('an error of the addon is told with its own code, and with what to do', () => {
+  const text = 'PBX_RESTORE_RUNNING: state is in use: a node runs there; stop every node first';
+  const thrown = Object.assign(new Error(text), { code: 'GenericFailure' });
+  expect(describeFatal(thrown)).toEqual({
+    code: 'PBX_RESTORE_RUNNING',
+    message: 'state is in use: a node runs there',
+    fix: 'stop every node first',
+  });
+  const system = Object.assign(new Error('listen EADDRINUSE'), { code: 'EADDRINUSE' });
+  expect(describeFatal(system)).toMatchObject({ code: 'EADDRINUSE', message: 'listen EADDRINUSE' });
 });
