@@ -7,7 +7,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startCallManager } from './call-manager/index.ts';
+import { type CallManagerHandle, startCallManager } from './call-manager/index.ts';
 import { joinAddress, splitAddress } from './config/address.ts';
 import { loadConfig } from './config/load.ts';
 import type { ServerConfig } from './config/schema.ts';
@@ -19,11 +19,14 @@ import { startMediaServer } from './media/index.ts';
 import { SipEngine, Store, Vip } from './native/index.ts';
 import { describeFatal } from './observe/fatal.ts';
 import { Health } from './observe/health.ts';
-import { createLog, joinNativeLog, type Logger } from './observe/log.ts';
+import { createLog, joinNativeLog, type Logger, setLogLevel } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
+import { Reload } from './observe/reload.ts';
 import { startObserveServer } from './observe/server.ts';
 import { startApi } from './portal/api/index.ts';
-import { reportDifference } from './portal/members.ts';
+import type { Holding } from './portal/api/status.ts';
+import { reportDifference, type WantedMember } from './portal/members.ts';
+
 import { SipEventFeed } from './sip/event-feed.ts';
 
 /** Handing over and closing must be done by then; a supervisor kills soon after. */
@@ -36,8 +39,11 @@ interface Surroundings {
   config: ServerConfig;
   version: string;
   log: Logger;
+  /** The logs of the parts, for a change of the level. */
+  logs: Logger[];
   metrics: Metrics;
   health: Health;
+  reload: Reload;
 }
 
 /** Undoes one step of the start. */
@@ -52,7 +58,7 @@ export async function runServer(configFile: string): Promise<number> {
     log = createLog(config.name, config.log.level);
     joinNativeLog(log, config.log.level);
     const end = Promise.race([stopSignal(), faultOf(log)]);
-    const here = surroundingsOf(config, log);
+    const here = surroundingsOf(configFile, config, log);
     // A server that waits for its peers can be stopped as well as one that works.
     const early = await Promise.race([startServer(here, undo), end]);
     if (early === null) {
@@ -73,14 +79,28 @@ export async function runServer(configFile: string): Promise<number> {
   }
 }
 
-function surroundingsOf(config: ServerConfig, log: Logger): Surroundings {
+function surroundingsOf(file: string, config: ServerConfig, log: Logger): Surroundings {
+  const logs = [log];
+  const reload = new Reload(file, config, log);
+  reload.add('log level', ({ log: { level } }) => setLogLevel(logs, level));
+  // Without a listener the signal would end the process, also while it starts.
+  process.on('SIGHUP', () => void reload.run());
   return {
     config,
     version: productVersion(),
     log,
+    logs,
     metrics: new Metrics(config.name),
     health: new Health(config.name, config.roles),
+    reload,
   };
+}
+
+/** The log of a part of the server. */
+function partLog({ log, logs }: Surroundings, role: string): Logger {
+  const made = log.child({ role });
+  logs.push(made);
+  return made;
 }
 
 /** Resolves to null when every role works. */
@@ -99,7 +119,7 @@ async function startServer(here: Surroundings, undo: Undo[]): Promise<null> {
 }
 
 async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
-  const { config, version, log, metrics, health } = here;
+  const { config, version, metrics, health } = here;
   const { media } = config;
   if (media === undefined) {
     return;
@@ -111,7 +131,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
   ];
   const handle = await startMediaServer({
     name: config.name,
-    log: log.child({ role: 'media' }),
+    log: partLog(here, 'media'),
     address: config.address,
     roles: config.roles,
     version,
@@ -146,8 +166,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   metrics.add(() => store.metrics());
   health.check('store', () => problemOf(store));
   migrateWhenLeading(store, log);
-  const ports = { raft: config.store.raftPort, resp: config.store.respPort };
-  reportDifference(store, peers, ports, log);
+  here.reload.add('store', (changed) => reloadStore(store, changed, log));
 
   const feed = new SipEventFeed();
   const secret = readSecret(sip.drachtioSecretFile);
@@ -160,7 +179,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   const drachtio = splitAddress(sip.drachtioListen);
   const calls = await startCallManager({
     name: config.name,
-    log: log.child({ role: 'call-manager' }),
+    log: partLog(here, 'call-manager'),
     domain: sip.domain,
     address: config.address,
     roles: config.roles,
@@ -179,6 +198,33 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   );
 
   let address: Vip | null = null;
+  const holding = { server: config.name, holdsVip: () => address?.status().holding ?? false };
+  await startPortal(here, undo, { store, calls, holding });
+
+  const held = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
+  address = held;
+  undo.push(() => held.close());
+  undo.push(() => handOver(store, held, log));
+  metrics.add(() => vipMetrics(held));
+}
+
+async function startPortal(
+  here: Surroundings,
+  undo: Undo[],
+  parts: { store: Store; calls: CallManagerHandle; holding: Holding },
+): Promise<void> {
+  const { config, log, health, reload } = here;
+  const { store, calls, holding } = parts;
+  const { api } = config;
+  if (api === undefined) {
+    return;
+  }
+  let wanted: readonly WantedMember[] = config.cluster.peers;
+  const ports = { raft: config.store.raftPort, resp: config.store.respPort };
+  reportDifference(store, () => wanted, ports, log);
+  reload.add('members', ({ cluster }) => {
+    wanted = cluster.peers;
+  });
   const portal = await startApi({
     listen: api.listen,
     tls: { certificate: api.certificate, key: api.key },
@@ -188,27 +234,33 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
       list: () => store.members(),
       alarms: () => store.status().alarms,
       change: (change) => store.changeMembers(change),
-      wanted: peers,
+      forget: (server) => store.execute(['HDEL', 'servers', server]),
+      wanted: () => wanted,
       ports,
     },
-    here: { server: config.name, holdsVip: () => address?.status().holding ?? false },
+    here: holding,
     backups: store,
     health,
-    log: log.child({ role: 'portal' }),
+    log: partLog(here, 'portal'),
   });
   undo.push(() => portal.close());
-
-  const held = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
-  address = held;
-  undo.push(() => held.close());
-  undo.push(() => handOver(store, held, log));
-  metrics.add(() => vipMetrics(held));
+  reload.add('api', () => portal.reload(readSecret(api.adminFile)));
 }
 
-/** What is wrong with the store of this server; null when nothing is. */
+/** Users of the Redis protocol and the certificates; where the files are needs a restart. */
+async function reloadStore(store: Store, config: ServerConfig, log: Logger): Promise<void> {
+  const closed = store.setAccounts(storeAccounts(config.store));
+  if (closed > 0) {
+    log.info({ closed }, 'connections of users that are gone or may do less were closed');
+  }
+  await store.reloadCertificates();
+}
+
+/** What is wrong with the store of this server, not of others; null when nothing is. */
 function problemOf(store: Store): string | null {
   const { leader, alarms } = store.status();
-  return alarms[0]?.text ?? (leader === null ? 'there is no leader' : null);
+  const own = alarms.find(({ code }) => !code.startsWith('PBX_STORE_MEMBER_'));
+  return own?.text ?? (leader === null ? 'there is no leader' : null);
 }
 
 function openStore(config: ServerConfig, id: number): Promise<Store> {

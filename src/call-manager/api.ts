@@ -1,7 +1,7 @@
 /** What the portal, the API and the CLI may ask of call control. Reads never leave this node. */
 import type { CdrView } from '../domain/cdr.ts';
 import type { Result } from '../domain/errors.ts';
-import type { ServerView } from '../domain/server.ts';
+import type { Alarm, ServerView } from '../domain/server.ts';
 
 export interface StatusView {
   leader: string | null;
@@ -11,7 +11,13 @@ export interface StatusView {
   registrations: number;
   calls: number;
   alerts: number;
+  alarms: AlarmView[];
   store: StoreView;
+}
+
+/** An alarm and who tells it. */
+export interface AlarmView extends Alarm {
+  server: string;
 }
 
 /** The store as the server that answers knows it. */
@@ -29,14 +35,17 @@ export interface StoreView {
   commitP99Us: number;
 }
 
-/** One voter; what only a leader knows of the others is null on the others. */
+/** One member; what only a leader knows of the others is null on the others. */
 export interface StoreNodeView {
+  id: number;
   name: string;
   role: string;
   /** Entries that are not in its log yet. */
   behind: number | null;
   /** Milliseconds since it last answered. */
   heardMs: number | null;
+  /** Why it cannot be reached, when it said so. */
+  problem: string | null;
 }
 
 export interface CallView {
@@ -74,6 +83,15 @@ export interface NewUser {
   displayName?: string;
 }
 
+/** Which call records. */
+export interface CdrQuery {
+  limit?: number;
+  before?: string;
+  id?: string;
+  /** Who called or was called. */
+  user?: string;
+}
+
 /** Which part of a list: at most `limit` rows after the one with the key `after`. */
 export interface Slice {
   limit?: number;
@@ -87,10 +105,12 @@ export interface CallManagerApi {
   calls(slice?: Slice): CallView[];
   /** In the order of users, who are the keys; the devices of a user are never split. */
   registrations(slice?: Slice): RegistrationView[];
-  /** In the order of names. */
-  users(slice?: Slice): UserView[];
+  /** In the order of names; those that begin with `prefix`. */
+  users(slice?: Slice & { prefix?: string }): UserView[];
   /** Newest first: those that ended before `before`, or at that time with an id after `id`. */
-  cdrs(options?: { limit?: number; before?: string; id?: string }): CdrView[];
+  cdrs(options?: CdrQuery): CdrView[];
+  /** The record of one call. */
+  cdr(id: string): CdrView | null;
   /** All or none: a name that is taken or invalid adds nobody of its batch. */
   addUsers(users: readonly NewUser[]): Promise<Result<{ added: number }>>;
   deleteUser(name: string): Promise<Result<{ deleted: string }>>;

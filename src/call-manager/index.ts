@@ -215,6 +215,7 @@ function leaseOf(context: CallManagerContext, load: () => number): ServerLease |
   return new ServerLease({
     server: { name, roles: [...roles], address, capacity: limits.callsMax, version },
     load,
+    alarms: () => store.status().alarms,
     execute: (command) => store.execute(command),
     log,
   });

@@ -10,11 +10,14 @@ import {
   reachable,
   registrationKey,
 } from '../domain/registration.ts';
+import type { Alarm, ServerView } from '../domain/server.ts';
 import { createUser, type User, type UserRow } from '../domain/user.ts';
-import type { Store, StoreStatus } from '../native/index.ts';
+import type { Store, StoreMember, StoreStatus } from '../native/index.ts';
 import type {
+  AlarmView,
   CallManagerApi,
   CallView,
+  CdrQuery,
   NewUser,
   RegistrationView,
   Slice,
@@ -23,6 +26,7 @@ import type {
   StoreView,
   UserView,
 } from './api.ts';
+import { cdrOf, cdrPage, lastText, type Question, userNamed, userPage } from './listings.ts';
 
 export interface QueryOptions {
   store: Store;
@@ -45,18 +49,23 @@ export class Queries implements CallManagerApi {
   status(): StatusView {
     const store = this.#store.status();
     const { leader, term } = store;
+    const members = this.#store.members();
     // A member that joined later is not among the peers of this server's configuration.
-    const known = [...this.#store.members(), ...this.#options.peers];
-    const name = known.find((one) => one.id === leader)?.name ?? null;
+    const known = [...members, ...this.#options.peers];
+    const nameOf = (id: number | null) => known.find((one) => one.id === id)?.name ?? null;
+    const name = nameOf(leader);
+    const servers = this.servers();
+    const nodes = members.length > 0 ? members : this.#options.peers;
     return {
       leader: name,
       term,
       vip: { address: this.#options.vip[0] ?? null, holder: name },
-      servers: this.servers(),
+      servers,
       registrations: this.#store.count('registration:'),
       calls: this.#store.count('call:'),
       alerts: 0,
-      store: viewStore(store, this.#options.peers),
+      alarms: viewAlarms(nameOf(store.id) ?? '', store.alarms, servers),
+      store: viewStore(store, nodes),
     };
   }
 
@@ -96,12 +105,10 @@ export class Queries implements CallManagerApi {
     return views;
   }
 
-  users(slice: Slice = {}): UserView[] {
+  users(slice: Slice & { prefix?: string } = {}): UserView[] {
     const now = this.#options.now();
-    const rows = this.#store.query<UserRow>(
-      'SELECT name, display_name, created_at FROM users WHERE name > ? ORDER BY name LIMIT ?',
-      [slice.after ?? '', limitOf(slice)],
-    );
+    const page = userPage(slice.after ?? '', slice.prefix ?? '', limitOf(slice));
+    const rows = this.#ask<UserRow>(page);
     return rows.map((row) => {
       const value = this.#store.read(['GET', registrationKey(row.name)]);
       const registration = typeof value === 'string' ? parseRegistration(value) : null;
@@ -114,17 +121,25 @@ export class Queries implements CallManagerApi {
     });
   }
 
-  cdrs(options: { limit?: number; before?: string; id?: string } = {}): CdrView[] {
+  cdrs(options: CdrQuery = {}): CdrView[] {
     const parsed = options.before === undefined ? Number.NaN : Date.parse(options.before);
-    const before = Number.isNaN(parsed) ? Number.MAX_SAFE_INTEGER : parsed;
-    const place = 'ended_at <= ? AND (ended_at < ? OR id > ?)';
-    // No id: nothing stands behind the last of that millisecond.
-    const id = options.id ?? '\u{10ffff}';
-    const rows = this.#store.query<CdrRow>(
-      `SELECT * FROM cdrs WHERE ${place} ORDER BY ended_at DESC, id LIMIT ?`,
-      [before, before, id, limitOf({ limit: options.limit ?? 100 })],
-    );
-    return rows.map(viewCdr);
+    const page = cdrPage({
+      before: Number.isNaN(parsed) ? Number.MAX_SAFE_INTEGER : parsed,
+      // No id: nothing stands behind the last of that millisecond.
+      afterId: options.id ?? lastText,
+      user: options.user ?? null,
+      limit: limitOf({ limit: options.limit ?? 100 }),
+    });
+    return this.#ask<CdrRow>(page).map(viewCdr);
+  }
+
+  cdr(id: string): CdrView | null {
+    const [row] = this.#ask<CdrRow>(cdrOf(id));
+    return row === undefined ? null : viewCdr(row);
+  }
+
+  #ask<Row>({ sql, args }: Question): Row[] {
+    return this.#store.query<Row>(sql, args);
   }
 
   async addUsers(wanted: readonly NewUser[]): Promise<Result<{ added: number }>> {
@@ -164,7 +179,7 @@ export class Queries implements CallManagerApi {
   }
 
   #exists(name: string): boolean {
-    return this.#store.query('SELECT 1 FROM users WHERE name = ?', [name]).length > 0;
+    return this.#ask(userNamed(name)).length > 0;
   }
 
   async #insert(users: readonly User[]): Promise<Result<null>> {
@@ -218,11 +233,28 @@ function limitOf({ limit }: Slice): number {
   return Math.max(1, Math.min(limit ?? limits.listedMax, limits.listedMax));
 }
 
-function viewStore(store: StoreStatus, voters: QueryOptions['peers']): StoreView {
+/** Alarms of this server, and those that others told with their leases; each is told once. */
+function viewAlarms(
+  here: string,
+  own: readonly Alarm[],
+  servers: readonly ServerView[],
+): AlarmView[] {
+  const others = servers.filter((server) => server.name !== here);
+  const all = [{ name: here, alarms: own }, ...others].flatMap(({ name, alarms }) =>
+    alarms.map(({ code, text, fix }) => ({ server: name, code, text, fix })),
+  );
+  const isFirst = (one: AlarmView, at: number) =>
+    all.findIndex(({ code, text }) => code === one.code && text === one.text) === at;
+  return all.filter(isFirst);
+}
+
+type Node = Pick<StoreMember, 'id' | 'name'> & Partial<StoreMember>;
+
+function viewStore(store: StoreStatus, nodes: readonly Node[]): StoreView {
   const time = (ms: number) => (ms === 0 ? null : iso(ms));
   return {
     leaderSince: time(store.leaderSinceMs),
-    nodes: voters.map(({ id, name }) => viewNode(store, id, name)),
+    nodes: nodes.map((node) => viewNode(store, node)),
     commitLag: Math.max(0, store.lastLog - store.committed),
     applyLag: Math.max(0, store.committed - store.applied),
     snapshotAt: time(store.snapshotAtMs),
@@ -233,14 +265,16 @@ function viewStore(store: StoreStatus, voters: QueryOptions['peers']): StoreView
   };
 }
 
-function viewNode(store: StoreStatus, id: number, name: string): StoreNodeView {
+function viewNode(store: StoreStatus, node: Node): StoreNodeView {
+  const { id, name, problem = null } = node;
   if (id === store.id) {
-    return { name, role: store.role, behind: 0, heardMs: 0 };
+    return { id, name, role: store.role, behind: 0, heardMs: 0, problem };
   }
-  const role = id === store.leader ? 'leader' : 'follower';
+  const other = node.voter === false ? 'learner' : 'follower';
+  const role = id === store.leader ? 'leader' : other;
   const peer = store.peers.find((one) => one.id === id);
   const behind = peer === undefined ? null : Math.max(0, store.lastLog - (peer.matched ?? 0));
-  return { name, role, behind, heardMs: peer?.lastAckMs ?? null };
+  return { id, name, role, behind, heardMs: peer?.lastAckMs ?? null, problem };
 }
 
 function viewCall(record: CallRecord): CallView {

@@ -77,6 +77,9 @@ function talked(one: CdrEntry): string | null {
 const nouns: Record<string, Column<never>[]> = { servers, calls, registrations, users, cdrs };
 
 interface GetOptions extends TargetOptions {
+  user?: string;
+  id?: string;
+  prefix?: string;
   output?: 'json' | 'wide';
   watch?: true;
   limit: string;
@@ -88,6 +91,9 @@ export function addGet(program: Command): void {
     .addArgument(new Argument('<noun>', 'what to list').choices(Object.keys(nouns)))
     .addOption(new Option('-o, --output <format>', 'format').choices(['json', 'wide']))
     .option('-w, --watch', 'show it again whenever it changes')
+    .option('--user <name>', 'cdrs only: calls this user made or received')
+    .option('--id <id>', 'cdrs only: the record of one call')
+    .option('--prefix <text>', 'users only: names that begin so')
     .option('-n, --limit <count>', 'entries at most', '10000')
     .action(async (noun: string, options: GetOptions) => {
       const limit = Number(options.limit);
@@ -95,6 +101,7 @@ export function addGet(program: Command): void {
         const message = `'${options.limit}' is not a number of entries`;
         throw new CliError('PBX_CLI_USE', message, 'give a whole number above 0');
       }
+      requireFilters(noun, options);
       if (options.watch === true && options.output === 'json') {
         const message = '-w shows many documents, -o json prints one';
         throw new CliError('PBX_CLI_USE', message, 'leave one of them away');
@@ -114,7 +121,7 @@ async function show(
   limit: number,
   options: GetOptions,
 ): Promise<string> {
-  const entries = await list(target, noun, limit);
+  const entries = await list(target, noun, limit, options);
   return options.output === 'json'
     ? formatJson(entries)
     : formatTable(entries, nouns[noun] ?? [], options.output === 'wide');
@@ -137,7 +144,33 @@ async function watch(
   }
 }
 
-async function list(target: Target, noun: string, limit: number): Promise<never[]> {
+/** A filter that a noun does not have must not be taken for one that found everything. */
+function requireFilters(noun: string, { user, id, prefix }: GetOptions): void {
+  const given: [string, string | undefined, string][] = [
+    ['--user', user, 'cdrs'],
+    ['--id', id, 'cdrs'],
+    ['--prefix', prefix, 'users'],
+  ];
+  const wrong = given.find(([, value, of]) => value !== undefined && of !== noun);
+  if (wrong !== undefined) {
+    const message = `${wrong[0]} is for ${wrong[2]}, not for ${noun}`;
+    throw new CliError('PBX_CLI_USE', message, 'leave it away');
+  }
+  if (user !== undefined && id !== undefined) {
+    const message = '--id names one record already';
+    throw new CliError('PBX_CLI_USE', message, 'leave --user away');
+  }
+}
+
+async function list(
+  target: Target,
+  noun: string,
+  limit: number,
+  { user, id, prefix }: GetOptions,
+): Promise<never[]> {
+  if (id !== undefined) {
+    return [await ask<never>(target, 'GET', `/api/v1/cdrs/${encodeURIComponent(id)}`)];
+  }
   const entries: never[] = [];
   let after: string | null = null;
   do {
@@ -145,6 +178,8 @@ async function list(target: Target, noun: string, limit: number): Promise<never[
     const query = new URLSearchParams({
       limit: String(count),
       ...(after === null ? {} : { after }),
+      ...(user === undefined ? {} : { user }),
+      ...(prefix === undefined ? {} : { prefix }),
     });
     const page: Page<never> = await ask(target, 'GET', `/api/v1/${noun}?${query}`);
     entries.push(...page.items);

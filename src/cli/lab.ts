@@ -3,11 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { type Command, Option } from 'commander';
 import {
+  addCallManager,
   clusterDown,
   clusterUp,
   findServer,
   killServer,
   planOf,
+  reloadServers,
   runningServers,
   startServer,
   status,
@@ -19,7 +21,7 @@ import { toldSteps } from '../lab/steps.ts';
 import type { StatusEntry } from '../portal/api/shapes.ts';
 import { CliError, exitStatus } from './failure.ts';
 import { formatJson, formatTable, print } from './output.ts';
-import { formatStatus, isWell } from './status.ts';
+import { formatAlarms, formatStatus, isWell } from './status.ts';
 import { labDirectory, phonesNamespace, requireRoot } from './target.ts';
 
 const here = () => ({ directory: labDirectory() });
@@ -72,9 +74,32 @@ function addServerCommands(lab: Command): void {
     .command('start')
     .description('start one server that was stopped or has died')
     .argument('<server>', 'name of the server')
-    .action(async (name: string) => {
-      await startServer(name, here());
-      print(`${name} works`);
+    .option('--no-wait', 'do not wait until it works, for one that is no member yet')
+    .action(async (name: string, { wait }: { wait: boolean }) => {
+      await startServer(name, { ...here(), wait });
+      print(
+        wait
+          ? `${name} works`
+          : `${name} was started; its log is ${labDirectory()}/${name}/log.jsonl`,
+      );
+    });
+  lab
+    .command('add')
+    .description('start one more Call Manager, which waits to become a member')
+    .action(async () => {
+      const { id, name, address } = await addCallManager(here());
+      print(`${name} (${address}) was started and waits to become a member`);
+      print(`next: bin/raftpbx member add ${id} ${name} ${address}`);
+      print(`      bin/raftpbx member promote ${id}`);
+      print(`or:   bin/raftpbx lab reload, then bin/raftpbx member apply`);
+    });
+  lab
+    .command('reload')
+    .description('let servers read their configuration again (SIGHUP), all without a name')
+    .argument('[servers...]', 'names of servers')
+    .action((names: string[]) => {
+      const told = reloadServers(names, here());
+      print(told.length === 0 ? 'none of them runs' : `told ${told.join(', ')}; see their logs`);
     });
   lab
     .command('stop')
@@ -147,13 +172,18 @@ async function showStatus(options: { output?: string }): Promise<void> {
     print(formatJson(seen));
   } else {
     print(formatServers(plan, seen));
-    print(seen === null ? '\nthe VIP does not answer' : `\n${formatStatus(seen).split('\n\n')[0]}`);
+    print(seen === null ? '\nthe VIP does not answer' : `\n${formatHead(seen)}`);
   }
   if (seen === null) {
     process.exitCode = exitStatus.failed;
   } else {
     process.exitCode = isWell(seen) ? exitStatus.well : exitStatus.degraded;
   }
+}
+
+/** The facts without the tables: the servers are above them already. */
+function formatHead(seen: StatusEntry): string {
+  return [formatStatus(seen).split('\n\n')[0], ...formatAlarms(seen.alarms)].join('\n\n');
 }
 
 function execute(name: string, rest: string[]): void {

@@ -22,6 +22,7 @@ export function isWell(status: StatusEntry): boolean {
     status.leader !== null &&
     status.vip.holder !== null &&
     status.alerts === 0 &&
+    status.alarms.length === 0 &&
     status.servers.every((server) => server.state === 'up')
   );
 }
@@ -37,6 +38,7 @@ export function formatStatus(status: StatusEntry): string {
     ['registrations', String(status.registrations)],
     ['calls', String(status.calls)],
     ['alerts', String(status.alerts)],
+    ['alarms', String(status.alarms.length)],
     ['lag', `${store.commitLag} entries to commit, ${store.applyLag} to apply`],
     ['log', `${mebibytes(store.logBytes)}, tables ${mebibytes(store.sqlBytes)}`],
     ['snapshot', store.snapshotAt ?? 'none yet'],
@@ -48,11 +50,24 @@ export function formatStatus(status: StatusEntry): string {
     { title: 'ROLES', value: (one) => one.roles.join(',') },
     { title: 'STATE', value: (one) => one.state },
   ]);
+  const { leaderSince } = store;
+  const leads = (name: string) => name === status.leader && leaderSince !== null;
   const nodes = formatTable(store.nodes, [
     { title: 'STORE', value: (one) => one.name },
+    { title: 'ID', value: (one) => one.id },
     { title: 'ROLE', value: (one) => one.role },
     { title: 'BEHIND', value: (one) => one.behind },
     { title: 'HEARD', value: (one) => (one.heardMs === null ? null : `${one.heardMs}ms`) },
+    { title: 'LEADS SINCE', value: (one) => (leads(one.name) ? leaderSince : null) },
+    { title: 'PROBLEM', value: (one) => one.problem },
   ]);
-  return `${head}\n\n${table}\n\n${nodes}`;
+  return [head, table, nodes, ...formatAlarms(status.alarms)].join('\n\n');
+}
+
+/** Every alarm and what to do about it; none takes no room. */
+export function formatAlarms(alarms: StatusEntry['alarms']): string[] {
+  const lines = alarms.map(
+    ({ server, code, text, fix }) => `alarm ${code} at ${server}: ${text}\n  fix: ${fix}`,
+  );
+  return lines.length === 0 ? [] : [lines.join('\n')];
 }

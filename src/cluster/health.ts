@@ -34,6 +34,7 @@ export function serverViews(input: HealthInput): ServerView[] {
         state: stateOf(server.name, lease !== undefined, input),
         load: lease?.load ?? 0,
         capacity: lease?.capacity ?? 0,
+        alarms: lease?.alarms ?? [],
       };
     });
 }

@@ -5,13 +5,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
-import type { Lease } from '../domain/server.ts';
+import type { Alarm, Lease } from '../domain/server.ts';
 
 export interface LeaseOptions {
   /** What does not change while the server runs. */
-  server: Omit<Lease, 'load'>;
+  server: Omit<Lease, 'load' | 'alarms'>;
   /** Sessions now; asked at each renewal. */
   load(): number;
+  /** What needs a person on this server, so that every other one can tell. */
+  alarms?(): readonly Alarm[];
   /** Runs one command of the store: `Store.execute` or ioredis. */
   execute(command: readonly (string | number)[]): Promise<unknown>;
   log: Log;
@@ -85,7 +87,9 @@ export class ServerLease {
         await execute(['HSET', 'servers', name, JSON.stringify({ name, roles, address })]);
         this.#introduced = true;
       }
-      const lease: Lease = { ...server, load: load() };
+      const alarms = this.#options.alarms?.().slice(0, limits.alarmsMax) ?? [];
+      const told = alarms.length > 0 ? { alarms } : {};
+      const lease: Lease = { ...server, load: load(), ...told };
       const value = JSON.stringify(lease);
       await execute(['SET', `server:${server.name}`, value, 'PX', limits.leaseMs]);
       this.#renewedAtMs = sentAtMs;

@@ -43,6 +43,8 @@ export const limits = {
   leaseRenewMs: 250,
   /** A new leader waits so long: servers have to notice that their connection is dead, too. */
   leaseGraceMs: 4_000,
+  /** Alarms a server tells the others: a lease is written four times a second. */
+  alarmsMax: 16,
   /** Servers listed. */
   serversMax: 1_000,
   storeConnectTimeoutMs: 1_000,

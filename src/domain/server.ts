@@ -26,6 +26,16 @@ export interface Lease {
   /** Sessions at most. */
   capacity: number;
   version: string;
+  /** What needs a person there; left away when nothing does. */
+  alarms?: Alarm[];
+}
+
+/** Something that a person must look at. */
+export interface Alarm {
+  code: string;
+  text: string;
+  /** What to do about it. */
+  fix: string;
 }
 
 /** The value of a field of the hash `servers`: every server ever seen. */
@@ -40,6 +50,7 @@ export interface ServerView extends KnownServer {
   state: ServerState;
   load: number;
   capacity: number;
+  alarms: readonly Alarm[];
 }
 
 /** Parses a lease; null when it is not one, so a stranger's key cannot stop call control. */
@@ -48,7 +59,7 @@ export function parseLease(text: string): Lease | null {
   if (value === null || !isKnownServer(value)) {
     return null;
   }
-  const { ng, load, capacity, version } = value as Partial<Lease>;
+  const { ng, load, capacity, version, alarms } = value as Partial<Lease>;
   return {
     name: value.name,
     roles: value.roles,
@@ -57,7 +68,13 @@ export function parseLease(text: string): Lease | null {
     load: typeof load === 'number' && load >= 0 ? load : 0,
     capacity: typeof capacity === 'number' && capacity > 0 ? capacity : 1,
     version: typeof version === 'string' ? version : '',
+    ...(Array.isArray(alarms) ? { alarms: alarms.filter(isAlarm) } : {}),
   };
+}
+
+function isAlarm(value: unknown): value is Alarm {
+  const { code, text, fix } = (value ?? {}) as Partial<Alarm>;
+  return [code, text, fix].every((part) => typeof part === 'string');
 }
 
 /** Parses a field of `servers`; null when it is not one. */

@@ -23,6 +23,8 @@ import { type Steps, silentSteps } from './steps.ts';
 
 /** Servers leave cleanly within their own deadline of 8 s. */
 const stopPatienceMs = 10_000;
+/** Addresses .11 to .19; a cluster may not have more. */
+const callManagersMax = 9;
 /** A killed process is gone much earlier. */
 const killPatienceMs = 5000;
 
@@ -133,17 +135,68 @@ export async function killServer(
   recordPid(plan, server, 0);
 }
 
-/** Starts one server of a lab that is up; resolves when it works. Its data is kept. */
-export async function startServer(name: string, options: LabOptions = {}): Promise<void> {
+/**
+ * Starts one server of a lab that is up; resolves when it works, or at once when nobody shall
+ * wait. Its data is kept.
+ */
+export async function startServer(
+  name: string,
+  options: LabOptions & { wait?: boolean } = {},
+): Promise<void> {
   const plan = planOf(options);
   const found = findServer(plan, name);
   const pid = isServer(found.pid, found.server.directory) ? found.pid : launch(plan, found.server);
+  if (options.wait === false) {
+    return;
+  }
   const insider = new Insider(plan.phonesNamespace);
   try {
     await waitForServers(insider, [{ server: found.server, pid }]);
   } finally {
     await insider.close();
   }
+}
+
+/**
+ * Makes one more Call Manager, names it in every configuration and starts it. It belongs to the
+ * cluster only after `raftpbx member` has said so, and is not waited for.
+ */
+export async function addCallManager(options: LabOptions = {}): Promise<LabServer> {
+  requireRoot('make network namespaces');
+  const before = planOf(options);
+  const managers = before.servers.filter((server) => server.id !== null).length;
+  const like = runningServers(before).find(({ server }) => server.id !== null)?.server;
+  if (like === undefined) {
+    throw new LabError('PBX_LAB_DOWN', 'no lab is up here', "start it with 'make cluster-up'");
+  }
+  if (managers >= callManagersMax) {
+    const fix = 'take the lab down and start again';
+    throw new LabError('PBX_LAB_SIZE', `a lab has at most ${callManagersMax} Call Managers`, fix);
+  }
+  const plan = planLab(before.directory, before.prefix, {
+    callManagers: managers + 1,
+    mediaServers: before.servers.length - managers,
+  });
+  const server = plan.servers.find((one) => one.id === managers + 1) as LabServer;
+  const { makeMaterials, namePeer } = await import('./materials.ts');
+  await makeMaterials(plan, server.name);
+  namePeer(plan, server, like);
+  makeNetwork(plan);
+  launch(plan, server);
+  return server;
+}
+
+/** Lets running servers read their configuration again (SIGHUP); answers their names. */
+export function reloadServers(names: readonly string[], options: LabOptions = {}): string[] {
+  const plan = planOf(options);
+  const wanted = names.length === 0 ? null : names.map((name) => findServer(plan, name).server);
+  const running = runningServers(plan).filter(
+    ({ server }) => wanted === null || wanted.some((one) => one.name === server.name),
+  );
+  for (const { pid } of running) {
+    signalProcess(pid, 'SIGHUP');
+  }
+  return running.map(({ server }) => server.name);
 }
 
 /** What the API behind the VIP says; null when nobody answers. */

@@ -10,11 +10,13 @@
  * - `phone.ts`: a baresip phone; `demo.ts`: two of them and a dying leader
  */
 export {
+  addCallManager,
   clusterDown,
   clusterUp,
   killServer,
   type LabOptions,
   planOf,
+  reloadServers,
   startServer,
   status,
 } from './cluster.ts';

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
+import { isMap, isSeq, parseDocument, stringify } from 'yaml';
 import { joinAddress } from '../config/address.ts';
 import { hashStorePassword, type StoreAccount, type StoreRole } from '../config/store-accounts.ts';
 import { createAuthority, issueCertificate, nodeName } from '../native/index.ts';
@@ -31,8 +31,15 @@ export function generateSecret(): string {
   return randomBytes(24).toString('base64url');
 }
 
-/** Makes what is missing; returns the secrets. */
-export async function makeMaterials(plan: LabPlan): Promise<Credentials> {
+/**
+ * Makes what is missing; returns the secrets. A configuration that is there is kept: somebody may
+ * have changed it, or given the server another id. `joining` names a server that is added to a
+ * cluster instead of founding one.
+ */
+export async function makeMaterials(
+  plan: LabPlan,
+  joining: string | null = null,
+): Promise<Credentials> {
   mkdirSync(plan.directory, { recursive: true });
   const files = labFiles(plan.directory);
   const authority = makeAuthority(plan);
@@ -57,8 +64,11 @@ export async function makeMaterials(plan: LabPlan): Promise<Credentials> {
       writeFile(at('secrets/drachtio'), `${credentials.drachtio.secret}\n`, secretMode);
       writeFile(at('secrets/admin'), `${administrator}\n`, secretMode);
     }
-    const text = stringify(configOf(plan, server, credentials));
-    writeFile(serverFiles(server.directory).config, text, publicMode);
+    const { config } = serverFiles(server.directory);
+    if (!existsSync(config)) {
+      const made = configOf(plan, server, credentials, server.name === joining);
+      writeFile(config, stringify(made), publicMode);
+    }
   }
   return credentials;
 }
@@ -123,11 +133,35 @@ function accountsOf(credentials: StoreCredentials): StoreAccount[] {
   return store.user === nameless.name ? named : [...named, nameless];
 }
 
+/**
+ * Names a new server in `cluster.peers` of every configuration; the rest of them stays. Its own
+ * names whom that of `like` names: members may have left since the lab was made.
+ */
+export function namePeer(plan: LabPlan, added: LabServer, like: LabServer): void {
+  const { id, name, address } = added;
+  const peersOf = ({ directory }: LabServer) => {
+    const { config } = serverFiles(directory);
+    const document = parseDocument(readFileSync(config, 'utf8'));
+    return { config, document, peers: document.getIn(['cluster', 'peers']) };
+  };
+  for (const server of plan.servers) {
+    const { config, document, peers } = peersOf(server);
+    const known = peersOf(server === added ? like : server).peers;
+    if (!isSeq(peers) || !isSeq(known)) {
+      continue;
+    }
+    const others = known.items.filter((one) => !isMap(one) || one.get('id') !== id);
+    peers.items = [...others, document.createNode({ id, name, address })];
+    writeFile(config, document.toString(), publicMode);
+  }
+}
+
 /** The configuration of one server of a lab; file names are relative to its directory. */
 export function configOf(
   plan: LabPlan,
   server: LabServer,
   credentials: StoreCredentials,
+  joins = false,
 ): Record<string, unknown> {
   const tls = { certificate: 'tls/certificate.pem', key: 'tls/key.pem' };
   const peers = plan.servers
@@ -141,6 +175,7 @@ export function configOf(
     cluster: {
       ...(server.id === null ? {} : { id: server.id }),
       peers,
+      ...(joins ? { join: true } : {}),
       vip: { interface: 'eth0', addresses: plan.vip },
       secretFile: 'secrets/cluster',
       certificates: { authority: 'tls/authority.pem', ...tls },

@@ -3,7 +3,7 @@
  * A line about a call carries its id in the field `call`. Secrets are never given to it.
  */
 import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
-import { type LogLine, startNativeLog } from '../native/index.ts';
+import { type LogLine, setNativeLogLevel, startNativeLog } from '../native/index.ts';
 
 export type { Logger } from 'pino';
 
@@ -42,6 +42,14 @@ export function joinNativeLog(log: Logger, level: LogLevel): void {
       writeNativeLine(log, line);
     }
   });
+}
+
+/** Changes the level of a server's log and those of its parts, and of the Rust side. */
+export function setLogLevel(logs: readonly Logger[], level: LogLevel): void {
+  for (const log of logs) {
+    log.level = level;
+  }
+  setNativeLogLevel(level);
 }
 
 /** Writes one line of the Rust side. */

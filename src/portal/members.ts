@@ -81,7 +81,7 @@ export function describeChange(change: StoreMemberChange): string {
 /** Logs, whenever this node begins to lead, what differs from its configuration. */
 export function reportDifference(
   store: Store,
-  wanted: readonly WantedMember[],
+  wanted: () => readonly WantedMember[],
   ports: StorePorts,
   log: Log,
 ): void {
@@ -89,7 +89,7 @@ export function reportDifference(
     if (!events.some((event) => event.type === 'leading')) {
       return;
     }
-    const changes = planMembers(wanted, store.members(), ports).map(describeChange);
+    const changes = planMembers(wanted(), store.members(), ports).map(describeChange);
     if (changes.length > 0) {
       const text = 'the members differ from cluster.peers; see raftpbx member apply --dry-run';
       log.warn({ changes }, text);

@@ -4,10 +4,10 @@
  * # Layout
  * - `shapes.ts`: what is said and taken, as schemas
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
+ * - `certificate.ts`: a certificate that is renewed while the API serves
  * - one file a noun: `status`, `members`, `servers`, `calls`, `registrations`, `users`, `cdrs`,
  *   `backup`
  */
-import { readFileSync } from 'node:fs';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
@@ -23,6 +23,7 @@ import { Authenticator, parseAdministrator } from './authentication.ts';
 import { addBackup, type BackupSource } from './backup.ts';
 import { addCalls } from './calls.ts';
 import { addCdrs } from './cdrs.ts';
+import { Certificate, readPair } from './certificate.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { addMembers, type MemberSource } from './members.ts';
 import { addRegistrations } from './registrations.ts';
@@ -53,6 +54,8 @@ export interface ApiOptions {
 export interface ApiServer {
   /** For tests: answers requests without a socket. */
   inject: FastifyInstance['inject'];
+  /** Takes the line of the administrator file, and the certificate files when they changed. */
+  reload(administrator: string): void;
   close(): Promise<void>;
 }
 
@@ -60,7 +63,7 @@ export interface ApiServer {
 export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const api = build(options);
   await addOpenApi(api);
-  const authenticator = new Authenticator(parseAdministrator(options.administrator));
+  let authenticator = new Authenticator(parseAdministrator(options.administrator));
   api.addHook('onRequest', (request, reply) => authenticate(authenticator, request, reply));
   api.get('/healthz', { config: { open: true }, schema: { hide: true } }, (_request, reply) => {
     const report = options.health.report();
@@ -77,7 +80,19 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   if (address !== null) {
     await api.listen({ host: address.host, port: address.port });
   }
-  return { inject: api.inject.bind(api) as FastifyInstance['inject'], close: () => api.close() };
+  const certificate = options.tls === null ? null : new Certificate(api.server, options.tls);
+  certificate?.follow(options.log);
+  return {
+    inject: api.inject.bind(api) as FastifyInstance['inject'],
+    reload: (administrator) => {
+      authenticator = new Authenticator(parseAdministrator(administrator));
+      certificate?.reload();
+    },
+    close: () => {
+      certificate?.close();
+      return api.close();
+    },
+  };
 }
 
 function build(options: ApiOptions): FastifyInstance {
@@ -93,8 +108,7 @@ function build(options: ApiOptions): FastifyInstance {
       : fastify({
           ...shared,
           https: {
-            cert: readFileSync(options.tls.certificate),
-            key: readFileSync(options.tls.key),
+            ...readPair(options.tls),
             minVersion: 'TLSv1.2',
           },
         })

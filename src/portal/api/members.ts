@@ -17,15 +17,18 @@ export interface MemberSource {
   list(): StoreMember[];
   alarms(): StoreAlarm[];
   change(change: StoreMemberChange): Promise<StoreMemberRefusal | null>;
-  /** `cluster.peers` of the configuration of this server. */
-  wanted: readonly WantedMember[];
+  /** Takes a server that left out of the list of servers. */
+  forget(server: string): Promise<unknown>;
+  /** `cluster.peers` of the configuration of this server, as it is now. */
+  wanted(): readonly WantedMember[];
   ports: StorePorts;
 }
 
 export function addMembers(api: FastifyInstance, source: MemberSource): void {
-  const { wanted, ports } = source;
+  const { ports } = source;
   const view = () => {
     const items = source.list();
+    const wanted = source.wanted();
     const changes = planMembers(wanted, items, ports).map((change) => said(change, wanted));
     return { items, alarms: source.alarms(), changes };
   };
@@ -52,14 +55,36 @@ export function addMembers(api: FastifyInstance, source: MemberSource): void {
       },
     },
     async (request) => {
+      const before = source.list();
       const refusal = await source.change(toStore(request.body, ports));
       if (refusal !== null) {
         const { code, text, fix } = refusal;
         throw new ApiError(statusOf(code), code, text, fix);
       }
-      return { items: source.list() };
+      const items = source.list();
+      await forgetServer(source, request.body, before);
+      return { items };
     },
   );
+}
+
+/**
+ * A server whose last member was removed does not count as down for ever. This node's list may be
+ * behind the leader's, so the change itself says who leaves.
+ */
+async function forgetServer(
+  source: MemberSource,
+  change: MemberChange,
+  before: readonly StoreMember[],
+): Promise<void> {
+  const leaving = change.type === 'remove' ? change.id : change.type === 'replace' && change.old;
+  const name = before.find((member) => member.id === leaving)?.name;
+  const stays =
+    before.some((member) => member.name === name && member.id !== leaving) ||
+    (change.type === 'replace' && (change.server?.name ?? name) === name);
+  if (name !== undefined && name !== '' && !stays) {
+    await source.forget(name);
+  }
 }
 
 function toStore(change: MemberChange, ports: StorePorts): StoreMemberChange {

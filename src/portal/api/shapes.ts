@@ -43,10 +43,12 @@ export const storeShape = z
     leaderSince: time.nullable(),
     nodes: z.array(
       z.object({
+        id: z.number(),
         name: z.string(),
         role: z.string(),
         behind: z.number().nullable().describe('entries not in its log yet; only a leader knows'),
         heardMs: z.number().nullable().describe('milliseconds since its last answer'),
+        problem: z.string().nullable().describe('why it cannot be reached, when it said so'),
       }),
     ),
     commitLag: z.number().describe('entries in the log that are not committed'),
@@ -59,6 +61,8 @@ export const storeShape = z
   })
   .describe('the store as the server that answers knows it');
 
+export const alarmShape = z.object({ code: z.string(), text: z.string(), fix: z.string() });
+
 export const statusShape = z.object({
   leader: z.string().nullable(),
   term: z.number(),
@@ -67,6 +71,9 @@ export const statusShape = z.object({
   registrations: z.number(),
   calls: z.number(),
   alerts: z.number().describe('servers that are not up'),
+  alarms: z
+    .array(alarmShape.extend({ server: z.string().describe('the server that tells it') }))
+    .describe('what needs a person, on any Call Manager'),
   store: storeShape,
 });
 export type StatusEntry = z.output<typeof statusShape>;
@@ -158,8 +165,6 @@ export const memberShape = z.object({
   matched: z.number().nullable().describe('last entry known to be in its log'),
 });
 export type MemberEntry = z.output<typeof memberShape>;
-
-export const alarmShape = z.object({ code: z.string(), text: z.string(), fix: z.string() });
 
 export const membersShape = z.object({
   items: z.array(memberShape),

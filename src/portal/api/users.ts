@@ -4,14 +4,32 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { CallManagerApi, NewUser } from '../../call-manager/api.ts';
 import { orThrow } from './errors.ts';
-import { addListing, pageUpTo } from './listing.ts';
-import { errorShape, newUsersShape, userName, userShape } from './shapes.ts';
+import { pageUpTo } from './listing.ts';
+import { errorShape, newUsersShape, pageOf, pageQuery, userName, userShape } from './shapes.ts';
+
+const query = pageQuery.extend({
+  prefix: z.string().min(1).max(64).optional().describe('how the names begin'),
+});
 
 export function addUsers(api: FastifyInstance, source: CallManagerApi): void {
-  addListing(api, 'users', userShape, (page) =>
-    pageUpTo(page, source.users(page), (one) => one.name),
-  );
   const typed = api.withTypeProvider<ZodTypeProvider>();
+  typed.get(
+    '/api/v1/users',
+    {
+      schema: {
+        summary: 'List users in the order of their names',
+        tags: ['users'],
+        querystring: query,
+        response: { 200: pageOf(userShape), default: errorShape },
+      },
+    },
+    (request) => {
+      const { limit, after, prefix } = request.query;
+      const place = after === undefined ? {} : { after };
+      const users = source.users({ limit, ...place, ...(prefix === undefined ? {} : { prefix }) });
+      return pageUpTo({ limit }, users, (one) => one.name);
+    },
+  );
   typed.post(
     '/api/v1/users',
     {

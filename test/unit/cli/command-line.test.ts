@@ -100,6 +100,8 @@ describe('users on the command line', () => {
   });
 });
 
+type Node = StatusEntry['store']['nodes'][number];
+
 describe('what people read', () => {
   const well: StatusEntry = {
     leader: 'cm-1',
@@ -109,11 +111,12 @@ describe('what people read', () => {
     registrations: 2,
     calls: 1,
     alerts: 0,
+    alarms: [],
     store: {
       leaderSince: '2026-01-02T03:04:05.000Z',
       nodes: [
-        { name: 'cm-1', role: 'leader', behind: 0, heardMs: 0 },
-        { name: 'cm-2', role: 'follower', behind: 12, heardMs: 31 },
+        { id: 1, name: 'cm-1', role: 'leader', behind: 0, heardMs: 0, problem: null },
+        { id: 2, name: 'cm-2', role: 'follower', behind: 12, heardMs: 31, problem: null },
       ],
       commitLag: 12,
       applyLag: 0,
@@ -127,13 +130,28 @@ describe('what people read', () => {
 
   it('is one screen, and the exit status follows it', () => {
     expect(formatStatus(well)).toContain('VIP            10.77.0.100 held by cm-1');
-    expect(formatStatus(well)).toMatch(/cm-2 +follower +12 +31ms/);
+    expect(formatStatus(well)).toMatch(/cm-2 +2 +follower +12 +31ms/);
     expect(formatStatus(well)).toContain('cm-1 (term 3) since 2026-01-02T03:04:05.000Z');
     expect(isWell(well)).toBe(true);
     expect(isWell({ ...well, leader: null })).toBe(false);
     expect(isWell({ ...well, alerts: 1 })).toBe(false);
     const down = [{ name: 'cm-2', roles: [], state: 'down' as const }];
     expect(isWell({ ...well, servers: down })).toBe(false);
+  });
+
+  it('tells every alarm with what to do, and whose directory is lost', () => {
+    const [first, second] = well.store.nodes as [Node, Node];
+    const problem = 'it has lost its directory';
+    const status: StatusEntry = {
+      ...well,
+      alarms: [{ server: 'cm-1', code: 'PBX_STORE_MEMBER_WIPED', text: 'node 2', fix: 'rejoin' }],
+      store: { ...well.store, nodes: [first, { ...second, problem }] },
+    };
+    expect(isWell(status)).toBe(false);
+    expect(formatStatus(status)).toContain(
+      'alarm PBX_STORE_MEMBER_WIPED at cm-1: node 2\n  fix: rejoin',
+    );
+    expect(formatStatus(status)).toMatch(/cm-2 .* it has lost its directory/);
   });
 
   it('is aligned in columns, wide ones only when wanted', () => {

@@ -23,11 +23,12 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
       registrations: 0,
       calls: 0,
       alerts: 0,
+      alarms: [{ server: 'cm-2', code: 'PBX_STORE_DISK_SLOW', text: 'slow', fix: 'look' }],
       store: {
         leaderSince: '2026-01-02T03:04:05.000Z',
         nodes: [
-          { name: 'cm-1', role: 'leader', behind: 0, heardMs: 0 },
-          { name: 'cm-2', role: 'follower', behind: 12, heardMs: 31 },
+          { id: 1, name: 'cm-1', role: 'leader', behind: 0, heardMs: 0, problem: null },
+          { id: 2, name: 'cm-2', role: 'follower', behind: 12, heardMs: 31, problem: null },
         ],
         commitLag: 12,
         applyLag: 0,
@@ -46,6 +47,7 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
         state: 'up' as const,
         load: 0,
         capacity: 0,
+        alarms: [],
       })),
     calls: () => [],
     registrations: () => [],
@@ -59,6 +61,7 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
     cdrs: () => {
       throw new PbxError('PBX_STORE_UNAVAILABLE');
     },
+    cdr: () => null,
     addUsers: async (added) => {
       const taken = added.filter((user) => users.has(user.name)).map((user) => user.name);
       for (const user of taken.length === 0 ? added : []) {
@@ -72,6 +75,9 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
       users.delete(name) ? succeed({ deleted: name }) : fail('PBX_USER_UNKNOWN', name),
   };
 }
+
+/** Servers whose last member has left. */
+const forgotten: string[] = [];
 
 const memberSource: MemberSource = {
   list: () =>
@@ -91,11 +97,13 @@ const memberSource: MemberSource = {
     change.type === 'remove'
       ? { code: 'PBX_MEMBER_QUORUM', text: 'the cluster would stand still', fix: 'repair it' }
       : null,
-  wanted: [1, 4, 3].map((id) => ({
-    id,
-    name: id === 4 ? 'cm-2' : `cm-${id}`,
-    address: `10.77.0.1${id === 4 ? 2 : id}`,
-  })),
+  forget: async (server) => forgotten.push(server),
+  wanted: () =>
+    [1, 4, 3].map((id) => ({
+      id,
+      name: id === 4 ? 'cm-2' : `cm-${id}`,
+      address: `10.77.0.1${id === 4 ? 2 : id}`,
+    })),
   ports: { raft: 7001, resp: 6379 },
 };
 
@@ -169,6 +177,20 @@ describe('the API', () => {
     expect(members.items[1]).toMatchObject({ id: 2, problem: 'it has lost its directory' });
     const server = { name: 'cm-2', address: '10.77.0.12' };
     expect(members.changes).toEqual([{ type: 'replace', old: 2, new: 4, server }]);
+  });
+
+  it('forgets the server of a member that was replaced by one on another server', async () => {
+    const replace = (name: string) =>
+      ask('POST', '/api/v1/members', {
+        type: 'replace',
+        old: 2,
+        new: 4,
+        server: { name, address: '10.77.0.14' },
+      });
+    expect((await replace('cm-2')).statusCode).toBe(200);
+    expect(forgotten).toEqual([]);
+    expect((await replace('cm-4')).statusCode).toBe(200);
+    expect(forgotten).toEqual(['cm-2']);
   });
 
   it('changes the members, and says why it does not', async () => {
