@@ -66,8 +66,8 @@ simulate: ## Simulate clusters from seeds 0 to SEEDS (10000); nightly
 	@cargo run --quiet --release --package raftpbx-simulator -- --seeds 0..$(or $(SEEDS),10000)
 
 .PHONY: bench-store
-bench-store: build ## Measure the store beside etcd and redis; 200 failovers, a million keys
-	@scripts/bench/run store store-failover store-size registrations
+bench-store: build ## Measure the store beside etcd and redis; failovers, a million keys, ten million CDRs
+	@scripts/bench/run store store-failover store-size registrations cdrs
 
 .PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix fuzz bench
 

@@ -2,7 +2,8 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `relay`, `failover`, `store`, `store-failover`, `store-size`
+ * - one file a part: `registrations`, `relay`, `failover`, `store`, `store-failover`, `store-size`,
+ *   `cdrs`
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
  * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
@@ -12,6 +13,7 @@
  * Every part cleans up after itself, also when it fails. Load stays inside namespaces that
  * are made for it.
  */
+import { measureCdrs } from './cdrs.ts';
 import { measureFailover } from './failover.ts';
 import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
@@ -26,6 +28,7 @@ const parts: Record<string, () => Promise<PartResult>> = {
   store: measureStore,
   'store-failover': measureStoreFailover,
   'store-size': measureStoreSize,
+  cdrs: measureCdrs,
   failover: measureFailover,
 };
 
