@@ -311,6 +311,8 @@ function sipOptions(
       digest: sip.digest,
     },
     authenticateCalls: true,
+    trusted: sip.trustedPeers,
+    sessionTimer: { expiresS: sip.sessionTimerS, minSeS: sip.sessionTimerMinS },
     secret: readSecret(config.cluster.secretFile),
   };
 }

@@ -27,6 +27,8 @@ export function addSip(program: Command): void {
             drachtio: { listen: drachtio, secret: options.secret },
             registrar: null,
             authenticateCalls: false,
+            trusted: [],
+            sessionTimer: { expiresS: 0, minSeS: 90 },
             secret: options.secret,
           },
           null,

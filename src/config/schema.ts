@@ -198,6 +198,21 @@ const sip = z.strictObject({
     .enum(['md5', 'sha-256-and-md5'])
     .default('md5')
     .describe('what challenges offer; some phones give up when SHA-256 stands beside MD5'),
+  sessionTimerS: z
+    .union([z.literal(0), z.int().min(90).max(86_400)])
+    .default(1800)
+    .describe('a call whose phone is silent this long ends (RFC 4028); 0 offers no timer'),
+  trustedPeers: z
+    .array(z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()]))
+    .max(256, { error: 'has more than 256 networks' })
+    .default([])
+    .describe('networks whose P-Asserted-Identity is believed and who may see private ones'),
+  sessionTimerMinS: z
+    .int()
+    .min(90)
+    .max(86_400)
+    .default(90)
+    .describe('shorter session timers are refused with 422'),
 });
 
 const media = z.strictObject({

@@ -137,6 +137,10 @@ export interface SipOptions {
   } | null;
   /** Challenge INVITEs that come from outside. */
   authenticateCalls: boolean;
+  /** Networks whose P-Asserted-Identity is believed: `192.0.2.0/24` or an address. */
+  trusted: string[];
+  /** Session timers (RFC 4028), seconds; `expiresS` 0 offers none. */
+  sessionTimer: { expiresS: number; minSeS: number };
   /** Cluster secret from which nonce and tag keys are derived; the same on every node. */
   secret: string;
 }

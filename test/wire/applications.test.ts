@@ -32,6 +32,8 @@ function engine(requestHandlers: RequestHandler[] = []): void {
       requestHandlers,
       registrar: null,
       authenticateCalls: false,
+      trusted: [],
+      sessionTimer: { expiresS: 0, minSeS: 90 },
       secret,
     },
     null,

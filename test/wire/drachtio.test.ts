@@ -109,6 +109,8 @@ beforeEach(async () => {
       drachtio: { listen: `${address}:${port.drachtio}`, secret },
       registrar: null,
       authenticateCalls: false,
+      trusted: [],
+      sessionTimer: { expiresS: 0, minSeS: 90 },
       secret,
     },
     null,

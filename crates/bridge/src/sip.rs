@@ -6,8 +6,8 @@ use bytes::Bytes;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
-    DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal, Offer,
-    RegistrarConfig, RequestHandler,
+    DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal,
+    Network, Offer, RegistrarConfig, RequestHandler, SessionTimer,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -29,7 +29,16 @@ struct WireSipOptions {
     request_handlers: Vec<WireRequestHandler>,
     registrar: Option<WireRegistrar>,
     authenticate_calls: bool,
+    session_timer: WireSessionTimer,
+    trusted: Vec<String>,
     secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireSessionTimer {
+    expires_s: u32,
+    min_se_s: u32,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +136,15 @@ impl WireSipOptions {
             request_handlers: self.request_handlers.into_iter().map(Into::into).collect(),
             registrar,
             authenticate_calls: self.authenticate_calls,
+            trusted: self
+                .trusted
+                .iter()
+                .map(|text| text.parse::<Network>().map_err(failure))
+                .collect::<napi::Result<Vec<Network>>>()?,
+            session_timer: SessionTimer {
+                expires_s: self.session_timer.expires_s,
+                min_se_s: self.session_timer.min_se_s,
+            },
             tag_key: derive(&self.secret, "tag"),
         })
     }

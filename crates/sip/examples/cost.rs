@@ -38,6 +38,8 @@ fn core(listen: Listen) -> Core {
             offer: raftpbx_sip::Offer::Md5,
         }),
         authenticate_calls: false,
+        trusted: Vec::new(),
+        session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
         seed: [3; 32],
         users: Box::new(move |_| Some(credentials.clone())),

@@ -54,6 +54,8 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         request_handlers: Vec::new(),
         registrar,
         authenticate_calls: options.contains_key("authenticate-calls"),
+        trusted: Vec::new(),
+        session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
     })
 }

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialog::session::SessionTimer;
 use crate::digest::Offer;
 use crate::error::EngineError;
+use crate::trust::Network;
 
 /// How SIP messages travel between the engine and a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,6 +147,10 @@ pub struct EngineConfig {
     pub registrar: Option<RegistrarConfig>,
     /// Challenge INVITEs that come from outside (407); needs a registrar.
     pub authenticate_calls: bool,
+    /// Peers whose asserted identities are believed, and who may learn hidden ones.
+    pub trusted: Vec<Network>,
+    /// Session timers toward peers that know them.
+    pub session_timer: SessionTimer,
     /// Derives To tags; the same on every node, so that any node answers with the same tag.
     pub tag_key: [u8; 32],
 }

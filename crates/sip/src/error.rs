@@ -35,6 +35,12 @@ pub enum EngineError {
         /// Why.
         source: io::Error,
     },
+    /// A network that is not written `address/bits`.
+    #[error("{text} is not an address or a network like 192.0.2.0/24")]
+    Network {
+        /// What was given.
+        text: String,
+    },
     /// The engine thread or its runtime could not start.
     #[error("cannot start the engine thread: {0}")]
     Thread(io::Error),

@@ -13,6 +13,7 @@
 //! - [`durable`]: the records in the journal and each node's copy of them.
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
+//! - [`trust`]: whose word on identities counts.
 //! - [`transport`], [`service`]: sockets, and the [`Engine`] handle with its thread.
 pub mod config;
 pub mod dialog;
@@ -29,13 +30,16 @@ pub mod registrar;
 pub mod service;
 pub mod transaction;
 pub mod transport;
+pub mod trust;
 pub mod view;
 
 pub use config::{
     DrachtioConfig, EngineConfig, HandlerMethod, Listen, RegistrarConfig, RequestHandler, Transport,
 };
+pub use dialog::session::SessionTimer;
 pub use digest::Offer;
 pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
 pub use service::Engine;
+pub use trust::Network;
 pub use view::{DialogView, EngineEvent, EngineStatus, Role};

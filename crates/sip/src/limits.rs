@@ -66,3 +66,12 @@ pub const OUTBOUND_MAX: usize = 4_096;
 pub const HANDLERS_ASKED_MAX: usize = 64;
 /// Longest answer of a request handler, in bytes.
 pub const HANDLER_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Reliable provisional responses of one INVITE that wait for a PRACK; an application that
+/// makes more is told no.
+pub const RELIABLE_WAITING_MAX: usize = 8;
+/// Subscriptions in one dialog: a phone has a handful of event packages.
+pub const SUBSCRIPTIONS_PER_DIALOG_MAX: usize = 16;
+/// Time a peer gets after a takeover before its session timer ends the call, in ms.
+pub const SESSION_GRACE_MS: u64 = 30_000;
+/// Refreshes of our own are spread over this time after a takeover, in ms.
+pub const SESSION_SPREAD_MS: u64 = 60_000;

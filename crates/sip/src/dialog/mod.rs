@@ -3,6 +3,8 @@
 //! A dialog is a plain value that goes into the journal as it is.
 #![forbid(unsafe_code)]
 
+pub mod session;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 
@@ -179,4 +181,10 @@ pub fn without_tag(value: &str) -> String {
         }
     }
     text
+}
+
+/// Whether a header that is a list of tokens names this one: Supported, Require, Allow.
+pub fn has_token(message: &Message<'_>, name: Name, token: &str) -> bool {
+    let mut all = message.all(name).flat_map(list);
+    all.any(|one| one.eq_ignore_ascii_case(token))
 }

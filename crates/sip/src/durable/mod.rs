@@ -4,6 +4,7 @@
 //! Followers only decode what the log applied.
 #![forbid(unsafe_code)]
 
+pub mod earlier;
 pub mod proxied;
 mod record;
 pub mod replica;
@@ -11,7 +12,7 @@ pub mod replica;
 mod tests;
 
 pub use record::{
-    DialogRecord, End, REGISTRATION, Side, TransactionRecord, dialog_key, registration_key,
-    transaction_key,
+    DialogRecord, End, Provisional, REGISTRATION, Side, TransactionRecord, dialog_key,
+    registration_key, transaction_key,
 };
 pub use replica::{Reach, Replica};

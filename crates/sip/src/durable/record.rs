@@ -2,7 +2,10 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::earlier::{DialogOne, TransactionOne};
 use crate::dialog::Dialog;
+use crate::dialog::session::Session;
+use crate::dialog::subscription::Subscription;
 use crate::engine::flow::Flow;
 use crate::view::{DialogView, Role};
 
@@ -58,6 +61,19 @@ pub struct TransactionRecord {
     pub cancelled: bool,
     /// The 2xx that waits for its ACK.
     pub answer: Option<ByteBuf>,
+    /// The newest reliable provisional response.
+    pub provisional: Option<Provisional>,
+}
+
+/// A reliable provisional response (RFC 3262) to an INVITE of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisional {
+    /// Its RSeq.
+    pub rseq: u32,
+    /// Exactly as sent.
+    pub bytes: ByteBuf,
+    /// The PRACK came.
+    pub acknowledged: bool,
 }
 
 /// How a dialog is ending.
@@ -108,6 +124,12 @@ pub struct DialogRecord {
     pub response: ByteBuf,
     /// Set when it is ending.
     pub end: Option<End>,
+    /// An INVITE made it, and no BYE has ended that yet.
+    pub is_call: bool,
+    /// The session timer, when one was agreed on.
+    pub session: Option<Session>,
+    /// Subscriptions in it.
+    pub subscriptions: Vec<Subscription>,
 }
 
 impl DialogRecord {
@@ -131,13 +153,14 @@ impl DialogRecord {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        encode(&VersionedDialog::One(self.clone()))
+        encode(&VersionedDialog::Two(self.clone()))
     }
 
     /// Reads the stored form; None when it is not one of ours.
     pub fn decode(bytes: &[u8]) -> Option<DialogRecord> {
         match postcard::from_bytes(bytes).ok()? {
-            VersionedDialog::One(record) => Some(record),
+            VersionedDialog::One(old) => Some(old.into()),
+            VersionedDialog::Two(record) => Some(record),
         }
     }
 }
@@ -145,13 +168,14 @@ impl DialogRecord {
 impl TransactionRecord {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        encode(&VersionedTransaction::One(self.clone()))
+        encode(&VersionedTransaction::Two(self.clone()))
     }
 
     /// Reads the stored form; None when it is not one of ours.
     pub fn decode(bytes: &[u8]) -> Option<TransactionRecord> {
         match postcard::from_bytes(bytes).ok()? {
-            VersionedTransaction::One(record) => Some(record),
+            VersionedTransaction::One(old) => Some(old.into()),
+            VersionedTransaction::Two(record) => Some(record),
         }
     }
 }
@@ -159,12 +183,14 @@ impl TransactionRecord {
 /// A new layout becomes a new variant; old ones stay readable.
 #[derive(Serialize, Deserialize)]
 enum VersionedDialog {
-    One(DialogRecord),
+    One(DialogOne),
+    Two(DialogRecord),
 }
 
 #[derive(Serialize, Deserialize)]
 enum VersionedTransaction {
-    One(TransactionRecord),
+    One(TransactionOne),
+    Two(TransactionRecord),
 }
 
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {

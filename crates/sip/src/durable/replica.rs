@@ -57,12 +57,18 @@ impl Replica {
 
     fn apply_dialog(&mut self, id: &str, value: Option<Vec<u8>>) -> Option<EngineEvent> {
         let Some(value) = value else {
-            let known = self.dialogs.remove(id).is_some();
-            return known.then(|| EngineEvent::DialogRemoved { id: id.to_owned() });
+            self.dialogs.remove(id)?;
+            return Some(EngineEvent::DialogRemoved { id: id.to_owned() });
         };
-        let event = DialogRecord::decode(&value).map(|record| record.view());
-        self.dialogs.insert(id.to_owned(), value);
-        event.map(EngineEvent::DialogConfirmed)
+        let record = DialogRecord::decode(&value);
+        let old = self.dialogs.insert(id.to_owned(), value);
+        let record = record?;
+        if record.is_call {
+            return Some(EngineEvent::DialogConfirmed(record.view()));
+        }
+        // The call ended, its subscriptions go on.
+        let was_call = DialogRecord::decode(&old?).is_some_and(|old| old.is_call);
+        was_call.then(|| EngineEvent::DialogRemoved { id: id.to_owned() })
     }
 
     fn apply_registration(&mut self, user: &str, value: Option<Vec<u8>>) {

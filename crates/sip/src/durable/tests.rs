@@ -39,6 +39,9 @@ fn record() -> DialogRecord {
         request: ByteBuf::from("INVITE"),
         response: ByteBuf::from("200"),
         end: None,
+        is_call: true,
+        session: None,
+        subscriptions: Vec::new(),
     }
 }
 
@@ -63,6 +66,11 @@ fn records_survive_their_stored_form() {
         dialog: None,
         cancelled: true,
         answer: Some(ByteBuf::from("200")),
+        provisional: Some(Provisional {
+            rseq: 7,
+            bytes: ByteBuf::from("183"),
+            acknowledged: false,
+        }),
     };
     assert_eq!(
         TransactionRecord::decode(&transaction.encode()),

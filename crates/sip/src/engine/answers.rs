@@ -8,11 +8,13 @@ use super::call_records::Source;
 use super::calls_in::{delete_transaction, set_transaction};
 use super::commits::Then;
 use super::dialogs::{LiveDialog, created_dialog, with_body};
+use super::reliable::{Provisionally, is_reliable, without_100rel};
 use super::replies::begin_response;
 use super::sending::Ticket;
 use super::server::{Stage, reply_flow};
 use super::{Core, Id};
 use crate::dialog::Dialog;
+use crate::dialog::session::Session;
 use crate::drachtio::headers::copy_headers;
 use crate::durable::DialogRecord;
 use crate::journal::JournalOp;
@@ -21,7 +23,7 @@ use crate::message::{Address, Essentials, Message, Name, Start};
 use crate::transaction::Input;
 use crate::view::Role;
 
-const UNKNOWN: &str = "Response not sent due to unknown transaction";
+pub(super) const UNKNOWN: &str = "Response not sent due to unknown transaction";
 
 /// A final response that waits for its commit.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Core {
         let open = self
             .servers
             .get(&id)
-            .filter(|s| s.stage == Stage::Open && !s.cancelled)
+            .filter(|s| s.stage == Stage::Open && !s.cancelled && !s.is_decided())
             .filter(|_| !self.is_forwarded(&id));
         let Some(request) = open.map(|server| server.request.clone()) else {
             self.fail(&ticket, UNKNOWN);
@@ -69,9 +71,13 @@ impl Core {
         if let Some(tag) = chosen {
             server.to_tag = tag.to_owned();
         }
+        if server.method != "INVITE" && (status < 200 || status == 408) {
+            self.withhold(&id, status, &ticket);
+            return;
+        }
         match self.build_answer(&id, &message, (status, reason), answer) {
-            Ok(bytes) if status < 200 => self.provisional(&id, status, bytes, &ticket),
-            Ok(bytes) => self.finish_server(&id, status, bytes, Some(ticket)),
+            Ok(bytes) if status < 200 => self.provisional(&id, status, bytes, ticket),
+            Ok(bytes) => self.finish_reliably(&id, status, bytes, Some(ticket)),
             Err(error) => self.fail(&ticket, &error),
         }
     }
@@ -106,16 +112,37 @@ impl Core {
                 };
             }
         }
-        let skip = [Name::From, Name::To, Name::CallId, Name::CSeq];
+        let hidden = self.hidden(answer, &server.flow);
+        let skip = [Name::From, Name::To, Name::CallId, Name::CSeq, hidden];
         copy_headers(&mut writer, answer, &skip, self.shown(&server.flow))
             .map_err(|error| error.to_string())?;
+        if matches!(server.method.as_str(), "INVITE" | "UPDATE") && (200..300).contains(&status.0) {
+            self.write_session_answer(&mut writer, message, answer);
+        }
         Ok(writer.finish(answer.body).into())
     }
 
-    fn provisional(&mut self, id: &Id, status: u16, bytes: Bytes, ticket: &Ticket) {
+    fn provisional(&mut self, id: &Id, status: u16, bytes: Bytes, ticket: Ticket) {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
+        let wanted = server.method == "INVITE" && status > 100;
+        let parsed = (Message::parse(&server.request), Message::parse(&bytes));
+        let reliable = match parsed {
+            (Ok(request), Ok(answer)) if wanted => is_reliable(&request, &answer),
+            _ => false,
+        };
+        if reliable {
+            let ticket = Some(ticket);
+            let one = Provisionally {
+                status,
+                bytes,
+                ticket,
+            };
+            self.reliable_provisional(id, one);
+            return;
+        }
+        let bytes = without_100rel(&bytes).unwrap_or(bytes);
         server.response = Some(bytes.clone());
         let early = server.method == "INVITE" && server.dialog.is_none() && status > 100;
         if early {
@@ -123,11 +150,11 @@ impl Core {
         }
         self.setup.metrics.sent_response(status);
         self.step_server(id, Input::Respond(status));
-        self.echo_answer(id, &bytes, ticket);
+        self.echo_answer(id, &bytes, &ticket);
     }
 
     /// An early dialog lets the caller send UPDATE and PRACK before the answer.
-    fn early_dialog(&mut self, id: &Id, bytes: &Bytes) {
+    pub(super) fn early_dialog(&mut self, id: &Id, bytes: &Bytes) {
         let Some(record) = self.uas_record(id, bytes) else {
             return;
         };
@@ -139,12 +166,18 @@ impl Core {
     }
 
     /// The record of the dialog a response to an INVITE makes.
-    fn uas_record(&self, id: &Id, bytes: &Bytes) -> Option<DialogRecord> {
+    pub(super) fn uas_record(&self, id: &Id, bytes: &Bytes) -> Option<DialogRecord> {
         let server = self.servers.get(id)?;
         let message = Message::parse(&server.request).ok()?;
         let essentials = Essentials::of(&message).ok()?;
         let response = Message::parse(bytes).ok()?;
         let contact = response.get(Name::Contact)?;
+        // The session description may have gone ahead in a reliable provisional response.
+        let early = server.reliable.as_ref().and_then(|state| state.body());
+        let stored = match early.filter(|_| response.body.is_empty()) {
+            Some(body) => with_body(bytes, &body),
+            None => ByteBuf::from(bytes.to_vec()),
+        };
         let mut dialog = Dialog::uas(&message, &essentials, &server.to_tag, contact)?;
         let dialog_id = created_dialog(&essentials);
         if let Some(early) = self.dialogs.get(&dialog_id) {
@@ -161,13 +194,16 @@ impl Core {
             transaction_id: id.to_string(),
             invite_seq: 0,
             request: ByteBuf::from(server.request.to_vec()),
-            response: ByteBuf::from(bytes.to_vec()),
+            response: stored,
             end: None,
+            is_call: server.method == "INVITE",
+            session: Session::agreed(&response, false, self.now.wall_ms()),
+            subscriptions: Vec::new(),
         })
     }
 
     /// The dialog after a 2xx to a re-INVITE or UPDATE of the peer.
-    fn refreshed_record(&self, id: &Id, bytes: &Bytes) -> Option<DialogRecord> {
+    pub(super) fn refreshed_record(&self, id: &Id, bytes: &Bytes) -> Option<DialogRecord> {
         let server = self.servers.get(id)?;
         let live = self.dialogs.get(server.dialog.as_ref()?)?;
         let (request, response) = (
@@ -176,6 +212,7 @@ impl Core {
         );
         let mut record = live.record.clone();
         record.dialog.refresh(&request);
+        record.session = Session::agreed(&response, false, self.now.wall_ms());
         if !request.body.is_empty() || !response.body.is_empty() {
             let (theirs, ours) = (request.body, response.body);
             match record.role {
@@ -249,31 +286,30 @@ impl Core {
     }
 
     fn finish_other(&mut self, id: &Id, status: u16, bytes: Bytes, ticket: Option<Ticket>) {
-        let refreshed = self.refreshed_record(id, &bytes);
-        let Some(server) = self.servers.get_mut(id) else {
+        let answer = Answer {
+            server: id.clone(),
+            status,
+            bytes,
+            record: None,
+            ticket,
+        };
+        let stored = self.store_update(answer);
+        let Err(answer) = stored.or_else(|answer| self.store_subscription(answer)) else {
             return;
         };
-        server.stage = Stage::Closed;
-        server.response = Some(bytes.clone());
-        let (method, dialog) = (server.method.clone(), server.dialog.clone());
-        self.setup.metrics.sent_response(status);
-        if let Some(ticket) = ticket {
-            self.step_server(id, Input::Respond(status));
-            self.echo_answer(id, &bytes, &ticket);
-        } else {
-            self.step_server(id, Input::Respond(status));
-        }
-        let Some(dialog) = dialog else { return };
-        if method == "UPDATE"
+        let dialog = self
+            .servers
+            .get(id)
+            .and_then(|server| server.dialog.clone());
+        let method = self.servers.get(id).map(|server| server.method.as_str());
+        if method == Some("UPDATE")
             && (200..300).contains(&status)
-            && let (Some(record), Some(live)) = (refreshed, self.dialogs.get_mut(&dialog))
+            && let Some(record) = self.refreshed_record(id, &answer.bytes)
+            && let Some(live) = dialog.and_then(|dialog| self.dialogs.get_mut(&dialog))
         {
             live.record = record;
-            if live.confirmed {
-                let op = live.op();
-                self.commit(vec![op], Then::Nothing);
-            }
         }
+        self.close_other(answer);
     }
 
     /// The final response is safe: send it.
@@ -318,11 +354,12 @@ impl Core {
         let id: Id = Rc::from(record.id.as_str());
         let live = self.dialogs.entry(id.clone());
         let live = live.or_insert_with(|| LiveDialog::new(record.clone(), app, true));
-        live.record = record;
+        live.go_on_with(record);
         live.app = app;
         live.confirmed = true;
         live.answered = Some(server.clone());
         self.hold(&id);
+        self.arm_session(&id);
     }
 
     /// The early dialog of a refused INVITE goes with it.
@@ -346,7 +383,7 @@ impl Core {
         }
     }
 
-    fn echo_answer(&mut self, id: &Id, bytes: &Bytes, ticket: &Ticket) {
+    pub(super) fn echo_answer(&mut self, id: &Id, bytes: &Bytes, ticket: &Ticket) {
         let Some(server) = self.servers.get(id) else {
             return;
         };

@@ -87,6 +87,9 @@ impl Core {
 
     /// Deletes the record and the live dialog.
     pub(super) fn forget_dialog(&mut self, id: &Id) {
+        if self.outlives_call(id) {
+            return;
+        }
         self.drop_dialog(id);
         self.commit(
             vec![JournalOp::Delete {

@@ -1,4 +1,6 @@
 //! INVITEs of the network: stored, then acknowledged with 100 and given to an application.
+use bytes::Bytes;
+
 use super::call_records::Source;
 use super::commits::Then;
 use super::flow::Flow;
@@ -111,7 +113,7 @@ impl Core {
         };
         self.step_server(&server, Input::Ack);
         self.release_server(&server);
-        let request = super::replies::app_view(message, flow.remote, None);
+        let request = super::replies::app_view(message, flow.remote, None, false);
         if let Some(app) = self.app_of_dialog(&id, "INVITE") {
             self.hold(&id);
             self.tell_request(app, (&server, &id), &request, &flow);
@@ -122,6 +124,7 @@ impl Core {
                 request,
             });
         }
+        self.answer_in_ack(&id, &Bytes::copy_from_slice(message.body), false);
     }
 
     /// Nobody acknowledged our 2xx for 64*T1 (RFC 3261 section 13.3.1.4).

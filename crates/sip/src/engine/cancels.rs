@@ -48,7 +48,7 @@ impl Core {
         server.stored = true;
         let op = set_transaction(&id, server.record(&id).encode());
         let ok = self.build_reply(&flow, message, essentials, (200, "OK"), &[]);
-        let cancel = super::replies::app_view(message, flow.remote, None);
+        let cancel = super::replies::app_view(message, flow.remote, None, false);
         let reply = flow.reply(&essentials.via);
         self.commit(
             vec![op],
@@ -90,6 +90,7 @@ impl Core {
         };
         tracing::info!(callId = %id, "cancelled by the caller");
         let app = server.app;
+        self.drop_waiting(id);
         self.record_stop(Source::Network, "call-canceled", cancel);
         if self.is_forwarded(id) {
             // The branches are taken back; their last word goes to the caller.

@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     App,
     /// Only the engine: its own CANCEL or BYE.
     Engine,
+    /// The engine: it refreshes a session.
+    Refresh,
 }
 
 /// Whether an INVITE is being taken back.
@@ -65,6 +67,10 @@ pub(super) struct Client {
     pub stored: bool,
     /// The forwarded request it is a branch of, and which.
     pub forwards: Option<(Id, usize)>,
+    /// Reliable provisional responses so far, one entry a fork.
+    pub heard: Vec<super::reliable::Heard>,
+    /// The newest session description of a provisional response.
+    pub early_body: Vec<u8>,
 }
 
 impl Client {
@@ -79,6 +85,7 @@ impl Client {
             dialog: self.dialog.as_ref().map(|dialog| dialog.to_string()),
             cancelled: self.cancel != Cancel::No,
             answer: None,
+            provisional: None,
         }
     }
 
@@ -146,6 +153,8 @@ impl Core {
             last: None,
             stored: false,
             forwards: None,
+            heard: Vec::new(),
+            early_body: Vec::new(),
         };
         self.clients.insert(id, client);
     }
@@ -240,13 +249,15 @@ impl Core {
         let dialog = client
             .dialog
             .and_then(|dialog| self.dialogs.get_mut(&dialog));
-        if let Some(live) = dialog.filter(|live| live.client_invite.as_ref() == Some(id)) {
-            live.client_invite = None;
+        if let Some(live) = dialog {
+            for mine in [&mut live.client_invite, &mut live.client_update] {
+                mine.take_if(|client| client == id);
+            }
         }
     }
 
     /// Commits a re-INVITE before it is sent.
-    pub(super) fn store_reinvite(&mut self, dialog: &Id, id: &Id, ticket: Ticket) {
+    pub(super) fn store_reinvite(&mut self, dialog: &Id, id: &Id, ticket: Option<Ticket>) {
         if let Some(live) = self.dialogs.get_mut(dialog) {
             live.client_invite = Some(id.clone());
         }
@@ -254,7 +265,7 @@ impl Core {
     }
 
     /// Commits the exact bytes of an INVITE before they are sent.
-    pub(super) fn store_invite_of_app(&mut self, id: &Id, ticket: Ticket) {
+    pub(super) fn store_invite_of_app(&mut self, id: &Id, ticket: Option<Ticket>) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };

@@ -5,6 +5,7 @@ use super::answers::Answer;
 use super::client::Cancel;
 use super::flow::Flow;
 use super::metrics::Metrics;
+use super::reliable::Provisionally;
 use super::responses::Decision;
 use super::sending::Ticket;
 use super::server::Stage;
@@ -31,8 +32,12 @@ pub(super) enum Then {
     },
     /// A final response of the application to an INVITE.
     Answered(Answer),
-    /// An INVITE of the application.
-    InviteReady { id: Id, ticket: Ticket },
+    /// A 2xx of the application to an UPDATE.
+    Updated(Answer),
+    /// A 2xx of the application to a SUBSCRIBE or REFER.
+    Subscribed(Answer),
+    /// An INVITE of the application, or of the engine.
+    InviteReady { id: Id, ticket: Option<Ticket> },
     /// A CANCEL of the application.
     Cancelling { id: Id, ticket: Option<Ticket> },
     /// A final response of the network to an INVITE.
@@ -52,6 +57,14 @@ pub(super) enum Then {
         effects: Vec<crate::proxy::Effect>,
         decided: Option<(Id, u16)>,
     },
+    /// A reliable provisional response.
+    ProvisionalStored {
+        id: Id,
+        rseq: u32,
+        one: Provisionally,
+    },
+    /// A PRACK of the network for the INVITE `id`.
+    PrackStored { id: Id, prack: Id, dialog: Id },
     /// Nobody waits.
     Nothing,
 }
@@ -85,7 +98,12 @@ impl Core {
                 cancel,
             } => self.cancelled(&id, reply, ok, &cancel),
             Then::Answered(answer) => self.answered(answer),
-            Then::InviteReady { id, ticket } => self.launch_and_echo(&id, &ticket),
+            Then::InviteReady { id, ticket } => match ticket {
+                Some(ticket) => self.launch_and_echo(&id, &ticket),
+                None => self.launch(&id),
+            },
+            Then::Updated(answer) => self.updated(answer),
+            Then::Subscribed(answer) => self.subscribed(answer),
             Then::Cancelling { id, ticket } => self.cancelling(&id, ticket),
             Then::Decided(decision) => self.decided(decision),
             Then::ByeStored { server, dialog } => self.bye_stored(server, &dialog),
@@ -102,6 +120,8 @@ impl Core {
                 effects,
                 decided,
             } => self.perform_proxy(&id, effects, decided),
+            Then::ProvisionalStored { id, rseq, one } => self.provisional_stored(&id, rseq, one),
+            Then::PrackStored { id, prack, dialog } => self.prack_stored(&id, prack, &dialog),
             Then::Nothing => {}
         }
     }
@@ -126,7 +146,7 @@ impl Core {
                     server.cancelled = false;
                 }
             }
-            Then::Answered(answer) => {
+            Then::Answered(answer) | Then::Updated(answer) | Then::Subscribed(answer) => {
                 if let Some(server) = self.servers.get_mut(&answer.server) {
                     server.stage = Stage::Open;
                 }
@@ -137,7 +157,7 @@ impl Core {
                     client.stored = false;
                 }
                 self.forget_client(&id);
-                self.fail_ticket(Some(ticket), error);
+                self.fail_ticket(ticket, error);
             }
             Then::Cancelling { id, ticket } => {
                 if let Some(client) = self.clients.get_mut(&id) {
@@ -165,6 +185,14 @@ impl Core {
                 self.fail_ticket(ticket, error);
             }
             Then::Proxied { id, decided, .. } => self.proxy_not_stored(&id, decided, error),
+            Then::ProvisionalStored { id, one, .. } => {
+                self.provisional_not_stored(&id);
+                self.fail_ticket(one.ticket, error);
+            }
+            Then::PrackStored { id, prack, .. } => {
+                self.prack_not_stored(&id);
+                self.respond_to_failure(&prack, error);
+            }
             Then::Nothing => {}
         }
     }
@@ -185,9 +213,13 @@ impl Core {
     pub(super) fn fail_commits(&mut self) {
         for then in std::mem::take(&mut self.commits).into_values() {
             let ticket = match then {
-                Then::Answered(answer) => answer.ticket,
-                Then::InviteReady { ticket, .. } => Some(ticket),
-                Then::Cancelling { ticket, .. } | Then::ByeReady { ticket, .. } => ticket,
+                Then::Answered(answer) | Then::Updated(answer) | Then::Subscribed(answer) => {
+                    answer.ticket
+                }
+                Then::InviteReady { ticket, .. }
+                | Then::Cancelling { ticket, .. }
+                | Then::ByeReady { ticket, .. } => ticket,
+                Then::ProvisionalStored { one, .. } => one.ticket,
                 _ => None,
             };
             self.fail_ticket(ticket, &JournalError::NotLeader);

@@ -49,6 +49,14 @@ pub(super) struct LiveDialog {
     pub client_invite: Option<Id>,
     /// An INVITE of the peer without a final response.
     pub server_invite: Option<Id>,
+    /// An UPDATE of ours without a final response.
+    pub client_update: Option<Id>,
+    /// An UPDATE of the peer without a final response.
+    pub server_update: Option<Id>,
+    /// Tells the newest alarm of the session timer from earlier ones.
+    pub session_alarm: u64,
+    /// No refresh before that, Unix milliseconds: the last one met something.
+    pub refresh_after_ms: u64,
     /// Send BYE once the application has acknowledged: its CANCEL came too late.
     pub end_after_ack: bool,
 }
@@ -70,8 +78,37 @@ impl LiveDialog {
             untold_ack: None,
             client_invite: None,
             server_invite: None,
+            client_update: None,
+            server_update: None,
+            session_alarm: 0,
+            refresh_after_ms: 0,
             end_after_ack: false,
         }
+    }
+
+    /// Why the application may not send a request now.
+    fn refusal(&self, method: &str) -> Option<&'static str> {
+        let over = self.record.end.is_some() || !self.record.is_call;
+        let of_subscription = matches!(method, "NOTIFY" | "SUBSCRIBE" | "REFER")
+            && !self.record.subscriptions.is_empty();
+        if over && !of_subscription {
+            return Some("unable to find dialog");
+        }
+        if method == "UPDATE" && self.client_update.is_some() {
+            return Some("an UPDATE is in progress in this dialog");
+        }
+        let inviting = self.client_invite.is_some() || self.server_invite.is_some();
+        (method == "INVITE" && inviting).then_some("an INVITE is in progress in this dialog")
+    }
+
+    /// Takes a record that was made a commit ago: sequence numbers went on meanwhile.
+    pub fn go_on_with(&mut self, newer: DialogRecord) {
+        let old = std::mem::replace(&mut self.record, newer);
+        let dialog = &mut self.record.dialog;
+        dialog.local_seq = dialog.local_seq.max(old.dialog.local_seq);
+        dialog.remote_seq = dialog.remote_seq.max(old.dialog.remote_seq);
+        self.record.end = self.record.end.take().or(old.end);
+        self.record.subscriptions = old.subscriptions;
     }
 
     /// The call it belongs to, as call control names it.
@@ -82,12 +119,7 @@ impl LiveDialog {
 
     /// The journal entry for its present state.
     pub fn op(&self) -> JournalOp {
-        let (key, value) = (dialog_key(&self.record.id), self.record.encode());
-        JournalOp::Set {
-            key,
-            value,
-            expires_at_ms: None,
-        }
+        dialog_op(&self.record)
     }
 
     /// Where our requests go: along the route set, else to the target; but to where the
@@ -159,12 +191,8 @@ impl Core {
             self.app_ack(&ticket, &id, message);
             return;
         }
-        if live.record.end.is_some() {
-            self.fail(&ticket, "unable to find dialog");
-            return;
-        }
-        if method == "INVITE" && (live.client_invite.is_some() || live.server_invite.is_some()) {
-            self.fail(&ticket, "an INVITE is in progress in this dialog");
+        if let Some(why) = live.refusal(method) {
+            self.fail(&ticket, why);
             return;
         }
         live.record.dialog.local_seq += 1;
@@ -195,17 +223,26 @@ impl Core {
             Name::CallId,
             Name::CSeq,
             Name::MaxForwards,
+            self.hidden(message, &flow),
         ];
         if let Err(error) = copy_headers(&mut writer, message, &skip, self.shown(&flow)) {
             self.fail(&ticket, &error.to_string());
             return;
         }
+        if matches!(method, "INVITE" | "UPDATE") {
+            self.write_session_refresh(&mut writer, message, &live.record);
+        }
         let bytes = Bytes::from(writer.finish(message.body));
         let client = self.add_client(method, branch, flow, bytes, Some(ticket.app), Some(&id));
         match method {
-            "INVITE" => self.store_reinvite(&id, &client, ticket),
+            "INVITE" => self.store_reinvite(&id, &client, Some(ticket)),
             "BYE" => self.store_local_bye(&id, &client, Some(ticket), None),
-            _ => self.launch_and_echo(&client, &ticket),
+            _ => {
+                if method == "UPDATE" {
+                    self.update_sent(&id, &client);
+                }
+                self.launch_and_echo(&client, &ticket);
+            }
         }
     }
 
@@ -224,6 +261,7 @@ impl Core {
         self.setup.metrics.sent_request("ACK");
         self.send(flow, bytes.clone());
         self.echo_request(ticket, &bytes, &flow, &transaction);
+        self.answer_in_ack(id, &Bytes::copy_from_slice(message.body), true);
         self.turn_taken(id);
         if end {
             self.hang_up(id, "ACK-BYE due to cancel race condition");
@@ -281,6 +319,15 @@ impl Core {
         if let Some(leg) = &live.record.leg {
             self.legs.remove(leg);
         }
+    }
+}
+
+/// The journal entry of a dialog.
+pub(super) fn dialog_op(record: &DialogRecord) -> JournalOp {
+    JournalOp::Set {
+        key: dialog_key(&record.id),
+        value: record.encode(),
+        expires_at_ms: None,
     }
 }
 

@@ -14,7 +14,10 @@ impl Core {
         message: &Message<'_>,
         essentials: &Essentials<'_>,
     ) {
-        let Some(id) = self.find_dialog(essentials) else {
+        let found = self
+            .find_dialog(essentials)
+            .or_else(|| self.notify_overtakes(flow, message, essentials));
+        let Some(id) = found else {
             if self.passes(message, essentials) {
                 self.pass_on(flow, message, essentials);
                 return;
@@ -25,8 +28,13 @@ impl Core {
         let Some(live) = self.dialogs.get_mut(&id) else {
             return;
         };
-        if live.record.end.is_some() {
-            let status = if essentials.method == "BYE" { 200 } else { 481 };
+        let method = essentials.method;
+        let of_subscription = matches!(method, "NOTIFY" | "SUBSCRIBE" | "REFER")
+            && !live.record.subscriptions.is_empty();
+        let over = live.record.end.is_some() || !live.record.is_call;
+        if over && !of_subscription {
+            let ending = live.record.end.is_some() && method == "BYE";
+            let status = if ending { 200 } else { 481 };
             self.respond(&flow, message, essentials, status, &[]);
             return;
         }
@@ -37,8 +45,8 @@ impl Core {
         // Answers and later requests follow the peer to a new address.
         live.record.flow = flow;
         let after = RETRY_AFTER_S.to_string();
-        match essentials.method {
-            "INVITE" if live.client_invite.is_some() => {
+        match method {
+            "INVITE" if live.client_invite.is_some() || live.client_update.is_some() => {
                 self.respond(&flow, message, essentials, 491, &[]);
             }
             "INVITE" if live.server_invite.is_some() || !live.confirmed => {
@@ -48,7 +56,10 @@ impl Core {
             _ if live.held.len() >= HELD_REQUESTS_MAX => {
                 self.refuse_busy(&flow, message, essentials);
             }
+            "UPDATE" => self.update_received(&id, flow, message, essentials),
+            "INVITE" if self.refuses_interval(&flow, message, essentials) => {}
             "INVITE" => self.reinvite_received(&id, flow, message, essentials),
+            "PRACK" => self.prack_received(&id, flow, message, essentials),
             "BYE" => self.bye_received(&id, flow, message, essentials),
             _ => {
                 let server = self.add_server(message, essentials, flow, None, Some(id.clone()));

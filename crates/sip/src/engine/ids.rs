@@ -39,6 +39,12 @@ impl Ids {
         format!("{MAGIC_COOKIE}{}", &self.next()[..20])
     }
 
+    /// A number from 1 to 2^30, where a count may begin (RSeq).
+    pub fn number(&mut self) -> u32 {
+        let text = self.next();
+        u32::from_str_radix(&text[..7], 16).unwrap_or(0) + 1
+    }
+
     /// A From tag.
     pub fn tag(&mut self) -> String {
         self.next()[..16].to_owned()

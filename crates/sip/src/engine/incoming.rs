@@ -3,10 +3,11 @@ use std::rc::Rc;
 
 use super::flow::Flow;
 use super::metrics::Metrics;
+use super::subscriptions::is_subscribing;
 use super::{Core, Id};
 use crate::dialog::dialog_id;
 use crate::digest::Verdict;
-use crate::limits::{RETRY_AFTER_S, TRANSACTIONS_MAX};
+use crate::limits::{DIALOGS_MAX, RETRY_AFTER_S, TRANSACTIONS_MAX};
 use crate::message::{Essentials, Message, Name, ParseError, Start, latin1_to_utf8};
 use crate::transaction::Input;
 use crate::transaction::key::server_key;
@@ -137,11 +138,23 @@ impl Core {
             self.refuse_busy(&flow, message, essentials);
             return;
         }
+        if self.dialogs.len() >= DIALOGS_MAX && (method == "INVITE" || is_subscribing(method)) {
+            Metrics::count(&self.setup.metrics.refused);
+            self.refuse_busy(&flow, message, essentials);
+            return;
+        }
         if method == "INVITE" {
+            let refused = self.refuses_interval(&flow, message, essentials)
+                || self.refuses_replacement(&flow, message, essentials);
+            if refused {
+                return;
+            }
             let from_tag = essentials.from.tag().unwrap_or_default();
             let dialog: Id = Rc::from(dialog_id(essentials.call_id, from_tag));
-            if self.dialogs.contains_key(&dialog) {
-                self.respond(&flow, message, essentials, 482, &[]);
+            if let Some(live) = self.dialogs.get(&dialog) {
+                // Its 2xx is not acknowledged yet: the same caller was too fast.
+                let status = if live.answered.is_some() { 491 } else { 482 };
+                self.respond(&flow, message, essentials, status, &[]);
                 return;
             }
             self.new_invite(flow, message, essentials, user);

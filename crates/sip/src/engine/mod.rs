@@ -22,6 +22,7 @@ mod client;
 mod commits;
 mod dialogs;
 pub mod flow;
+mod forks;
 pub mod handlers;
 mod held;
 mod ids;
@@ -33,14 +34,22 @@ mod outgoing;
 mod proxying;
 mod register;
 mod relays;
+mod reliable;
+mod replaces;
 mod replies;
 mod responses;
 mod routing;
 mod sending;
 mod server;
+mod session_timer;
+mod slow;
+mod subscriptions;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod turns;
+mod updates;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -50,9 +59,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Listen, RegistrarConfig};
+use crate::dialog::session::SessionTimer;
 use crate::digest::Authenticator;
 use crate::durable::Replica;
 use crate::journal::{Credentials, JournalError, JournalOp};
+use crate::trust::Network;
 use crate::view::{EngineEvent, EngineStatus};
 
 use apps::Apps;
@@ -232,6 +243,10 @@ pub struct Setup {
     pub registrar: Option<RegistrarConfig>,
     /// Challenge INVITEs.
     pub authenticate_calls: bool,
+    /// Whose asserted identities count (RFC 3325).
+    pub trusted: Vec<Network>,
+    /// Session timers.
+    pub session_timer: SessionTimer,
     /// Derives To tags.
     pub tag_key: [u8; 32],
     /// Seed of unique identifiers: random, never used twice.
@@ -273,6 +288,8 @@ pub struct Core {
     /// Connections to applications that are being made, each for a request.
     called_for: HashMap<AppId, Id>,
     outbound: AppId,
+    /// SUBSCRIBEs of applications by the dialog they will make.
+    subscribing: HashMap<Id, Id>,
     tokens: u64,
     speculations: Speculations,
 }
@@ -307,6 +324,7 @@ impl Core {
             questions: HashMap::new(),
             called_for: HashMap::new(),
             outbound: 0,
+            subscribing: HashMap::new(),
             tokens: 0,
             speculations: Speculations::default(),
         }
@@ -359,6 +377,14 @@ impl Core {
         }
         let ip = (self.setup.source_address)(flow.remote.ip());
         SocketAddr::new(ip.unwrap_or(flow.local.ip()), flow.local.port())
+    }
+
+    /// Whether a peer may assert identities and learn hidden ones.
+    fn trusts(&self, ip: IpAddr) -> bool {
+        self.setup
+            .trusted
+            .iter()
+            .any(|network| network.contains(ip))
     }
 
     fn token(&mut self) -> u64 {

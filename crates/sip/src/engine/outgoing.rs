@@ -17,6 +17,7 @@ use crate::drachtio::headers::{complete, copy_headers, localise, parse};
 use crate::limits::TRANSACTIONS_MAX;
 use crate::message::essentials::cseq;
 use crate::message::{Address, Message, Name, Start, Writer};
+use crate::trust::hides_identity;
 
 /// What one datagram can carry.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
@@ -121,6 +122,9 @@ impl Core {
         };
         let id = self.add_client(method, branch, flow, bytes, Some(ticket.app), None);
         if method != "INVITE" {
+            if method == "SUBSCRIBE" {
+                self.subscribing(&id);
+            }
             self.launch_and_echo(&id, &ticket);
             return;
         }
@@ -128,7 +132,7 @@ impl Core {
             client.leg = Some(leg.to_owned());
             self.legs.insert(leg.to_owned(), Place::Client(id.clone()));
         }
-        self.store_invite_of_app(&id, ticket);
+        self.store_invite_of_app(&id, Some(ticket));
     }
 
     fn build_request(
@@ -172,13 +176,27 @@ impl Core {
             Name::CallId,
             Name::CSeq,
             Name::MaxForwards,
+            self.hidden(message, flow),
         ];
         copy_headers(&mut writer, message, &skip, local).map_err(|error| error.to_string())?;
+        if method == "INVITE" {
+            self.write_session_offer(&mut writer, message);
+        }
         let bytes = writer.finish(message.body);
         if flow.transport == Transport::Udp && bytes.len() > DATAGRAM_BYTES_MAX {
             return Err("message too large for a datagram".to_owned());
         }
         Ok(bytes.into())
+    }
+
+    /// P-Asserted-Identity when it must not go to this peer; else a header that is left
+    /// out anyway.
+    pub(super) fn hidden(&self, message: &Message<'_>, flow: &Flow) -> Name {
+        if hides_identity(message) && !self.trusts(flow.remote.ip()) {
+            Name::PAssertedIdentity
+        } else {
+            Name::CallId
+        }
     }
 
     /// From as the application says, else our Contact; always with a tag.

@@ -48,8 +48,13 @@ pub(super) fn begin_response(
 }
 
 /// The request as applications and later leaders see it: Via stamped, our private headers
-/// taken out, the authenticated user put in.
-pub(super) fn app_view(message: &Message<'_>, remote: SocketAddr, user: Option<&str>) -> Bytes {
+/// and what an untrusted peer asserts taken out, the authenticated user put in.
+pub(super) fn app_view(
+    message: &Message<'_>,
+    remote: SocketAddr,
+    user: Option<&str>,
+    is_trusted: bool,
+) -> Bytes {
     let Start::Request { method, uri } = message.start else {
         return Bytes::new();
     };
@@ -58,6 +63,8 @@ pub(super) fn app_view(message: &Message<'_>, remote: SocketAddr, user: Option<&
     for header in &message.headers {
         match header.name {
             Name::XAuthenticatedUser | Name::XLeg | Name::ContentLength => {}
+            // Whoever is not trusted has no say in who somebody is (RFC 3325 section 5).
+            Name::PAssertedIdentity if !is_trusted => {}
             Name::Via if first_via => {
                 first_via = false;
                 let stamped =

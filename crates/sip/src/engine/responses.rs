@@ -11,8 +11,11 @@ use super::commits::Then;
 use super::dialogs::{LiveDialog, created_dialog, with_body};
 use super::flow::Flow;
 use super::legs::Place;
+use super::reliable::is_news;
+use super::subscriptions::is_subscribing;
 use super::{Core, Id};
 use crate::dialog::Dialog;
+use crate::dialog::session::Session;
 use crate::drachtio::format;
 use crate::durable::{DialogRecord, dialog_key};
 use crate::journal::JournalOp;
@@ -63,6 +66,9 @@ impl Core {
         if !self.step_client(&id, Input::Response(status)) {
             return;
         }
+        if is_subscribing(&method) && status >= 200 {
+            self.subscribe_answered(&id, flow, message, essentials, status);
+        }
         if purpose == Purpose::App {
             self.tell_response(&id, &response_bytes(message), flow);
         }
@@ -71,22 +77,9 @@ impl Core {
         };
         match method.as_str() {
             "BYE" => self.bye_done(&dialog, status),
-            "UPDATE" if status < 300 => self.update_accepted(&id, &dialog, message),
+            "UPDATE" => self.update_answered(&id, &dialog, message, status),
+            "NOTIFY" => self.notify_sent(&id, &dialog, status),
             _ => {}
-        }
-    }
-
-    fn update_accepted(&mut self, client: &Id, dialog: &Id, response: &Message<'_>) {
-        let Some(request) = self.clients.get(client).map(|c| c.request.clone()) else {
-            return;
-        };
-        let Some(live) = self.dialogs.get_mut(dialog) else {
-            return;
-        };
-        refresh(&mut live.record, &request, response);
-        if live.confirmed {
-            let op = live.op();
-            self.commit(vec![op], Then::Nothing);
         }
     }
 
@@ -104,6 +97,12 @@ impl Core {
         if status < 200 {
             if client.machine.is_final() || client.deciding {
                 return;
+            }
+            if !is_news(&mut client.heard, message, essentials) {
+                return;
+            }
+            if !message.body.is_empty() {
+                client.early_body = message.body.to_vec();
             }
             client.last = Some(bytes.clone());
             let wanted = client.cancel == Cancel::Wanted;
@@ -161,7 +160,7 @@ impl Core {
         }
     }
 
-    fn uac_record(
+    pub(super) fn uac_record(
         &self,
         id: &Id,
         flow: Flow,
@@ -195,8 +194,15 @@ impl Core {
             transaction_id: id.to_string(),
             invite_seq,
             request: ByteBuf::from(client.request.to_vec()),
-            response: ByteBuf::from(response_bytes(message).to_vec()),
+            response: if message.body.is_empty() && !client.early_body.is_empty() {
+                with_body(&response_bytes(message), &client.early_body)
+            } else {
+                ByteBuf::from(response_bytes(message).to_vec())
+            },
             end: None,
+            is_call: client.method == "INVITE",
+            session: Session::agreed(message, true, self.now.wall_ms()),
+            subscriptions: Vec::new(),
         })
     }
 
@@ -230,6 +236,7 @@ impl Core {
                 let mut record = live.record.clone();
                 refresh(&mut record, &client.request, &message);
                 record.invite_seq = essentials.cseq;
+                record.session = Session::agreed(&message, true, self.now.wall_ms());
                 Some(record)
             }),
         };
@@ -294,8 +301,14 @@ impl Core {
         if let Some(dialog) = dialog.filter(|_| nobody && of_dialog.is_none()) {
             self.answered_for_nobody(&dialog);
         }
-        if let Some(live) = of_dialog.and_then(|dialog| self.dialogs.get_mut(&dialog)) {
-            live.client_invite = None;
+        let purpose = self.clients.get(&id).map(|client| client.purpose);
+        if let Some(dialog) = of_dialog {
+            if let Some(live) = self.dialogs.get_mut(&dialog) {
+                live.client_invite = None;
+            }
+            if purpose == Some(Purpose::Refresh) {
+                self.reinvite_answered(&dialog, status, &bytes);
+            }
         }
         if over {
             self.forget_client(&id);
@@ -315,7 +328,7 @@ impl Core {
         let alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         let live = self.dialogs.entry(id.clone());
         let live = live.or_insert_with(|| LiveDialog::new(record.clone(), app, true));
-        live.record = record;
+        live.go_on_with(record);
         live.app = app.or(live.app);
         if live.app.is_none() {
             live.alone_until_ms = live.alone_until_ms.max(alone_until_ms);
@@ -324,6 +337,7 @@ impl Core {
         live.ack = None;
         live.end_after_ack |= cancelled;
         self.hold(&id);
+        self.arm_session(&id);
         id
     }
 
@@ -360,78 +374,6 @@ impl Core {
         }
     }
 
-    /// A 2xx after the first: the same again, or of another fork.
-    fn repeated_answer(
-        &mut self,
-        id: &Id,
-        flow: Flow,
-        message: &Message<'_>,
-        essentials: &Essentials<'_>,
-    ) {
-        let Some(client) = self.clients.get(id) else {
-            return;
-        };
-        let dialog = match &client.dialog {
-            Some(dialog) => dialog.clone(),
-            None => created_dialog(essentials),
-        };
-        let known = self
-            .dialogs
-            .get(&dialog)
-            .map(|live| live.record.dialog.remote_tag.as_str());
-        if known.is_none() || known == essentials.to.tag() {
-            self.repeat_ack(&dialog);
-        } else {
-            self.end_fork(id, flow, message, essentials);
-        }
-    }
-
-    /// Acknowledges and ends a second fork: an application has room for one.
-    fn end_fork(
-        &mut self,
-        id: &Id,
-        flow: Flow,
-        message: &Message<'_>,
-        essentials: &Essentials<'_>,
-    ) {
-        let Some(record) = self.uac_record(id, flow, message, essentials) else {
-            return;
-        };
-        let live = LiveDialog::new(record, None, false);
-        let destination = live.destination();
-        let dialog = &live.record.dialog;
-        let (ack, bye) = (self.ids.branch(), self.ids.branch());
-        let via = self.via(&destination, &ack);
-        let ack = dialog
-            .write("ACK", &dialog.target, essentials.cseq, &via)
-            .finish(b"");
-        self.send(destination, ack.into());
-        let via = self.via(&destination, &bye);
-        let request = dialog
-            .write("BYE", &dialog.target, essentials.cseq + 1, &via)
-            .finish(b"");
-        let client = self.add_client("BYE", bye, destination, request.into(), None, None);
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.purpose = Purpose::Engine;
-        }
-        self.launch(&client);
-    }
-
-    /// A response without a transaction: a 2xx repeated across a takeover gets its ACK.
-    fn stray(&mut self, essentials: &Essentials<'_>, status: u16) {
-        if essentials.method != "INVITE" || !(200..300).contains(&status) {
-            return;
-        }
-        let id = created_dialog(essentials);
-        let Some(live) = self.dialogs.get(&id) else {
-            return;
-        };
-        let same = live.record.dialog.remote_tag == essentials.to.tag().unwrap_or_default();
-        if same && live.confirmed && live.record.invite_seq == essentials.cseq {
-            self.repeat_ack(&id);
-        }
-    }
-
     /// Gives a response to the application that sent the request.
     pub(super) fn tell_response(&mut self, id: &Id, bytes: &Bytes, flow: Flow) {
         let Some(client) = self.clients.get(id) else {
@@ -460,14 +402,25 @@ impl Core {
         };
         let (flow, method, dialog) = (client.flow, client.method.clone(), client.dialog.clone());
         self.tell_response(id, bytes, flow);
-        if let Some(dialog) = dialog.filter(|_| method == "BYE") {
-            self.bye_done(&dialog, status);
+        let Ok(timeout) = Message::parse(bytes) else {
+            return;
+        };
+        match (method.as_str(), dialog) {
+            ("BYE", Some(dialog)) => self.bye_done(&dialog, status),
+            ("UPDATE", Some(dialog)) => self.update_answered(id, &dialog, &timeout, status),
+            ("NOTIFY", Some(dialog)) => self.notify_sent(id, &dialog, status),
+            ("SUBSCRIBE", _) => {
+                if let Ok(essentials) = Essentials::of(&timeout) {
+                    self.subscribe_answered(id, flow, &timeout, &essentials, status);
+                }
+            }
+            _ => {}
         }
     }
 }
 
 /// The dialog after a 2xx to our re-INVITE or UPDATE: new target and SDP.
-fn refresh(record: &mut DialogRecord, request: &[u8], response: &Message<'_>) {
+pub(super) fn refresh(record: &mut DialogRecord, request: &[u8], response: &Message<'_>) {
     record.dialog.refresh(response);
     let Ok(request) = Message::parse(request) else {
         return;

@@ -62,6 +62,8 @@ pub(super) struct Server {
     pub tag: Option<String>,
     /// A request handler decides about it.
     pub asked: bool,
+    /// Its reliable provisional responses.
+    pub reliable: Option<super::reliable::Reliable>,
 }
 
 impl Server {
@@ -78,6 +80,10 @@ impl Server {
             dialog: self.dialog.as_ref().map(|dialog| dialog.to_string()),
             cancelled: self.cancelled,
             answer: answer.map(|bytes| ByteBuf::from(bytes.to_vec())),
+            provisional: self
+                .reliable
+                .as_ref()
+                .map(super::reliable::Reliable::record),
         }
     }
 }
@@ -106,7 +112,12 @@ impl Core {
             machine,
             method: method.to_owned(),
             flow,
-            request: app_view(message, flow.remote, user.as_deref()),
+            request: app_view(
+                message,
+                flow.remote,
+                user.as_deref(),
+                self.trusts(flow.remote.ip()),
+            ),
             response: None,
             to_tag: self.tag_for(essentials),
             app: None,
@@ -125,6 +136,7 @@ impl Core {
             told: 0,
             tag: None,
             asked: false,
+            reliable: None,
         };
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id.clone(), server);
@@ -175,8 +187,8 @@ impl Core {
             .as_ref()
             .and_then(|id| self.dialogs.get_mut(id))
         {
-            if dialog.server_invite.as_ref() == Some(id) {
-                dialog.server_invite = None;
+            for mine in [&mut dialog.server_invite, &mut dialog.server_update] {
+                mine.take_if(|server| server == id);
             }
             dialog.held.retain(|held| held != id);
         }
@@ -229,6 +241,10 @@ impl Core {
         };
         if let Some(dialog) = dialog.and_then(|id| self.dialogs.get_mut(&id)) {
             dialog.app = Some(app);
+        }
+        if server.method != "INVITE" {
+            let at_ms = self.now.mono_ms + crate::transaction::T2_MS;
+            self.timers.arm(at_ms, Alarm::Slow(id.clone()));
         }
         self.timers
             .arm(self.now.mono_ms + SILENCE_MS, Alarm::Silence(id.clone()));

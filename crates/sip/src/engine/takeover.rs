@@ -26,13 +26,16 @@ impl Core {
             if let Some(user) = key.strip_prefix(REGISTRATION) {
                 self.speculations.applied(user, value.as_deref());
             }
+            let is_deleted = value.is_none();
             let Some(event) = self.replica.apply(&key, value) else {
                 continue;
             };
             if let crate::view::EngineEvent::DialogRemoved { id } = &event {
                 // Call control finished the call: nobody needs the dialog any more.
                 let id: Id = Rc::from(id.as_str());
-                if self.dialogs.get(&id).is_some_and(|live| live.confirmed) {
+                let live = self.dialogs.get(&id);
+                let unused = live.is_some_and(|live| live.confirmed) && is_deleted;
+                if unused && !self.outlives_call(&id) {
                     self.drop_dialog(&id);
                 }
             }
@@ -106,6 +109,7 @@ impl Core {
         self.client_keys.clear();
         self.dialogs.clear();
         self.legs.clear();
+        self.subscribing.clear();
         self.timers.clear();
         self.speculations.clear();
         self.out.push(Output::Disconnect);
@@ -113,6 +117,7 @@ impl Core {
 
     fn restore_dialog(&mut self, mut record: DialogRecord) {
         record.dialog.local_seq += CSEQ_TAKEOVER_JUMP;
+        self.restore_session(&mut record);
         let id: Id = Rc::from(record.id.as_str());
         if let Some(leg) = &record.leg {
             self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
@@ -122,6 +127,8 @@ impl Core {
         live.restored = true;
         live.alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         self.dialogs.insert(id.clone(), live);
+        self.arm_session(&id);
+        self.arm_subscriptions(&id);
         match end {
             Some(End::Remote {
                 bye,
@@ -197,6 +204,7 @@ impl Core {
             told: 0,
             tag: None,
             asked: false,
+            reliable: None,
         };
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id, server);
@@ -213,6 +221,9 @@ impl Core {
         server.user = record.user;
         server.stored = true;
         server.cancelled = record.cancelled;
+        if let Some(provisional) = record.provisional {
+            self.restore_reliable(&id, provisional);
+        }
         if let Some(answer) = record.answer {
             self.restore_answer(&id, &request, of_dialog, answer.into_vec().into());
         } else if of_dialog.is_some() {
@@ -264,8 +275,13 @@ impl Core {
             return;
         };
         client.stored = true;
-        if record.dialog.is_some() {
-            // Its answer, should it come, finds no transaction; the application asks again.
+        if let Some(dialog) = record.dialog.as_deref() {
+            // Its answer, should it come, finds no transaction but gets its ACK; the
+            // application asks again.
+            let cseq = super::reliable::cseq_of(&client.request);
+            if let (Some(cseq), Some(live)) = (cseq, self.dialogs.get_mut(dialog)) {
+                live.record.invite_seq = cseq;
+            }
             self.forget_client(&id);
             return;
         }
@@ -328,6 +344,10 @@ impl Core {
                 Alarm::Cancelled(id) => self.cancel_unanswered(&id),
                 Alarm::CancelAgain(id) => self.cancel_again(&id),
                 Alarm::Launch(id) => self.launch(&id),
+                Alarm::Reliable(id, rseq) => self.reliable_again(&id, rseq),
+                Alarm::Session(id, alarm) => self.session_due(&id, alarm),
+                Alarm::Subscription(id, at_ms) => self.subscriptions_due(&id, at_ms),
+                Alarm::Slow(id) => self.still_trying(&id),
             }
         }
     }

@@ -27,6 +27,14 @@ pub enum Alarm {
     Cancelled(Rc<str>),
     /// The application is to hear of a CANCEL accepted before a takeover.
     CancelAgain(Rc<str>),
+    /// A reliable provisional response, by its RSeq, got no PRACK.
+    Reliable(Rc<str>, u32),
+    /// The session timer of a dialog may be due; the number tells stale alarms apart.
+    Session(Rc<str>, u64),
+    /// The subscription of a dialog that expires then, Unix milliseconds.
+    Subscription(Rc<str>, u64),
+    /// A request other than INVITE has waited so long that a 100 is due.
+    Slow(Rc<str>),
     /// An INVITE of before a takeover is to be sent again.
     Launch(Rc<str>),
 }

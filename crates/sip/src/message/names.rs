@@ -56,14 +56,21 @@ names! {
     Subject = "Subject" / "s",
     ReferTo = "Refer-To" / "r",
     Event = "Event" / "o",
+    RAck = "RAck",
+    Allow = "Allow",
+    SessionExpires = "Session-Expires" / "x",
+    MinSe = "Min-SE",
+    Replaces = "Replaces",
+    SubscriptionState = "Subscription-State",
+    ReferSub = "Refer-Sub",
+    Privacy = "Privacy",
 }
 
 /// Spellings that capitalising after dashes would get wrong.
-const IRREGULAR: [&str; 8] = [
+const IRREGULAR: [&str; 7] = [
     "Call-ID",
     "CSeq",
     "WWW-Authenticate",
-    "RAck",
     "RSeq",
     "MIME-Version",
     "SIP-ETag",

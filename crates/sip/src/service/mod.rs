@@ -207,6 +207,8 @@ fn core(
         request_handlers: config.request_handlers,
         registrar: config.registrar,
         authenticate_calls: config.authenticate_calls,
+        trusted: config.trusted,
+        session_timer: config.session_timer,
         tag_key: config.tag_key,
         seed,
         users: Box::new(move |user| journal.credentials(user)),

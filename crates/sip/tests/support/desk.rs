@@ -37,6 +37,8 @@ fn core(seed: u8) -> Core {
         request_handlers: Vec::new(),
         registrar: None,
         authenticate_calls: false,
+        trusted: Vec::new(),
+        session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),

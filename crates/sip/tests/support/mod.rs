@@ -44,6 +44,8 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             offer: raftpbx_sip::Offer::Md5,
         }),
         authenticate_calls: false,
+        trusted: Vec::new(),
+        session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
     }
 }
