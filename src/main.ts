@@ -154,6 +154,9 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
   observeRole(handle, 'media', metrics, health);
 }
 
+/** What is wrong with an engine that no application is connected to. */
+const unled = 'call control is not connected to the engine';
+
 async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   const { config, version, log, metrics, health } = here;
   const { sip, api } = config;
@@ -173,10 +176,9 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   const engine = SipEngine.start(sipOptions(config, sip, secret), store, feed.push);
   undo.push(() => engine.close());
   metrics.add(() => engine.metrics());
-  const unled = 'call control is not connected to the engine';
   health.check('sip', () => (engine.status().applications === 0 ? unled : null));
 
-  const drachtio = splitAddress(sip.drachtioListen);
+  const drachtio = splitAddress(sip.drachtioListen) ?? { host: '', port: 0 };
   const calls = await startCallManager({
     name: config.name,
     log: partLog(here, 'call-manager'),
@@ -189,7 +191,8 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     store,
     engine,
     sipEvents: feed,
-    drachtio: { host: drachtio?.host ?? '', port: drachtio?.port ?? 0, secret },
+    drachtio: { ...drachtio, secret },
+    push: sip.push ?? null,
   });
   undo.push(() => calls.stop());
   observeRole(calls, 'calls', metrics, health);
@@ -309,6 +312,12 @@ function sipOptions(
       defaultExpiresS: sip.defaultExpiresS,
       maxBindings: sip.maxBindings,
       digest: sip.digest,
+      whenFull: sip.whenFull,
+      serviceRoutes: sip.serviceRoutes ?? [],
+      pushProviders: sip.push?.providers ?? [],
+      qualifyS: sip.qualifyS,
+      flowTimerS: sip.flowTimerS,
+      trusted: [...config.cluster.peers.map((peer) => peer.address), ...(sip.trusted ?? [])],
     },
     authenticateCalls: true,
     trusted: sip.trustedPeers,

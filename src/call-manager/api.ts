@@ -67,6 +67,19 @@ export interface RegistrationView {
   userAgent: string | null;
   registeredAt: string;
   expiresAt: string;
+  /** False when it does not answer OPTIONS, as far as the leader knows. */
+  answers: boolean;
+}
+
+export interface BanView {
+  /** The address, and the user when the ban is of one. */
+  key: string;
+  address: string;
+  user: string | null;
+  since: string;
+  until: string;
+  /** How many bans there were in a row. */
+  times: number;
 }
 
 export interface UserView {
@@ -105,6 +118,10 @@ export interface CallManagerApi {
   calls(slice?: Slice): CallView[];
   /** In the order of users, who are the keys; the devices of a user are never split. */
   registrations(slice?: Slice): RegistrationView[];
+  /** Sources the SIP engine does not listen to, in the order of keys. */
+  bans(slice?: Slice): BanView[];
+  /** Lifts every ban that covers an address. */
+  liftBan(address: string): Promise<Result<{ lifted: number }>>;
   /** In the order of names; those that begin with `prefix`. */
   users(slice?: Slice & { prefix?: string }): UserView[];
   /** Newest first: those that ended before `before`, or at that time with an id after `id`. */

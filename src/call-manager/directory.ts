@@ -12,9 +12,11 @@ import type { Store } from '../native/index.ts';
 
 export class Directory {
   readonly #store: Store;
+  readonly #isSilent: (user: string, contact: string) => boolean;
 
-  constructor(store: Store) {
+  constructor(store: Store, isSilent: (user: string, contact: string) => boolean = () => false) {
     this.#store = store;
+    this.#isSilent = isSilent;
   }
 
   /** Name to show to the called party; null when there is no such user. */
@@ -27,11 +29,13 @@ export class Directory {
     return row === undefined ? null : cleanDisplayName(row.display_name);
   }
 
-  /** Devices that can be rung now. */
+  /** Devices that can be rung now. Those that do not answer are left out, unless none does. */
   devices(user: string, now: number): Binding[] {
     const value = this.#store.read(['GET', registrationKey(user)]);
     const registration = typeof value === 'string' ? parseRegistration(value) : null;
-    return registration === null ? [] : reachable(registration, now);
+    const all = registration === null ? [] : reachable(registration, now);
+    const heard = all.filter((one) => !this.#isSilent(user, one.contact));
+    return heard.length === 0 ? all : heard;
   }
 
   /** How a call ended whose end is committed. */

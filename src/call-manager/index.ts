@@ -22,7 +22,9 @@ import type { CallManagerApi } from './api.ts';
 import { CallRegistry } from './calls/index.ts';
 import { Directory } from './directory.ts';
 import { MediaControl } from './media-control.ts';
+import { Push } from './push.ts';
 import { Queries } from './queries.ts';
+import { Reachability } from './reachability.ts';
 
 export type * from './api.ts';
 
@@ -44,6 +46,8 @@ export interface CallManagerContext {
   /** The feed whose `push` was given to `SipEngine.start`. */
   sipEvents: SipEventFeed;
   drachtio: { host: string; port: number; secret: string };
+  /** The push service that wakes devices, and how long a call waits for them. */
+  push?: { url: string; waitMs: number } | null;
   /** Time to ring before a call counts as not answered; 60 s unless given. */
   answerTimeoutMs?: number;
 }
@@ -69,6 +73,8 @@ class CallManager implements CallManagerHandle {
   readonly #connection: SipConnection;
   readonly #dialogs: DialogReplica;
   readonly #registry: CallRegistry;
+  readonly #reachability: Reachability;
+  readonly #push: Push;
   readonly #connected = Promise.withResolvers<void>();
   #timers: NodeJS.Timeout[] = [];
   /** The term this node leads in, whether or not call control has followed yet. */
@@ -98,7 +104,19 @@ class CallManager implements CallManagerHandle {
       },
       log,
     );
+    this.#reachability = new Reachability();
+    const directory = new Directory(store, (user, contact) =>
+      this.#reachability.isSilent(user, contact),
+    );
+    this.#push = new Push({
+      url: context.push?.url ?? null,
+      waitMs: context.push?.waitMs ?? 0,
+      log,
+      now,
+      devices: (user) => directory.devices(user, now()),
+    });
     this.#registry = new CallRegistry({
+      push: this.#push,
       srf,
       dialogs: this.#dialogs,
       media: this.#media,
@@ -106,19 +124,30 @@ class CallManager implements CallManagerHandle {
       domain,
       log,
       now,
-      directory: new Directory(store),
+      directory,
       answerTimeoutMs: context.answerTimeoutMs ?? limits.answerTimeoutMs,
       isDown: (server) => this.#servers.isDown(server),
       leads: () => (store.status().role === 'leader' ? store.status().term : null),
     });
     this.#lease = leaseOf(context, () => this.#registry.size);
     const { peers, vip } = context;
-    this.api = new Queries({ store, servers: this.#servers, domain, peers, vip, now });
+    this.api = new Queries({
+      store,
+      servers: this.#servers,
+      domain,
+      peers,
+      vip,
+      now,
+      isSilent: (user, contact) => this.#reachability.isSilent(user, contact),
+    });
   }
 
   async start(): Promise<void> {
     const { store, sipEvents } = this.#context;
-    sipEvents.attach((events) => this.#dialogs.apply(events));
+    sipEvents.attach((events) => {
+      this.#reachability.apply(events);
+      this.#dialogs.apply(events);
+    });
     store.watch(['server:'], (events) => this.#stored(events));
     this.#lease?.start();
     this.#timers = [
@@ -147,6 +176,7 @@ class CallManager implements CallManagerHandle {
         this.#lead();
       } else if (event.type === 'following') {
         this.#term = null;
+        this.#reachability.reset();
         this.#registry.follow(event.term);
       }
     }
@@ -199,6 +229,10 @@ class CallManager implements CallManagerHandle {
     lines.push('# TYPE raftpbx_calls_refused_total counter');
     for (const [code, value] of refused) {
       lines.push(`raftpbx_calls_refused_total{code="${code}"} ${value}`);
+    }
+    lines.push('# TYPE raftpbx_push_total counter');
+    for (const [outcome, value] of Object.entries(this.#push.counts)) {
+      lines.push(`raftpbx_push_total{outcome="${outcome}"} ${value}`);
     }
     lines.push('# TYPE raftpbx_ng_timeouts_total counter');
     lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);

@@ -1,10 +1,12 @@
 /** Answers of the API from this node's own copy of the store, and the writes of the directory. */
 import type { ServerWatch } from '../cluster/index.ts';
+import { type Ban, banPrefix, isBannedBy, parseBan } from '../domain/ban.ts';
 import { type CallRecord, parseCallRecord } from '../domain/call.ts';
 import { type CdrRow, type CdrView, viewCdr } from '../domain/cdr.ts';
 import { fail, PbxError, type Result, succeed } from '../domain/errors.ts';
 import { limits } from '../domain/limits.ts';
 import {
+  live,
   parseRegistration,
   type Registration,
   reachable,
@@ -15,6 +17,7 @@ import { createUser, type User, type UserRow } from '../domain/user.ts';
 import type { Store, StoreMember, StoreStatus } from '../native/index.ts';
 import type {
   AlarmView,
+  BanView,
   CallManagerApi,
   CallView,
   CdrQuery,
@@ -35,6 +38,8 @@ export interface QueryOptions {
   peers: readonly { id: number; name: string }[];
   vip: readonly string[];
   now(): number;
+  /** Whether a contact does not answer OPTIONS; only a leader knows. */
+  isSilent?(user: string, contact: string): boolean;
 }
 
 export class Queries implements CallManagerApi {
@@ -84,8 +89,44 @@ export class Queries implements CallManagerApi {
     const now = this.#options.now();
     return this.#list('registration:', slice, (value) => {
       const registration = parseRegistration(value);
-      return registration === null ? [] : viewDevices(registration, now);
+      return registration === null ? [] : this.#viewDevices(registration, now);
     });
+  }
+
+  #viewDevices(registration: Registration, now: number): RegistrationView[] {
+    const { user } = registration;
+    return live(registration, now).map((binding) => ({
+      user,
+      contact: binding.contact,
+      received: binding.received,
+      userAgent: binding.userAgent,
+      registeredAt: iso(binding.registeredAt),
+      expiresAt: iso(binding.expiresAt),
+      answers: this.#options.isSilent?.(user, binding.contact) !== true,
+    }));
+  }
+
+  bans(slice: Slice = {}): BanView[] {
+    return this.#list(banPrefix, slice, (value) => {
+      const ban = parseBan(value);
+      return ban === null ? [] : [viewBan(ban)];
+    });
+  }
+
+  async liftBan(address: string): Promise<Result<{ lifted: number }>> {
+    const keys = this.#store.scan(banPrefix, null, limits.bansMax).flatMap(({ key, value }) => {
+      const ban = parseBan(value);
+      return ban !== null && isBannedBy(ban, address) ? [key] : [];
+    });
+    if (keys.length === 0) {
+      return fail('PBX_BAN_UNKNOWN', address);
+    }
+    try {
+      await this.#store.execute(['DEL', ...keys]);
+      return succeed({ lifted: keys.length });
+    } catch (error) {
+      return { ok: false, error: new PbxError(storeDown, String(error)) };
+    }
   }
 
   /** Views of the values below a prefix; short of `limit` only when there are no more. */
@@ -289,13 +330,13 @@ function viewCall(record: CallRecord): CallView {
   };
 }
 
-function viewDevices(registration: Registration, now: number): RegistrationView[] {
-  return reachable(registration, now).map((binding) => ({
-    user: registration.user,
-    contact: binding.contact,
-    received: binding.received,
-    userAgent: binding.userAgent,
-    registeredAt: iso(binding.registeredAt),
-    expiresAt: iso(binding.expiresAt),
-  }));
+function viewBan(ban: Ban): BanView {
+  return {
+    key: ban.user === null ? ban.address : `${ban.address}/${ban.user}`,
+    address: ban.address,
+    user: ban.user,
+    since: iso(ban.since),
+    until: iso(ban.until),
+    times: ban.times,
+  };
 }

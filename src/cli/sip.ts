@@ -1,5 +1,6 @@
 /** `raftpbx sip`: the SIP engine alone, in place of a drachtio-server. */
 import type { Command } from 'commander';
+import { addBans } from './bans.ts';
 import { CliError } from './failure.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
@@ -10,13 +11,15 @@ interface SipCommandOptions {
 }
 
 export function addSip(program: Command): void {
-  program
+  const sip = program
     .command('sip')
     .description('run the SIP engine alone, in place of a drachtio-server')
-    .requiredOption('--listen <list>', 'udp/ADDRESS:PORT,tcp/ADDRESS:PORT,...')
-    .requiredOption('--drachtio <address>', 'ADDRESS:PORT where applications connect')
-    .requiredOption('--secret <secret>', 'what they authenticate with')
-    .action((options: SipCommandOptions) => {
+    // Not required ones: those would be asked for by the commands below, too.
+    .option('--listen <list>', 'udp/ADDRESS:PORT,tcp/ADDRESS:PORT,...')
+    .option('--drachtio <address>', 'ADDRESS:PORT where applications connect')
+    .option('--secret <secret>', 'what they authenticate with')
+    .action((given: Partial<SipCommandOptions>) => {
+      const options = requireAll(given);
       const listen = splitList('--listen', options.listen).map(requireListener);
       const drachtio = requireAddress('--drachtio', options.drachtio);
       return runAlone('sip', async () => {
@@ -38,6 +41,17 @@ export function addSip(program: Command): void {
         return { ready, stop: () => engine.close() };
       });
     });
+  addBans(sip);
+}
+
+function requireAll(given: Partial<SipCommandOptions>): SipCommandOptions {
+  const { listen, drachtio, secret } = given;
+  if (listen === undefined || drachtio === undefined || secret === undefined) {
+    const missing = (['listen', 'drachtio', 'secret'] as const).find((one) => !given[one]);
+    const message = `--${missing} is missing`;
+    throw new CliError('PBX_CLI_USE', message, "see 'raftpbx sip --help'");
+  }
+  return { listen, drachtio, secret };
 }
 
 function requireListener(text: string): string {

@@ -172,6 +172,36 @@ const applications = z.strictObject({
     .describe('who decides about new requests in place of the applications that route them'),
 });
 
+const sipUri = z
+  .string()
+  .regex(/^sips?:[^\s<>",]+$/, { error: 'is not a SIP URI' })
+  .meta({ example: 'sip:proxy.example.com;lr' });
+
+const network = z
+  .union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], {
+    error: 'is not an address or a network',
+  })
+  .meta({ example: '192.0.2.0/24' });
+
+const push = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/, error: 'is not an HTTP URL' })
+    .meta({ example: 'http://10.77.0.30/wake' })
+    .describe('gets a POST with JSON: user, provider, prid, param, from, call'),
+  providers: z
+    .array(z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, { error: 'is not a pn-provider' }))
+    .min(1, { error: 'needs at least one provider' })
+    .max(16, { error: 'has more than 16 providers' })
+    .meta({ example: '[apns, fcm]' })
+    .describe('push services it can reach; a device that names another is answered 555'),
+  waitMs: z
+    .int()
+    .min(500)
+    .max(30_000)
+    .default(8_000)
+    .describe('how long a call waits for devices to wake before it rings the others'),
+});
+
 const sip = z.strictObject({
   domain: z
     .string()
@@ -213,6 +243,33 @@ const sip = z.strictObject({
     .max(86_400)
     .default(90)
     .describe('shorter session timers are refused with 422'),
+  whenFull: z
+    .enum(['refuse', 'replace-oldest'])
+    .default('refuse')
+    .describe('what becomes of one device more than maxBindings'),
+  serviceRoutes: z
+    .array(sipUri)
+    .max(8, { error: 'has more than eight URIs' })
+    .optional()
+    .describe('proxies that phones are told to send their calls through (RFC 3608)'),
+  qualifyS: z
+    .int()
+    .min(0)
+    .max(3600)
+    .default(0)
+    .describe('how often, in seconds, a device is asked with OPTIONS whether it is there; 0 never'),
+  flowTimerS: z
+    .int()
+    .min(0)
+    .max(3600)
+    .default(0)
+    .describe('keep-alive period asked of devices with outbound (RFC 5626); 0 leaves it to them'),
+  trusted: z
+    .array(network)
+    .max(64, { error: 'has more than 64 networks' })
+    .optional()
+    .describe('sources that are never banned, besides our own servers'),
+  push: push.optional().describe('how to wake devices that sleep (RFC 8599)'),
 });
 
 const media = z.strictObject({

@@ -111,6 +111,12 @@ export const errorTable = {
     httpStatus: 500,
     fix: 'see the log of the Call Manager',
   },
+  PBX_BAN_UNKNOWN: {
+    message: 'nobody is banned at that address',
+    sipStatus: 404,
+    httpStatus: 404,
+    fix: "list the bans with 'raftpbx sip bans'",
+  },
   PBX_USER_NAME_INVALID: {
     message: 'a user name has 1 to 64 of the characters a-z A-Z 0-9 . _ + -',
     sipStatus: 400,

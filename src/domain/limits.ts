@@ -60,6 +60,14 @@ export const limits = {
   usersPerBatch: 500,
   /** Users one request may add. */
   usersPerRequest: 50_000,
+  /** Bans at once, as the engine limits them. */
+  bansMax: 5_000,
+  /** Calls that wait for devices to wake at once. */
+  pushWaitsMax: 5_000,
+  /** How often a call that waits looks whether its devices are back. */
+  pushPollMs: 50,
+  /** A push service answers within this, or counts as down. */
+  pushRequestMs: 3_000,
   /** Longest pause between attempts to reach the SIP engine. */
   engineReconnectMsMax: 500,
   /** Sessions a media server takes unless its ports are fewer: four ports a session. */

@@ -11,6 +11,14 @@ export interface Binding {
   q: number;
   userAgent: string | null;
   registeredAt: number;
+  /** Unix milliseconds of the last REGISTER. */
+  refreshedAt?: number;
+  /** The device, `<urn:...>`; null of one that does not say. */
+  instance?: string | null;
+  /** Number of the flow, of a device that keeps several (RFC 5626). */
+  regId?: number;
+  /** How to wake it (RFC 8599). */
+  push?: { provider: string; prid: string; param: string | null };
 }
 
 export interface Registration {
@@ -38,11 +46,28 @@ export function parseRegistration(text: string): Registration | null {
   }
 }
 
-/** Devices that can be rung now, the preferred ones first. */
+/** Bindings that have not expired, as they stand. */
+export function live(registration: Registration, now: number): Binding[] {
+  return registration.bindings.filter((binding) => binding.expiresAt > now);
+}
+
+/** Devices that can be rung now, the preferred ones first; of several flows the newest. */
 export function reachable(registration: Registration, now: number): Binding[] {
-  return registration.bindings
-    .filter((binding) => binding.expiresAt > now)
-    .sort((a, b) => b.q - a.q);
+  const all = live(registration, now);
+  return all.filter((one) => !all.some((two) => isNewerFlow(two, one))).sort((a, b) => b.q - a.q);
+}
+
+/** The engine takes another flow by itself when this one is closed. */
+function isNewerFlow(one: Binding, two: Binding): boolean {
+  const [first, second] = [one.regId ?? 0, two.regId ?? 0];
+  if (first === 0 || second === 0 || first === second) {
+    return false;
+  }
+  if (!one.instance || one.instance !== two.instance) {
+    return false;
+  }
+  const newer = (one.refreshedAt ?? 0) - (two.refreshedAt ?? 0);
+  return newer === 0 ? first < second : newer > 0;
 }
 
 function isBinding(value: unknown): value is Binding {

@@ -134,6 +134,18 @@ export interface SipOptions {
     maxBindings: number;
     /** Algorithms that challenges name; an answer with either is accepted. */
     digest: 'md5' | 'sha-256-and-md5';
+    /** What becomes of one binding more than a user may have. */
+    whenFull: 'refuse' | 'replace-oldest';
+    /** URIs of the Service-Route (RFC 3608). */
+    serviceRoutes: string[];
+    /** `pn-provider`s that can be served (RFC 8599); empty: any is taken, nobody is woken. */
+    pushProviders: string[];
+    /** How often devices are asked with OPTIONS; 0 never. */
+    qualifyS: number;
+    /** Keep-alive period asked of devices with outbound (RFC 5626); 0 none. */
+    flowTimerS: number;
+    /** Addresses and networks that are never banned. */
+    trusted: string[];
   } | null;
   /** Challenge INVITEs that come from outside. */
   authenticateCalls: boolean;
@@ -167,7 +179,8 @@ export interface DialogView {
 
 export type SipEvent =
   | { type: 'dialogConfirmed'; dialog: DialogView }
-  | { type: 'dialogRemoved'; id: string };
+  | { type: 'dialogRemoved'; id: string }
+  | { type: 'contactReachable'; user: string; contact: string; reachable: boolean };
 
 export interface SipStatus {
   leading: boolean;

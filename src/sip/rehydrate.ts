@@ -95,7 +95,7 @@ export class DialogReplica {
     for (const event of events) {
       if (event.type === 'dialogConfirmed') {
         this.#confirmed(event.dialog);
-      } else {
+      } else if (event.type === 'dialogRemoved') {
         this.#removed(event.id);
       }
     }

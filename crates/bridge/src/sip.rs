@@ -7,7 +7,7 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
     DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal,
-    Network, Offer, RegistrarConfig, RequestHandler, SessionTimer,
+    Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer, WhenFull,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -87,6 +87,38 @@ struct WireRegistrar {
     default_expires_s: u32,
     max_bindings: usize,
     digest: WireDigest,
+    when_full: WireWhenFull,
+    service_routes: Vec<String>,
+    push_providers: Vec<String>,
+    qualify_s: u32,
+    flow_timer_s: u32,
+    trusted: Vec<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WireWhenFull {
+    Refuse,
+    ReplaceOldest,
+}
+
+impl WireRegistrar {
+    fn policy(&self) -> napi::Result<RegistrarPolicy> {
+        let trusted = self.trusted.iter();
+        Ok(RegistrarPolicy {
+            when_full: match self.when_full {
+                WireWhenFull::Refuse => WhenFull::Refuse,
+                WireWhenFull::ReplaceOldest => WhenFull::ReplaceOldest,
+            },
+            service_routes: self.service_routes.clone(),
+            push_providers: self.push_providers.clone(),
+            qualify_s: self.qualify_s,
+            flow_timer_s: self.flow_timer_s,
+            trusted: trusted
+                .map(|text| text.parse::<Network>().map_err(failure))
+                .collect::<napi::Result<Vec<Network>>>()?,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -114,7 +146,10 @@ impl WireSipOptions {
             .iter()
             .map(|text| text.parse::<Listen>().map_err(failure))
             .collect::<napi::Result<Vec<Listen>>>()?;
+        let policy = self.registrar.as_ref().map(WireRegistrar::policy);
+        let policy = policy.transpose()?.unwrap_or_default();
         let registrar = self.registrar.map(|wire| RegistrarConfig {
+            policy,
             domains: wire.domains,
             realm: wire.realm,
             nonce_key: derive(&self.secret, "nonce"),

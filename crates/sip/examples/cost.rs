@@ -36,6 +36,7 @@ fn core(listen: Listen) -> Core {
             default_expires_s: 3_600,
             max_bindings: 10,
             offer: raftpbx_sip::Offer::Md5,
+            policy: raftpbx_sip::RegistrarPolicy::default(),
         }),
         authenticate_calls: false,
         trusted: Vec::new(),

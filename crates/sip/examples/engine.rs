@@ -44,6 +44,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         default_expires_s: 3_600,
         max_bindings: 10,
         offer: raftpbx_sip::Offer::Md5,
+        policy: raftpbx_sip::RegistrarPolicy::default(),
     });
     Ok(EngineConfig {
         listen: listen?,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dialog::session::SessionTimer;
 use crate::digest::Offer;
 use crate::error::EngineError;
+use crate::policy::RegistrarPolicy;
 use crate::trust::Network;
 
 /// How SIP messages travel between the engine and a peer.
@@ -132,6 +133,8 @@ pub struct RegistrarConfig {
     pub max_bindings: usize,
     /// The digest algorithms that challenges name.
     pub offer: Offer,
+    /// What goes beyond RFC 3261.
+    pub policy: RegistrarPolicy,
 }
 
 /// Everything the engine needs to start.

@@ -7,15 +7,18 @@
 //! # Layout
 //!
 //! - [`config`], [`journal`], [`view`], [`error`]: what a host hands in and gets back.
+//! - [`policy`]: what a host chooses beyond the standards.
 //! - [`limits`]: every bound of this crate, each with its reason.
 //! - [`message`]: the parser, typed headers, stream framing, building.
-//! - [`transaction`], [`dialog`], [`proxy`], [`registrar`], [`digest`]: the machines, pure.
+//! - [`transaction`], [`dialog`], [`proxy`], [`registrar`], [`digest`], [`defence`]: the
+//!   machines, pure.
 //! - [`durable`]: the records in the journal and each node's copy of them.
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
 //! - [`trust`]: whose word on identities counts.
 //! - [`transport`], [`service`]: sockets, and the [`Engine`] handle with its thread.
 pub mod config;
+pub mod defence;
 pub mod dialog;
 pub mod digest;
 pub mod drachtio;
@@ -25,6 +28,7 @@ pub mod error;
 pub mod journal;
 pub mod limits;
 pub mod message;
+pub mod policy;
 pub mod proxy;
 pub mod registrar;
 pub mod service;
@@ -40,6 +44,7 @@ pub use dialog::session::SessionTimer;
 pub use digest::Offer;
 pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
+pub use policy::{RegistrarPolicy, WhenFull};
 pub use service::Engine;
 pub use trust::Network;
 pub use view::{DialogView, EngineEvent, EngineStatus, Role};

@@ -75,3 +75,49 @@ pub const SUBSCRIPTIONS_PER_DIALOG_MAX: usize = 16;
 pub const SESSION_GRACE_MS: u64 = 30_000;
 /// Refreshes of our own are spread over this time after a takeover, in ms.
 pub const SESSION_SPREAD_MS: u64 = 60_000;
+/// Contacts in one REGISTER; a phone sends one, two at most.
+pub const CONTACTS_MAX: usize = 16;
+/// Proxies in the Path of a REGISTER.
+pub const PATHS_MAX: usize = 8;
+/// Closed connections remembered, so that another flow of the device is taken.
+pub const LOST_FLOWS_MAX: usize = 10_000;
+/// Uses of nonces remembered in each of two generations: 5,000 phones a second for 40 s, in
+/// 16 MB; more than that only shortens the life of nonces.
+pub const NONCES_MAX: usize = 200_000;
+/// Wrong passwords of one source within the window before it is banned: a person mistypes
+/// three times, a phone with an old password tries each minute.
+pub const WRONGS_MAX: u32 = 10;
+/// How long a wrong password is held against a source or a user, in ms.
+pub const WRONG_WINDOW_MS: u64 = 300_000;
+/// The first ban of a source, in ms; each further one is twice as long.
+pub const BAN_MS_FIRST: u64 = 60_000;
+/// The longest ban, in ms.
+pub const BAN_MS_MAX: u64 = 3_600_000;
+/// Bans at once; each is a key of the store.
+pub const BANS_MAX: usize = 5_000;
+/// How long new bans are collected before they are committed together, in ms.
+pub const BANS_COLLECTED_MS: u64 = 500;
+/// Sources and users remembered in each of two generations.
+pub const SCORES_MAX: usize = 20_000;
+/// Wrong passwords for one user, from anywhere, before strangers have to wait.
+pub const USER_WRONGS_FREE: u32 = 5;
+/// Longest such wait, in ms: an attack must not lock a user's new phone out for long.
+pub const USER_WAIT_MS_MAX: u64 = 30_000;
+/// Longest Request-URI in bytes; a longer one is answered 414.
+pub const URI_BYTES_MAX: usize = 2_048;
+/// Commits waiting above which new work is refused: half of what makes any commit fail, so
+/// that calls in progress still find room.
+pub const COMMITS_BUSY: usize = 32_768;
+/// Lateness of timers above which new work is refused, in ms: by then phones have repeated
+/// themselves, and new work would only add to that.
+pub const LATE_MS_MAX: u64 = 1_000;
+/// How long a late timer counts, in ms.
+pub const LATE_MS_REMEMBERED: u64 = 1_000;
+/// Live requests of one address; a trunk with 5,000 calls stays below.
+pub const TRANSACTIONS_PER_SOURCE_MAX: usize = 20_000;
+/// Seconds over which the Retry-After of an overloaded engine is spread.
+pub const RETRY_AFTER_SPREAD_S: u32 = 10;
+/// How often a few registered devices are asked, in ms.
+pub const QUALIFY_STEP_MS: u64 = 200;
+/// OPTIONS a device may miss before it counts as unreachable.
+pub const QUALIFY_FAILURES: u32 = 2;

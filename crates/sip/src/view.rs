@@ -51,6 +51,15 @@ pub enum EngineEvent {
         /// Its id.
         id: String,
     },
+    /// A registered device stopped or began to answer OPTIONS; told on the leader only.
+    ContactReachable {
+        /// Whose.
+        user: String,
+        /// Its Contact URI.
+        contact: String,
+        /// Whether it answers.
+        reachable: bool,
+    },
 }
 
 impl Serialize for EngineEvent {
@@ -58,12 +67,30 @@ impl Serialize for EngineEvent {
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "camelCase")]
         enum Tagged<'a> {
-            DialogConfirmed { dialog: &'a DialogView },
-            DialogRemoved { id: &'a str },
+            DialogConfirmed {
+                dialog: &'a DialogView,
+            },
+            DialogRemoved {
+                id: &'a str,
+            },
+            ContactReachable {
+                user: &'a str,
+                contact: &'a str,
+                reachable: bool,
+            },
         }
         match self {
             EngineEvent::DialogConfirmed(dialog) => Tagged::DialogConfirmed { dialog },
             EngineEvent::DialogRemoved { id } => Tagged::DialogRemoved { id },
+            EngineEvent::ContactReachable {
+                user,
+                contact,
+                reachable,
+            } => Tagged::ContactReachable {
+                user,
+                contact,
+                reachable: *reachable,
+            },
         }
         .serialize(serializer)
     }

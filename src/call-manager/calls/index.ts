@@ -16,9 +16,11 @@ import { parseCallRecord } from '../../domain/call.ts';
 import { statusOfResult } from '../../domain/cdr.ts';
 import { type ErrorCode, PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
+import type { Binding } from '../../domain/registration.ts';
 import type { DialogHandler, DialogOwner } from '../../sip/rehydrate.ts';
 import type { SipRequest, SipResponse } from '../../sip/srf.ts';
 import type { Directory } from '../directory.ts';
+import type { Push } from '../push.ts';
 import { decideRoute } from '../routing/route.ts';
 import { rejectInvite } from './caller.ts';
 import { type CallSurroundings, hangUp, LiveCall } from './effects.ts';
@@ -28,6 +30,7 @@ import { Sweep } from './sweep.ts';
 
 export interface RegistryOptions extends Omit<CallSurroundings, 'ended' | 'lost'> {
   directory: Directory;
+  push: Push;
   answerTimeoutMs: number;
   /** Whether this media server has lost its lease. */
   isDown(server: string): boolean;
@@ -40,6 +43,8 @@ export class CallRegistry implements DialogHandler {
   readonly #here: CallSurroundings;
   readonly #calls = new Map<string, LiveCall>();
   readonly #sweep = new Sweep();
+  /** INVITEs that wait for devices to wake. */
+  readonly #waking = new Map<string, SipRequest>();
   readonly counts = { started: 0, ended: 0, lost: 0, resumed: 0, orphaned: 0 };
   readonly refused = new Map<ErrorCode, number>();
   #term: number | null = null;
@@ -110,6 +115,7 @@ export class CallRegistry implements DialogHandler {
       live.drop();
     }
     this.#calls.clear();
+    this.#waking.clear();
     this.#sweep.reset();
     this.#term = null;
   }
@@ -165,7 +171,32 @@ export class CallRegistry implements DialogHandler {
       rejectInvite(res, statusOfResult(past));
       return;
     }
-    this.#start(intake.value, req, res);
+    this.#startAwake(intake.value, req, res);
+  }
+
+  /** Wakes devices that sleep first; meanwhile the call may be taken back or delivered anew. */
+  #startAwake(intake: Intake, req: SipRequest, res: SipResponse): void {
+    const { push } = this.#options;
+    const { id, to, from } = intake;
+    if (!push.needs(this.#devices(intake))) {
+      this.#start(intake, req, res);
+      return;
+    }
+    this.#waking.set(id, req);
+    req.on('cancel', () => this.#waking.delete(id));
+    void push.wake(to, from, id).then(() => {
+      if (this.#waking.get(id) === req) {
+        this.#waking.delete(id);
+        this.#start(intake, req, res);
+      }
+    });
+  }
+
+  #devices({ to, instance }: Intake): Binding[] {
+    const { directory, now } = this.#options;
+    const all = directory.devices(to, now());
+    const wanted = instance?.toLowerCase();
+    return all.filter((one) => wanted === undefined || one.instance?.toLowerCase() === wanted);
   }
 
   /** An INVITE delivered again may be of a call whose end was committed, but not told. */
@@ -175,11 +206,12 @@ export class CallRegistry implements DialogHandler {
     return recent ? directory.resultOf(id) : null;
   }
 
-  #start(intake: Intake, req: SipRequest, res: SipResponse): void {
+  #start(wanted: Intake, req: SipRequest, res: SipResponse): void {
     const { directory, now, answerTimeoutMs } = this.#options;
     const at = now();
+    const { instance, ...intake } = wanted;
     const { from, to } = intake;
-    const bindings = directory.devices(to, at);
+    const bindings = this.#devices(wanted);
     const known = bindings.length > 0 || directory.displayName(to) !== null;
     const route = decideRoute({ from, to, known, bindings });
     const fromName = directory.displayName(from) ?? '';

@@ -13,6 +13,8 @@ export interface Intake {
   /** Max-Forwards of the legs. */
   hops: number;
   callerDialogId: string;
+  /** The one device that is called, by its GRUU; null calls them all. */
+  instance: string | null;
 }
 
 /** RFC 3261 section 8.1.1.6: recommended when a phone sends none. */
@@ -41,17 +43,26 @@ export function readInvite(req: SipRequest): Result<Intake> {
   if (sdp === '' || sdp.length > limits.sdpBytesMax) {
     return fail('PBX_OFFER_MISSING');
   }
-  return succeed({ id, from, to, hops: hops - 1, callerDialogId: `${sipCallId};from-tag=${tag}` });
+  const callerDialogId = `${sipCallId};from-tag=${tag}`;
+  return succeed({ id, from, to, hops: hops - 1, callerDialogId, instance: instanceOf(req.uri) });
+}
+
+/** The device that a GRUU names (RFC 5627): `;gr=urn:...` becomes `<urn:...>`. */
+export function instanceOf(uri: string): string | null {
+  const value = /;gr=([^;?>]+)/i.exec(uri)?.[1];
+  const name = value === undefined ? null : decoded(value);
+  return name === null ? null : `<${name}>`;
 }
 
 /** The user part of a SIP URI, unescaped; null when there is none. */
 export function userOf(uri: string): string | null {
   const user = Srf.parseUri(uri)?.user;
-  if (!user) {
-    return null;
-  }
+  return user ? decoded(user) : null;
+}
+
+function decoded(text: string): string | null {
   try {
-    return decodeURIComponent(user);
+    return decodeURIComponent(text);
   } catch (error) {
     if (error instanceof URIError) {
       return null;

@@ -21,6 +21,7 @@ import type { Health } from '../../observe/health.ts';
 import type { Logger } from '../../observe/log.ts';
 import { Authenticator, parseAdministrator } from './authentication.ts';
 import { addBackup, type BackupSource } from './backup.ts';
+import { addBans } from './bans.ts';
 import { addCalls } from './calls.ts';
 import { addCdrs } from './cdrs.ts';
 import { Certificate, readPair } from './certificate.ts';
@@ -72,7 +73,7 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   addStatus(api, options.source, options.here);
   addBackup(api, options.backups);
   addMembers(api, options.members);
-  for (const add of [addServers, addCalls, addRegistrations, addUsers, addCdrs]) {
+  for (const add of [addServers, addCalls, addRegistrations, addBans, addUsers, addCdrs]) {
     add(api, options.source);
   }
   await api.ready();

@@ -96,8 +96,19 @@ export const registrationShape = z.object({
   userAgent: z.string().nullable(),
   registeredAt: time,
   expiresAt: time,
+  answers: z.boolean().describe('whether it answers OPTIONS, as far as the leader knows'),
 });
 export type RegistrationEntry = z.output<typeof registrationShape>;
+
+export const banShape = z.object({
+  key: z.string(),
+  address: z.string().describe('an IPv4 address, or the first address of an IPv6 /64'),
+  user: z.string().nullable().describe('only requests in this name, when it is not null'),
+  since: time,
+  until: time,
+  times: z.number().describe('how many bans there were in a row'),
+});
+export type BanEntry = z.output<typeof banShape>;
 
 export const userShape = z.object({
   name: z.string(),

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type CallManagerHandle, startCallManager } from '../../../src/call-manager/index.ts';
 import { silentLog } from '../../../src/domain/log.ts';
@@ -14,7 +17,7 @@ class Node {
   readonly feed = new SipEventFeed();
   manager: CallManagerHandle | null = null;
 
-  async start(store: MemoryStore, answerTimeoutMs = 60_000): Promise<void> {
+  async start(store: MemoryStore, answerTimeoutMs = 60_000, push?: Push): Promise<void> {
     const port = await this.engine.listen();
     this.manager = await startCallManager({
       name: 'cm-1',
@@ -30,6 +33,7 @@ class Node {
       sipEvents: this.feed,
       drachtio: { host: '127.0.0.1', port, secret: 's' },
       answerTimeoutMs,
+      push: push ?? null,
     });
   }
 
@@ -63,6 +67,11 @@ class Node {
     await this.manager?.stop();
     await this.engine.close();
   }
+}
+
+interface Push {
+  url: string;
+  waitMs: number;
 }
 
 let store: MemoryStore;
@@ -374,4 +383,58 @@ test('what nobody came back for after a takeover is swept: calls and dialogs', a
 
 test('the texts of a test call are what the engine hands over', () => {
   expect(inviteOf({ id: 'x', user: '1', to: '2' })).toContain('X-Authenticated-User: 1');
+});
+
+const sleeping = {
+  contact: 'sip:1002@192.0.2.83;pn-provider=fcm;pn-prid=token',
+  expiresAt: Date.now() + 600_000,
+  q: 1,
+  instance: '<urn:uuid:1>',
+  refreshedAt: 0,
+  push: { provider: 'fcm', prid: 'token', param: null },
+};
+
+/** A leader with a push service; the device of 1002 does `onWake` when it is asked for. */
+async function leaderWithPush(onWake: () => void): Promise<Node> {
+  const service = createServer((_request, response) => {
+    response.end();
+    onWake();
+  });
+  service.listen(0, '127.0.0.1');
+  await once(service, 'listening');
+  service.unref();
+  const { port } = service.address() as AddressInfo;
+  store.set('registration:1002', JSON.stringify({ user: '1002', bindings: [sleeping] }));
+  const node = new Node();
+  nodes.push(node);
+  await node.start(store, 60_000, { url: `http://127.0.0.1:${port}/`, waitMs: 5_000 });
+  store.set('server:media-1', leaseOfMedia);
+  store.lead(1);
+  return node;
+}
+
+test('a call waits for a device that sleeps, and rings it where it has woken', async () => {
+  const awake = { ...sleeping, contact: 'sip:1002@192.0.2.99', refreshedAt: Date.now() + 60_000 };
+  const { engine } = await leaderWithPush(() => {
+    store.set('registration:1002', JSON.stringify({ user: '1002', bindings: [awake] }));
+  });
+  engine.invite({ id: 't1', user: '1001', to: '1002' });
+  const leg = await engine.next('INVITE');
+  expect(leg.uri).toContain('192.0.2.99');
+});
+
+test('a call to a GRUU rings that device only', async () => {
+  const others = ['sip:1002@192.0.2.81', 'sip:1002@192.0.2.82'].map((contact) => ({
+    contact,
+    expiresAt: Date.now() + 60_000,
+    q: 1,
+    instance: contact.endsWith('82') ? '<urn:uuid:2>' : null,
+  }));
+  store.keys.set('registration:1002', JSON.stringify({ user: '1002', bindings: others }));
+  const { engine } = await leader();
+  engine.invite({ id: 't1', user: '1001', to: '1002', uriParams: ';gr=urn:uuid:2' });
+  const leg = await engine.next('INVITE');
+  expect(leg.uri).toContain('192.0.2.82');
+  engine.respond(leg, 486);
+  expect((await engine.next('486')).transactionId).toBe('t1');
 });

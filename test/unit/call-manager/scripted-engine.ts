@@ -14,6 +14,16 @@ export interface Sent {
   body: string;
 }
 
+export interface IncomingCall {
+  id: string;
+  user: string | null;
+  to: string;
+  sdp?: string;
+  extra?: string;
+  /** Behind the host of the Request-URI. */
+  uriParams?: string;
+}
+
 const crlf = '\r\n';
 const here = '192.0.2.10';
 const peer = { protocol: 'udp', address: '192.0.2.77', port: '5062' };
@@ -58,7 +68,7 @@ export class ScriptedEngine {
   }
 
   /** A call comes in, authenticated unless `user` is null. */
-  invite(call: { id: string; user: string | null; to: string; sdp?: string; extra?: string }) {
+  invite(call: IncomingCall) {
     const text = inviteOf(call);
     this.#requests.set(call.id, text);
     this.#deliver(call.id, '', `|${here}|5060`, text);
@@ -213,15 +223,9 @@ export class ScriptedEngine {
 }
 
 /** An INVITE as the engine hands it to the application. */
-export function inviteOf(call: {
-  id: string;
-  user: string | null;
-  to: string;
-  sdp?: string;
-  extra?: string;
-}): string {
+export function inviteOf(call: IncomingCall): string {
   return [
-    `INVITE sip:${call.to}@pbx.test SIP/2.0`,
+    `INVITE sip:${call.to}@pbx.test${call.uriParams ?? ''} SIP/2.0`,
     `Via: SIP/2.0/UDP ${peer.address};branch=z9hG4bKa`,
     `From: "Ada" <sip:${call.user ?? 'nobody'}@pbx.test>;tag=a${call.id}`,
     `To: <sip:${call.to}@pbx.test>`,

@@ -78,6 +78,28 @@ test('bindings that have expired are not rung, preferred ones come first', () =>
   expect(contacts.map(({ contact }) => contact)).toEqual(['sip:c', 'sip:b']);
 });
 
+test('of the flows of a device the newest is rung, other devices all', () => {
+  const flow = (contact: string, instance: string, regId: number, refreshedAt: number) => ({
+    contact,
+    instance,
+    regId,
+    refreshedAt,
+    expiresAt: 200,
+    q: 1,
+    received: 'tcp/10.0.0.1:5060',
+    userAgent: null,
+    registeredAt: 0,
+  });
+  const bindings = [
+    flow('sip:a1', '<urn:a>', 1, 10),
+    flow('sip:a2', '<urn:a>', 2, 20),
+    flow('sip:b1', '<urn:b>', 1, 30),
+    flow('sip:b2', '<urn:b>', 2, 30),
+  ];
+  const contacts = reachable({ user: '1001', bindings }, 100).map(({ contact }) => contact);
+  expect(contacts).toEqual(['sip:a2', 'sip:b1']);
+});
+
 test.each(['', '{', '[]', 'null', '{"user":1,"bindings":[]}'])(
   "'%s' is no registration",
   (text) => {

@@ -13,6 +13,15 @@ import {
 import { type ApiServer, startApi } from '../../../src/portal/api/index.ts';
 import type { MemberSource } from '../../../src/portal/api/members.ts';
 
+const ban = {
+  key: '203.0.113.5',
+  address: '203.0.113.5',
+  user: null,
+  since: '2026-11-01T00:00:00.000Z',
+  until: '2026-11-01T00:01:00.000Z',
+  times: 1,
+};
+
 function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   return {
     status: () => ({
@@ -51,6 +60,9 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
       })),
     calls: () => [],
     registrations: () => [],
+    bans: () => [ban],
+    liftBan: async (address) =>
+      address === ban.address ? succeed({ lifted: 1 }) : fail('PBX_BAN_UNKNOWN', address),
     users: () =>
       [...users.keys()].map((name) => ({
         name,
@@ -170,6 +182,15 @@ describe('the API', () => {
     const second = (await ask('GET', '/api/v1/servers?limit=2&after=cm-2')).json();
     expect(second.items.map((one: { name: string }) => one.name)).toEqual(['media-1']);
     expect(second.next).toBeNull();
+  });
+
+  it('lists bans and lifts one', async () => {
+    const bans = (await ask('GET', '/api/v1/bans')).json();
+    expect(bans.items).toMatchObject([{ address: '203.0.113.5', user: null, times: 1 }]);
+    expect((await ask('DELETE', '/api/v1/bans/203.0.113.5')).json()).toEqual({ lifted: 1 });
+    const free = await ask('DELETE', '/api/v1/bans/203.0.113.6');
+    expect([free.statusCode, free.json().code]).toEqual([404, 'PBX_BAN_UNKNOWN']);
+    expect((await ask('DELETE', '/api/v1/bans/nonsense')).statusCode).toBe(400);
   });
 
   it('shows the members and what differs from the configuration', async () => {

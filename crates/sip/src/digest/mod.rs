@@ -1,9 +1,14 @@
 //! Digest authentication (RFC 7616, RFC 8760) with nonces any node can check.
 //!
-//! A nonce is its time and an HMAC of it: nothing is remembered, so a new leader accepts
-//! what the old one handed out. The nonce count is accepted as it comes, and the `uri`
-//! parameter is hashed but not compared: phones disagree on what it should be.
+//! A nonce is its time, a part of its own, and an HMAC of both: nobody need remember it, so a
+//! new leader accepts what the old one handed out. How often it was used is counted apart, in
+//! [`counts`]. The `uri` parameter is hashed but not compared: phones disagree on what it
+//! should be.
 #![forbid(unsafe_code)]
+
+pub mod counts;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
@@ -12,21 +17,48 @@ use sha2::Sha256;
 use crate::journal::{Credentials, hex};
 use crate::limits::NONCE_LIFETIME_S;
 use crate::message::{lexical::quoted_end, list};
+use counts::NonceCounts;
 
 const NONCE_TIME_DIGITS: usize = 8;
-const NONCE_DIGITS: usize = NONCE_TIME_DIGITS + 32;
+const NONCE_OWN_DIGITS: usize = 16;
+const NONCE_DIGITS: usize = NONCE_TIME_DIGITS + NONCE_OWN_DIGITS + 32;
 
 /// The result of checking an Authorization header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// This user knows the password.
-    Accepted(String),
+    Accepted(Accepted),
     /// The password is right, the nonce too old: challenge with `stale=true`.
     Stale,
     /// No header for our realm: challenge.
     Missing,
-    /// Wrong password or unknown user, which look the same from outside.
-    Wrong,
+    /// Wrong password or unknown user, which look the same from outside; the name given.
+    Wrong(String),
+}
+
+/// A right answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Whose.
+    pub user: String,
+    /// A hash of the nonce, and when it was issued, Unix seconds.
+    nonce: (u64, u64),
+    /// The nonce count; 1 of an answer without `qop`, whose nonce is good once.
+    count: u32,
+}
+
+impl Accepted {
+    /// Takes note of the use in `counts`; false when it is a replay. `request` is what tells
+    /// the request from others: equal for a retransmission only.
+    pub fn count_in(&self, counts: &mut NonceCounts, request: impl Hash, now_s: u64) -> bool {
+        counts.take(self.nonce, self.count, hash_of(request), now_s)
+    }
+}
+
+fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The algorithms a challenge names. Either is always accepted in an answer.
@@ -45,6 +77,8 @@ pub struct Authenticator {
     realm: String,
     nonce_key: [u8; 32],
     offer: Offer,
+    /// Stands for a user who is not there: its check takes as long and always fails.
+    decoy: Credentials,
 }
 
 /// What is read from an Authorization header.
@@ -77,21 +111,29 @@ impl Authenticator {
             realm: realm.to_owned(),
             nonce_key,
             offer,
+            decoy: Credentials {
+                ha1_md5: "-".repeat(32),
+                ha1_sha256: "-".repeat(64),
+            },
         }
     }
 
-    fn nonce(&self, now_s: u64) -> String {
-        let time = format!("{:08x}", now_s & 0xffff_ffff);
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.nonce_key).expect("HMAC takes keys of any length");
-        mac.update(time.as_bytes());
-        let signature = mac.finalize().into_bytes();
-        time + &hex(&signature[..16])
+    fn nonce(&self, now_s: u64, own: u64) -> String {
+        self.signed(format!("{:08x}{own:016x}", now_s & 0xffff_ffff))
     }
 
-    /// Header values to challenge with, the stronger algorithm first.
-    pub fn challenges(&self, now_s: u64, stale: bool) -> Vec<String> {
-        let nonce = self.nonce(now_s);
+    fn signed(&self, mut nonce: String) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.nonce_key).expect("HMAC takes keys of any length");
+        mac.update(nonce.as_bytes());
+        nonce.push_str(&hex(&mac.finalize().into_bytes()[..16]));
+        nonce
+    }
+
+    /// Header values to challenge with, the stronger algorithm first; `own` makes the nonce
+    /// differ from all others.
+    pub fn challenges(&self, now_s: u64, own: u64, stale: bool) -> Vec<String> {
+        let nonce = self.nonce(now_s, own);
         let stale = if stale { ", stale=true" } else { "" };
         let algorithms: &[&str] = match self.offer {
             Offer::Md5 => &["MD5"],
@@ -106,17 +148,15 @@ impl Authenticator {
         algorithms.iter().map(challenge).collect()
     }
 
-    fn is_fresh(&self, nonce: &str, now_s: u64) -> bool {
-        let Some(time) = nonce.get(..NONCE_TIME_DIGITS) else {
-            return false;
-        };
-        let Ok(issued_s) = u64::from_str_radix(time, 16) else {
-            return false;
-        };
-        nonce.len() == NONCE_DIGITS
-            && equal(self.nonce(issued_s).as_bytes(), nonce.as_bytes())
-            && now_s.saturating_sub(issued_s) <= NONCE_LIFETIME_S
-            && issued_s <= now_s + NONCE_LIFETIME_S
+    /// When a nonce of ours was issued, Unix seconds; None when it is not ours or too old.
+    fn issued_s(&self, nonce: &str, now_s: u64) -> Option<u64> {
+        let issued_s = u64::from_str_radix(nonce.get(..NONCE_TIME_DIGITS)?, 16).ok()?;
+        let signed = nonce.get(..NONCE_TIME_DIGITS + NONCE_OWN_DIGITS)?;
+        let ours = nonce.len() == NONCE_DIGITS
+            && equal(self.signed(signed.to_owned()).as_bytes(), nonce.as_bytes());
+        let fresh = now_s.saturating_sub(issued_s) <= NONCE_LIFETIME_S
+            && issued_s <= now_s + NONCE_LIFETIME_S;
+        (ours && fresh).then_some(issued_s)
     }
 
     /// Checks the header values of a request against stored digests.
@@ -133,11 +173,17 @@ impl Authenticator {
         };
         let known = credentials(&answer.username);
         let right = self.matches(&answer, method, known.as_ref());
-        match (right, self.is_fresh(answer.nonce, now_s)) {
-            (true, true) => Verdict::Accepted(answer.username),
-            (true, false) => Verdict::Stale,
-            (false, true) => Verdict::Wrong,
-            (false, false) => Verdict::Missing,
+        let count = answer.qop.map_or(Some(1), |(nc, _, _)| count_of(nc));
+        let fresh = self.issued_s(answer.nonce, now_s);
+        match (right, fresh.zip(count)) {
+            (true, Some((issued_s, count))) => Verdict::Accepted(Accepted {
+                nonce: (hash_of(answer.nonce), issued_s),
+                user: answer.username,
+                count,
+            }),
+            (true, None) => Verdict::Stale,
+            (false, Some(_)) => Verdict::Wrong(answer.username),
+            (false, None) => Verdict::Missing,
         }
     }
 
@@ -186,15 +232,12 @@ impl Authenticator {
 
     /// Unknown users cost the same work as known ones.
     fn matches(&self, answer: &Answer<'_>, method: &str, known: Option<&Credentials>) -> bool {
+        let digests = known.unwrap_or(&self.decoy);
         let (ha1, hash): (&str, fn(&str) -> String) =
             if answer.algorithm.eq_ignore_ascii_case("SHA-256") {
-                (known.map_or("-", |k| k.ha1_sha256.as_str()), |t| {
-                    hex(&Sha256::digest(t))
-                })
+                (&digests.ha1_sha256, |t| hex(&Sha256::digest(t)))
             } else if answer.algorithm.eq_ignore_ascii_case("MD5") {
-                (known.map_or("-", |k| k.ha1_md5.as_str()), |t| {
-                    hex(&Md5::digest(t))
-                })
+                (&digests.ha1_md5, |t| hex(&Md5::digest(t)))
             } else {
                 return false;
             };
@@ -212,6 +255,13 @@ impl Authenticator {
         );
         same && known.is_some()
     }
+}
+
+/// Eight hexadecimal digits, fewer of phones that leave zeros away; zero counts nothing.
+fn count_of(nc: &str) -> Option<u32> {
+    let digits = (1..=8).contains(&nc.len()) && nc.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let count = u32::from_str_radix(nc, 16).ok().filter(|_| digits);
+    count.filter(|count| *count > 0)
 }
 
 fn unquote(value: &str) -> &str {

@@ -33,29 +33,29 @@ fn verify(header: &str, now_s: u64) -> Verdict {
 
 #[test]
 fn both_algorithms_are_accepted_on_any_node() {
-    let nonce = authenticator().nonce(NOW_S);
+    let nonce = authenticator().nonce(NOW_S, 1);
     for sha in [false, true] {
         let verdict = verify(&answer("1001", "secret", &nonce, sha), NOW_S + 10);
-        assert_eq!(verdict, Verdict::Accepted("1001".to_owned()));
+        assert!(matches!(verdict, Verdict::Accepted(right) if right.user == "1001"));
     }
 }
 
 #[test]
 fn wrong_passwords_and_unknown_users_look_the_same() {
-    let nonce = authenticator().nonce(NOW_S);
+    let nonce = authenticator().nonce(NOW_S, 1);
     assert_eq!(
         verify(&answer("1001", "guess", &nonce, true), NOW_S),
-        Verdict::Wrong
+        Verdict::Wrong("1001".to_owned())
     );
     assert_eq!(
         verify(&answer("nobody", "secret", &nonce, true), NOW_S),
-        Verdict::Wrong
+        Verdict::Wrong("nobody".to_owned())
     );
 }
 
 #[test]
 fn an_old_nonce_with_the_right_password_is_stale() {
-    let nonce = authenticator().nonce(NOW_S);
+    let nonce = authenticator().nonce(NOW_S, 1);
     let late = NOW_S + NONCE_LIFETIME_S + 1;
     assert_eq!(
         verify(&answer("1001", "secret", &nonce, true), late),
@@ -65,7 +65,7 @@ fn an_old_nonce_with_the_right_password_is_stale() {
         verify(&answer("1001", "guess", &nonce, true), late),
         Verdict::Missing
     );
-    let forged = Authenticator::new("pbx.test", [8; 32], Offer::Md5).nonce(NOW_S);
+    let forged = Authenticator::new("pbx.test", [8; 32], Offer::Md5).nonce(NOW_S, 1);
     assert_eq!(
         verify(&answer("1001", "secret", &forged, true), NOW_S),
         Verdict::Stale
@@ -84,9 +84,31 @@ fn other_realms_and_schemes_are_no_answer() {
 
 #[test]
 fn the_stronger_algorithm_is_offered_first() {
-    let challenges = authenticator().challenges(NOW_S, true);
+    let challenges = authenticator().challenges(NOW_S, 1, true);
     assert!(challenges[0].contains("SHA-256") && challenges[0].ends_with("stale=true"));
     assert!(challenges[1].contains("algorithm=MD5"));
-    let plain = Authenticator::new("pbx.test", [7; 32], Offer::Md5).challenges(NOW_S, false);
+    let plain = Authenticator::new("pbx.test", [7; 32], Offer::Md5).challenges(NOW_S, 1, false);
     assert!(plain.len() == 1 && plain[0].contains("algorithm=MD5"));
+}
+
+#[test]
+fn a_captured_answer_is_good_for_its_own_request_only() {
+    let nonce = authenticator().nonce(NOW_S, 1);
+    let Verdict::Accepted(right) = verify(&answer("1001", "secret", &nonce, false), NOW_S) else {
+        panic!("refused");
+    };
+    let mut counts = NonceCounts::default();
+    assert!(right.count_in(&mut counts, ("call", 1), NOW_S));
+    assert!(right.count_in(&mut counts, ("call", 1), NOW_S));
+    assert!(!right.count_in(&mut counts, ("call", 2), NOW_S));
+}
+
+#[test]
+fn an_answer_without_a_count_asks_for_another() {
+    let nonce = authenticator().nonce(NOW_S, 1);
+    let whole = answer("1001", "secret", &nonce, false);
+    for bad in ["nc=0", "nc=", "nc=xyz", "nc=123456789"] {
+        let header = whole.replace("nc=00000001", bad);
+        assert_eq!(verify(&header, NOW_S), Verdict::Missing, "{bad}");
+    }
 }

@@ -2,10 +2,12 @@
 //! a standby needs it only at takeover.
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 
 use super::proxied::{PROXY, ProxyRecord};
 use super::record::{DIALOG, DialogRecord, REGISTRATION, TRANSACTION, TransactionRecord};
-use crate::registrar::Registration;
+use crate::config::Listen;
+use crate::registrar::{Binding, Registration};
 use crate::view::EngineEvent;
 
 /// How to reach a registered Contact.
@@ -27,6 +29,8 @@ pub struct Replica {
     /// Hash of a Contact URI to the user that registered it.
     contacts: HashMap<u64, Box<str>>,
     bindings: usize,
+    /// How many bindings came from each address.
+    sources: HashMap<IpAddr, u32>,
     hasher: RandomState,
 }
 
@@ -77,6 +81,13 @@ impl Replica {
                 self.contacts
                     .remove(&self.hasher.hash_one(&binding.contact));
                 self.bindings -= 1;
+                let source = source_of(&binding);
+                if let Some(count) = source.and_then(|ip| self.sources.get_mut(&ip)) {
+                    *count -= 1;
+                }
+                if let Some(ip) = source.filter(|ip| self.sources.get(ip) == Some(&0)) {
+                    self.sources.remove(&ip);
+                }
             }
         }
         let Some(value) = value else { return };
@@ -85,6 +96,9 @@ impl Replica {
             self.contacts
                 .insert(self.hasher.hash_one(&binding.contact), user.into());
             self.bindings += 1;
+            if let Some(source) = source_of(&binding) {
+                *self.sources.entry(source).or_default() += 1;
+            }
         }
         self.registrations
             .insert(user.into(), value.into_boxed_slice());
@@ -98,6 +112,7 @@ impl Replica {
         self.registrations.clear();
         self.contacts.clear();
         self.bindings = 0;
+        self.sources.clear();
         gone.into_keys()
             .map(|id| EngineEvent::DialogRemoved { id })
             .collect()
@@ -108,18 +123,41 @@ impl Replica {
         Registration::from_json(self.registrations.get(user)?)
     }
 
+    /// All bindings, not expired, of the user who registered a Contact URI.
+    pub fn bindings_with(&self, contact: &str, now_ms: u64) -> Option<Vec<Binding>> {
+        let user = self.contacts.get(&self.hasher.hash_one(contact))?;
+        let mut bindings = self.registration(user)?.bindings;
+        bindings.retain(|binding| binding.expires_at > now_ms);
+        Some(bindings)
+    }
+
     /// How to reach a Contact URI that is registered and not expired.
     pub fn reach(&self, contact: &str, now_ms: u64) -> Option<Reach> {
-        let user = self.contacts.get(&self.hasher.hash_one(contact))?;
-        let bindings = self.registration(user)?.bindings;
-        let mut live = bindings
-            .into_iter()
-            .filter(|binding| binding.expires_at > now_ms);
+        let mut live = self.bindings_with(contact, now_ms)?.into_iter();
         let found = live.find(|binding| binding.contact == contact)?;
         Some(Reach {
             received: found.received,
             local: found.local,
         })
+    }
+
+    /// Whether devices are registered from an address.
+    pub fn has_devices_at(&self, ip: IpAddr) -> bool {
+        self.sources.contains_key(&ip)
+    }
+
+    /// Whether devices of this user are.
+    pub fn is_device_of(&self, user: &str, ip: IpAddr) -> bool {
+        self.has_devices_at(ip)
+            && self.registration(user).is_some_and(|registration| {
+                let mut sources = registration.bindings.iter().filter_map(source_of);
+                sources.any(|source| source == ip)
+            })
+    }
+
+    /// Everybody with bindings.
+    pub fn users(&self) -> Vec<Box<str>> {
+        self.registrations.keys().cloned().collect()
     }
 
     /// All dialogs, decoded.
@@ -152,4 +190,10 @@ impl Replica {
     pub fn binding_count(&self) -> usize {
         self.bindings
     }
+}
+
+/// The address a binding was registered from.
+fn source_of(binding: &Binding) -> Option<IpAddr> {
+    let listen: Listen = binding.received.parse().ok()?;
+    Some(listen.address.ip())
 }

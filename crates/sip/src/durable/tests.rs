@@ -109,6 +109,11 @@ fn a_contact_is_found_until_its_registration_changes() {
         instance: None,
         user_agent: None,
         registered_at: 0,
+        reg_id: None,
+        refreshed_at: 1,
+        path: Vec::new(),
+        push: None,
+        nat: false,
     };
     let mut replica = Replica::default();
     let registration = |bindings| {

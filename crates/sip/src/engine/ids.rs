@@ -25,6 +25,11 @@ impl Ids {
         hex(&hash.finalize()[..16])
     }
 
+    /// A number nobody can guess.
+    pub fn unguessable(&mut self) -> u64 {
+        u64::from_str_radix(&self.next()[..16], 16).unwrap_or(self.count)
+    }
+
     /// A UUID, as the drachtio protocol uses for messages and transactions.
     pub fn uuid(&mut self) -> String {
         let mut text = self.next();

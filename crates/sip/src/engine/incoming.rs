@@ -2,42 +2,16 @@
 use std::rc::Rc;
 
 use super::flow::Flow;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, is_known_method};
 use super::subscriptions::is_subscribing;
 use super::{Core, Id};
 use crate::dialog::dialog_id;
-use crate::digest::Verdict;
-use crate::limits::{DIALOGS_MAX, RETRY_AFTER_S, TRANSACTIONS_MAX};
-use crate::message::{Essentials, Message, Name, ParseError, Start, latin1_to_utf8};
+use crate::limits::{DIALOGS_MAX, RETRY_AFTER_S, URI_BYTES_MAX};
+use crate::message::lexical::is_token;
+use crate::message::{Essentials, Message, ParseError, Refusal, Start, latin1_to_utf8};
+use crate::registrar::request::EXTENSIONS;
 use crate::transaction::Input;
 use crate::transaction::key::server_key;
-
-/// Who asks for a password, and with which words (RFC 3261 section 22).
-pub(super) struct Door {
-    method: &'static str,
-    /// Header of the peer's answer.
-    answer: Name,
-    /// Header of our challenge.
-    challenge: &'static str,
-    /// Status of our challenge.
-    status: u16,
-}
-
-/// The registrar: 401.
-pub(super) const AS_REGISTRAR: Door = Door {
-    method: "REGISTER",
-    answer: Name::Authorization,
-    challenge: "WWW-Authenticate",
-    status: 401,
-};
-
-/// The way to other users: 407.
-const AS_PROXY: Door = Door {
-    method: "INVITE",
-    answer: Name::ProxyAuthorization,
-    challenge: "Proxy-Authenticate",
-    status: 407,
-};
 
 impl Core {
     /// One message from the network.
@@ -46,6 +20,7 @@ impl Core {
             Metrics::count(&self.setup.metrics.ignored);
             return;
         }
+        self.lost_flows.found(&flow);
         match Message::parse(bytes) {
             Ok(message) => self.message(flow, &message),
             Err(ParseError::NotUtf8) => {
@@ -54,12 +29,33 @@ impl Core {
                     self.message(flow, &message);
                 }
             }
-            Err(error) => {
-                let keep_alive = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0));
-                if !keep_alive {
-                    Metrics::count(&self.setup.metrics.malformed);
-                    tracing::debug!(peer = %flow.remote, %error, "dropped a malformed message");
-                }
+            Err(error) => self.unreadable(&flow, bytes, error),
+        }
+    }
+
+    /// What cannot be parsed is dropped, but when only its first line is wrong its sender is
+    /// told (RFC 4475 sections 3.1.2.8 to 3.1.2.10 and 3.1.2.16).
+    fn unreadable(&mut self, flow: &Flow, bytes: &[u8], error: ParseError) {
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        let refusal = match error {
+            ParseError::Version => Refusal {
+                status: 505,
+                reason: "Version Not Supported",
+            },
+            _ => Refusal {
+                status: 400,
+                reason: "Bad Request Line",
+            },
+        };
+        let first_line = matches!(error, ParseError::Version | ParseError::StartLine);
+        let readable = first_line.then(|| with_plain_first_line(bytes)).flatten();
+        match readable.as_deref().map(Message::parse) {
+            Some(Ok(message)) => self.refuse(flow, &message, refusal),
+            _ => {
+                Metrics::count(&self.setup.metrics.malformed);
+                tracing::debug!(peer = %flow.remote, %error, "dropped a malformed message");
             }
         }
     }
@@ -85,7 +81,9 @@ impl Core {
     fn request(&mut self, flow: Flow, message: &Message<'_>, essentials: &Essentials<'_>) {
         let method = essentials.method;
         if method == "REGISTER" && self.serves(message) {
-            self.register(flow, message, essentials);
+            if !self.keep_away(&flow, message, essentials) {
+                self.register(flow, message, essentials);
+            }
             return;
         }
         let key = server_key(message, essentials, method);
@@ -107,7 +105,42 @@ impl Core {
             _ if essentials.to.tag().is_some() => {
                 self.in_dialog_request(flow, message, essentials);
             }
-            _ => self.new_request(flow, message, essentials),
+            _ if self.keep_away(&flow, message, essentials) => {}
+            _ => self.aimed_request(flow, message, essentials),
+        }
+    }
+
+    /// Whether a request outside any dialog goes no further: of a banned source, unreasonable,
+    /// or one too many.
+    fn keep_away(
+        &mut self,
+        flow: &Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+    ) -> bool {
+        if self.is_banned(flow) {
+            Metrics::count(&self.setup.metrics.guard.dropped);
+            return true;
+        }
+        if message.uri().is_some_and(|uri| uri.len() > URI_BYTES_MAX) {
+            Metrics::count(&self.setup.metrics.refused);
+            self.respond(flow, message, essentials, 414, &[]);
+            return true;
+        }
+        self.shed(flow, message, essentials)
+    }
+
+    /// A new request; call control knows devices by their public GRUUs only.
+    fn aimed_request(&mut self, flow: Flow, message: &Message<'_>, essentials: &Essentials<'_>) {
+        let public = message.uri().and_then(|uri| self.public_form(uri));
+        match &public {
+            Some(uri) => {
+                let mut aimed = message.clone();
+                let method = essentials.method;
+                aimed.start = Start::Request { method, uri };
+                self.new_request(flow, &aimed, essentials);
+            }
+            None => self.new_request(flow, message, essentials),
         }
     }
 
@@ -115,12 +148,21 @@ impl Core {
     fn new_request(&mut self, flow: Flow, message: &Message<'_>, essentials: &Essentials<'_>) {
         let method = essentials.method;
         let verb = method.to_ascii_lowercase();
-        let user = match self.authenticate_call(&flow, message, essentials) {
-            Ok(user) => user,
-            Err(()) => return,
+        let taken = self.apps.has_route(&verb) || self.has_handler(method);
+        // What the engine answers to OPTIONS is the same whoever is asked for.
+        let user = if method == "OPTIONS" && !taken {
+            None
+        } else {
+            match self.authenticate_call(&flow, message, essentials) {
+                Ok(user) => user,
+                Err(()) => return,
+            }
         };
-        if !self.apps.has_route(&verb) && !self.has_handler(method) {
+        if !taken {
             if method == "OPTIONS" {
+                if self.refuse_extensions(&flow, message, essentials, &EXTENSIONS) {
+                    return;
+                }
                 self.respond(
                     &flow,
                     message,
@@ -128,14 +170,11 @@ impl Core {
                     200,
                     &[("Accept", "application/sdp")],
                 );
-            } else {
+            } else if is_known_method(method) {
                 self.refuse_busy(&flow, message, essentials);
+            } else {
+                self.respond(&flow, message, essentials, 501, &[]);
             }
-            return;
-        }
-        if self.servers.len() + self.clients.len() >= TRANSACTIONS_MAX {
-            Metrics::count(&self.setup.metrics.refused);
-            self.refuse_busy(&flow, message, essentials);
             return;
         }
         if self.dialogs.len() >= DIALOGS_MAX && (method == "INVITE" || is_subscribing(method)) {
@@ -177,54 +216,22 @@ impl Core {
         self.respond(flow, message, essentials, 503, &[("Retry-After", &after)]);
     }
 
-    /// Challenges an INVITE when that is asked for. `Err` when it has been answered.
-    fn authenticate_call(
-        &mut self,
-        flow: &Flow,
-        message: &Message<'_>,
-        essentials: &Essentials<'_>,
-    ) -> Result<Option<String>, ()> {
-        let asked = self.authenticator.is_some() && self.setup.authenticate_calls;
-        if !asked || essentials.method != AS_PROXY.method {
-            return Ok(None);
-        }
-        let user = self.login(&AS_PROXY, flow, message, essentials);
-        user.map(Some).ok_or(())
-    }
-
-    /// The user whose password the request shows; `None` when it has been answered.
-    pub(super) fn login(
-        &mut self,
-        door: &Door,
-        flow: &Flow,
-        message: &Message<'_>,
-        essentials: &Essentials<'_>,
-    ) -> Option<String> {
-        let authenticator = self.authenticator.as_ref()?;
-        let now_s = self.now.wall_s();
-        let values = message.all(door.answer);
-        let verdict = authenticator.verify(values, door.method, now_s, &self.setup.users);
-        let stale = verdict == Verdict::Stale;
-        match verdict {
-            Verdict::Accepted(user) => return Some(user),
-            Verdict::Wrong => {
-                Metrics::count(&self.setup.metrics.rejected_credentials);
-                self.respond(flow, message, essentials, 403, &[]);
-            }
-            Verdict::Missing | Verdict::Stale => {
-                let challenges = authenticator.challenges(now_s, stale);
-                let headers: Vec<(&str, &str)> = challenges
-                    .iter()
-                    .map(|value| (door.challenge, value.as_str()))
-                    .collect();
-                self.respond(flow, message, essentials, door.status, &headers);
-            }
-        }
-        None
-    }
-
     /// A connection is gone: what waited for it will time out, and its peer comes back.
     pub(super) fn disconnected(&mut self, flow: Flow) {
         tracing::debug!(peer = %flow.remote, "a connection closed");
+        self.lost_flows.add(flow);
     }
+}
+
+/// A request with its first line replaced by one that can be read; None for a response.
+fn with_plain_first_line(bytes: &[u8]) -> Option<Vec<u8>> {
+    let end = memchr::memmem::find(bytes, b"\r\n")?;
+    let first = std::str::from_utf8(&bytes[..end]).ok()?;
+    let method = first
+        .split([' ', '\t'])
+        .next()
+        .filter(|word| is_token(word))?;
+    let mut plain = format!("{method} sip:unreadable.invalid SIP/2.0").into_bytes();
+    plain.extend_from_slice(&bytes[end..]);
+    Some(plain)
 }

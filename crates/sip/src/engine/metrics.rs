@@ -2,6 +2,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::guard::GuardMetrics;
+
 const METHODS: [&str; 15] = [
     "INVITE",
     "ACK",
@@ -55,6 +57,8 @@ pub struct Metrics {
     pub applications: AtomicU64,
     /// 1 while this node leads.
     pub leading: AtomicU64,
+    /// Defence and overload.
+    pub guard: GuardMetrics,
 }
 
 impl Default for Metrics {
@@ -80,6 +84,7 @@ impl Default for Metrics {
             connections: AtomicU64::default(),
             applications: AtomicU64::default(),
             leading: AtomicU64::default(),
+            guard: GuardMetrics::default(),
         }
     }
 }
@@ -89,6 +94,11 @@ fn method_index(method: &str) -> usize {
         .iter()
         .position(|known| *known == method)
         .unwrap_or(METHODS.len() - 1)
+}
+
+/// Whether a method is one of those that are counted by name.
+pub fn is_known_method(method: &str) -> bool {
+    method_index(method) + 1 < METHODS.len()
 }
 
 fn add(counters: &[AtomicU64], index: usize) {
@@ -159,6 +169,7 @@ impl Metrics {
             let _ = writeln!(text, "# TYPE raftpbx_sip_{name} {kind}");
             line(&mut text, &format!("raftpbx_sip_{name}"), "", value);
         }
+        self.guard.render(&mut text);
         text
     }
 

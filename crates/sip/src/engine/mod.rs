@@ -23,21 +23,27 @@ mod commits;
 mod dialogs;
 pub mod flow;
 mod forks;
+pub mod guard;
 pub mod handlers;
 mod held;
 mod ids;
 mod incoming;
 mod legs;
+mod login;
 pub mod metrics;
 mod orphans;
 mod outgoing;
+mod overload;
 mod proxying;
+mod qualify;
 mod register;
+mod registered;
 mod relays;
 mod reliable;
 mod replaces;
 mod replies;
 mod responses;
+mod retarget;
 mod routing;
 mod sending;
 mod server;
@@ -59,10 +65,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::{Listen, RegistrarConfig};
+use crate::defence::{Ban, Defence};
 use crate::dialog::session::SessionTimer;
 use crate::digest::Authenticator;
+use crate::digest::counts::NonceCounts;
 use crate::durable::Replica;
 use crate::journal::{Credentials, JournalError, JournalOp};
+use crate::registrar::Gruus;
 use crate::trust::Network;
 use crate::view::{EngineEvent, EngineStatus};
 
@@ -73,7 +82,10 @@ use dialogs::LiveDialog;
 use flow::Flow;
 use ids::Ids;
 use metrics::Metrics;
+use overload::Load;
+use qualify::Qualify;
 use register::Speculations;
+use retarget::LostFlows;
 use server::Server;
 use timers::Timers;
 
@@ -292,6 +304,13 @@ pub struct Core {
     subscribing: HashMap<Id, Id>,
     tokens: u64,
     speculations: Speculations,
+    gruus: Gruus,
+    lost_flows: LostFlows,
+    load: Load,
+    defence: Defence,
+    new_bans: Vec<Ban>,
+    nonce_counts: NonceCounts,
+    qualify: Qualify,
 }
 
 impl Core {
@@ -301,6 +320,8 @@ impl Core {
             .registrar
             .as_ref()
             .map(|r| Authenticator::new(&r.realm, r.nonce_key, r.offer));
+        let key = setup.registrar.as_ref().map(|r| r.nonce_key);
+        let gruus = Gruus::new(key.unwrap_or(setup.tag_key));
         Core {
             ids: Ids::new(setup.seed),
             setup,
@@ -327,6 +348,13 @@ impl Core {
             subscribing: HashMap::new(),
             tokens: 0,
             speculations: Speculations::default(),
+            gruus,
+            lost_flows: LostFlows::default(),
+            load: Load::default(),
+            defence: Defence::default(),
+            new_bans: Vec::new(),
+            nonce_counts: NonceCounts::default(),
+            qualify: Qualify::default(),
         }
     }
 
@@ -366,6 +394,8 @@ impl Core {
         );
         Metrics::set(&metrics.dialogs, self.replica.dialog_count());
         Metrics::set(&metrics.bindings, self.replica.binding_count());
+        Metrics::set(&metrics.guard.unreachable, self.unreachable_count());
+        Metrics::set(&metrics.guard.bans, self.defence.ban_count());
         Metrics::set(&metrics.applications, self.apps.authenticated_count());
         Metrics::set(&metrics.leading, usize::from(self.leading));
     }

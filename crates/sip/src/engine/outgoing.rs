@@ -7,6 +7,7 @@ use super::dialogs::LiveDialog;
 use super::flow::Flow;
 use super::legs::Place;
 use super::metrics::Metrics;
+use super::retarget::aimed;
 use super::routing::{Lookup, Route};
 use super::sending::Ticket;
 use super::{Core, Id};
@@ -83,6 +84,12 @@ impl Core {
         let Start::Request { method, uri } = message.start else {
             return;
         };
+        let target = self.target(uri).filter(|_| route_url.is_empty());
+        if let Some((next, text)) = target.and_then(|target| aimed(text, &target)) {
+            let next = next.unwrap_or_default();
+            self.app_request(ticket, &next, &text, resolved);
+            return;
+        }
         let leg = message.get(Name::XLeg).filter(|_| method == "INVITE");
         if leg.is_some_and(|leg| self.attach(&ticket, leg)) {
             return;
@@ -170,7 +177,7 @@ impl Core {
         if wants_contact && message.get(Name::Contact).is_none() {
             writer.header(Name::Contact, &self.contact(flow, None));
         }
-        let skip = [
+        let mut skip = vec![
             Name::From,
             Name::To,
             Name::CallId,
@@ -178,6 +185,13 @@ impl Core {
             Name::MaxForwards,
             self.hidden(message, flow),
         ];
+        if method != "REGISTER" {
+            // Of the device's binding; see `retarget`.
+            for path in message.all(Name::Path) {
+                writer.header(Name::Route, path);
+            }
+            skip.push(Name::Path);
+        }
         copy_headers(&mut writer, message, &skip, local).map_err(|error| error.to_string())?;
         if method == "INVITE" {
             self.write_session_offer(&mut writer, message);

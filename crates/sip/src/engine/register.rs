@@ -9,13 +9,15 @@ use bytes::Bytes;
 use super::Core;
 use super::commits::Then;
 use super::flow::Flow;
-use super::incoming::AS_REGISTRAR;
+use super::login::AS_REGISTRAR;
+use super::registered::{Asked, Denied};
 use crate::durable::registration_key;
 use crate::journal::{JournalError, JournalOp};
 use crate::limits::RETRY_AFTER_S;
 use crate::message::lexical::number;
 use crate::message::{Essentials, Message, Name, Scheme, Start, Uri};
-use crate::registrar::{Outcome, Registration, Rules, Wish, contacts_of, register};
+use crate::registrar::request::EXTENSIONS;
+use crate::registrar::{Outcome, Registration, Rules, Wish, register};
 
 /// What a user's registration will be when all pending commits are through.
 #[derive(Debug, Default)]
@@ -100,17 +102,24 @@ impl Core {
         message: &Message<'_>,
         essentials: &Essentials<'_>,
     ) {
+        if self.refuse_extensions(&flow, message, essentials, &EXTENSIONS) {
+            return;
+        }
         let Some(user) = self.authenticate_register(&flow, message, essentials) else {
             return;
         };
-        let contacts = match contacts_of(message) {
-            Ok(contacts) => contacts,
-            Err(refusal) => {
-                self.refuse(&flow, message, refusal);
+        let Asked { contacts, path } = match self.asked(message) {
+            Ok(asked) => asked,
+            Err(Denied::Refused(refusal)) => {
+                let status = (refusal.status, refusal.reason);
+                self.respond_with(&flow, message, essentials, status, &[]);
+                return;
+            }
+            Err(Denied::Unsupported(tag)) => {
+                self.respond(&flow, message, essentials, 420, &[("Unsupported", &tag)]);
                 return;
             }
         };
-        let (received, local) = (flow.peer().to_string(), flow.listen().to_string());
         let wish = Wish {
             user: &user,
             contacts,
@@ -118,8 +127,9 @@ impl Core {
             call_id: essentials.call_id,
             cseq: essentials.cseq,
             user_agent: message.get(Name::UserAgent),
-            received: &received,
-            local: &local,
+            flow,
+            via: essentials.via,
+            path,
             now_ms: self.now.wall_ms(),
         };
         let current = match self.speculations.users.get(&user) {
@@ -138,6 +148,7 @@ impl Core {
             }
             // What a repeated request repeats may still be on its way into the log.
             Outcome::Same(registration) | Outcome::Changed(registration) => {
+                self.registered_again(&registration);
                 let response = self.registered(&flow, message, essentials, &registration);
                 let reply = flow.reply(&essentials.via);
                 self.store_registration(registration, reply, response);
@@ -159,6 +170,7 @@ impl Core {
             max_expires_s: config.max_expires_s,
             default_expires_s: config.default_expires_s,
             max_bindings: config.max_bindings,
+            when_full: config.policy.when_full,
         })
     }
 
@@ -177,35 +189,6 @@ impl Core {
         }
         self.respond(flow, message, essentials, 403, &[]);
         None
-    }
-
-    /// The 200 with all bindings and what is left of them.
-    fn registered(
-        &self,
-        flow: &Flow,
-        message: &Message<'_>,
-        essentials: &Essentials<'_>,
-        registration: &Registration,
-    ) -> Bytes {
-        let now_ms = self.now.wall_ms();
-        let contacts: Vec<String> = registration
-            .bindings
-            .iter()
-            .map(|binding| {
-                let left_s = binding.expires_at.saturating_sub(now_ms).div_ceil(1_000);
-                let q = if binding.q < 1.0 {
-                    format!(";q={}", binding.q)
-                } else {
-                    String::new()
-                };
-                format!("<{}>{q};expires={left_s}", binding.contact)
-            })
-            .collect();
-        let headers: Vec<(&str, &str)> = contacts
-            .iter()
-            .map(|contact| ("Contact", contact.as_str()))
-            .collect();
-        self.build_reply(flow, message, essentials, (200, "OK"), &headers)
     }
 
     fn store_registration(&mut self, registration: Registration, reply: Flow, response: Bytes) {

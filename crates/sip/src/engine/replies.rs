@@ -150,10 +150,11 @@ impl Core {
     /// 400 and its like, to what is well-formed enough to be answered.
     pub(super) fn refuse(&mut self, flow: &Flow, message: &Message<'_>, refusal: Refusal) {
         Metrics::count(&self.setup.metrics.malformed);
-        let via = message.get(Name::Via).and_then(Via::parse);
-        let (Some(via), Some(method)) = (via, message.method()) else {
+        let (Some(value), Some(method)) = (message.get(Name::Via), message.method()) else {
             return;
         };
+        // Even a Via that cannot be read can be sent back where it came from.
+        let reply = Via::parse(value).map_or(*flow, |via| flow.reply(&via));
         tracing::debug!(peer = %flow.remote, reason = refusal.reason, "refused a request");
         if method == "ACK" {
             return;
@@ -162,7 +163,7 @@ impl Core {
         let status = (refusal.status, refusal.reason);
         let bytes = begin_response(message, flow.remote, status, Some(tag)).finish(b"");
         self.setup.metrics.sent_response(refusal.status);
-        self.send(flow.reply(&via), bytes.into());
+        self.send(reply, bytes.into());
     }
 
     /// What a request gets whose commit failed: nothing when its sender repeats it (a new

@@ -63,6 +63,9 @@ impl Core {
         }
         let (purpose, method) = (client.purpose, client.method.clone());
         let dialog = client.dialog.clone();
+        if status >= 200 {
+            self.qualified(&id, true);
+        }
         if !self.step_client(&id, Input::Response(status)) {
             return;
         }
@@ -401,6 +404,7 @@ impl Core {
             return;
         };
         let (flow, method, dialog) = (client.flow, client.method.clone(), client.dialog.clone());
+        self.qualified(id, false);
         self.tell_response(id, bytes, flow);
         let Ok(timeout) = Message::parse(bytes) else {
             return;

@@ -138,6 +138,7 @@ impl Core {
             asked: false,
             reliable: None,
         };
+        self.load.begin(flow.remote.ip());
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id.clone(), server);
         id
@@ -182,6 +183,7 @@ impl Core {
         };
         self.server_keys.remove(&server.key);
         self.proxies.remove(id);
+        self.load.end(server.flow.remote.ip());
         if let Some(dialog) = server
             .dialog
             .as_ref()

@@ -27,6 +27,8 @@ impl Core {
                 self.speculations.applied(user, value.as_deref());
             }
             let is_deleted = value.is_none();
+            let now_ms = self.now.wall_ms();
+            self.defence.applied(&key, value.as_deref(), now_ms);
             let Some(event) = self.replica.apply(&key, value) else {
                 continue;
             };
@@ -45,6 +47,7 @@ impl Core {
 
     pub(super) fn reset(&mut self) {
         let gone = self.replica.reset();
+        self.defence.reset();
         self.out.extend(gone.into_iter().map(Output::Event));
     }
 
@@ -85,6 +88,7 @@ impl Core {
                 self.ask_handler(&id);
             }
         }
+        self.start_qualifying();
         self.redeliver();
         self.wait_for_applications();
     }
@@ -112,6 +116,12 @@ impl Core {
         self.subscribing.clear();
         self.timers.clear();
         self.speculations.clear();
+        self.lost_flows.clear();
+        self.load.clear();
+        self.defence.follow();
+        self.new_bans.clear();
+        self.nonce_counts.clear();
+        self.qualify = super::qualify::Qualify::default();
         self.out.push(Output::Disconnect);
     }
 
@@ -206,6 +216,7 @@ impl Core {
             asked: false,
             reliable: None,
         };
+        self.load.begin(flow.remote.ip());
         self.server_keys.insert(key, id.clone());
         self.servers.insert(id, server);
     }
@@ -327,6 +338,7 @@ impl Core {
 
     /// Wakes whoever is due.
     pub(super) fn tick(&mut self) {
+        self.measure_lateness();
         while let Some(alarm) = self.timers.due(self.now.mono_ms) {
             match alarm {
                 Alarm::Server(id, timer) => self.step_server(&id, Input::Fired(timer)),
@@ -348,6 +360,8 @@ impl Core {
                 Alarm::Session(id, alarm) => self.session_due(&id, alarm),
                 Alarm::Subscription(id, at_ms) => self.subscriptions_due(&id, at_ms),
                 Alarm::Slow(id) => self.still_trying(&id),
+                Alarm::Qualify => self.qualify_step(),
+                Alarm::Bans => self.store_bans(),
             }
         }
     }

@@ -37,6 +37,10 @@ pub enum Alarm {
     Slow(Rc<str>),
     /// An INVITE of before a takeover is to be sent again.
     Launch(Rc<str>),
+    /// More devices are to be asked.
+    Qualify,
+    /// New bans are to be stored.
+    Bans,
 }
 
 /// All deadlines in order.

@@ -77,7 +77,7 @@ impl<'a> Address<'a> {
             return None;
         }
         let close = open + memchr::memchr(b'>', &value.as_bytes()[open..])?;
-        let uri = trim(&value[open + 1..close]);
+        let uri = &value[open + 1..close];
         Uri::parse(uri)?;
         let rest = trim(&value[close + 1..]);
         let params = match rest.strip_prefix(';') {

@@ -89,6 +89,10 @@ impl<'a> Essentials<'a> {
                     reason: "Unsupported URI Scheme",
                 });
             }
+            // RFC 3261 section 19.1.1: only in Contact and references.
+            Some(parsed) if !parsed.headers.is_empty() => {
+                return Err(bad("Headers in Request-URI"));
+            }
             Some(_) => {}
         }
         let mut forwards = message.all(Name::MaxForwards);

@@ -64,6 +64,7 @@ names! {
     SubscriptionState = "Subscription-State",
     ReferSub = "Refer-Sub",
     Privacy = "Privacy",
+    Path = "Path",
 }
 
 /// Spellings that capitalising after dashes would get wrong.

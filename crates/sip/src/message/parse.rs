@@ -156,6 +156,14 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The Request-URI, when this is a request.
+    pub fn uri(&self) -> Option<&'a str> {
+        match self.start {
+            Start::Request { uri, .. } => Some(uri),
+            Start::Response { .. } => None,
+        }
+    }
+
     /// The status code, when this is a response.
     pub fn status(&self) -> Option<u16> {
         match self.start {

@@ -34,7 +34,10 @@ impl<'a> Via<'a> {
         let transport = &rest[..space];
         let (host, port) = host_and_port(trim(&rest[space..]))?;
         let known = super::lexical::is_token(transport);
-        known.then_some(Via {
+        // Nothing between two semicolons, or after the last, is no parameter (RFC 4475
+        // section 3.1.2.1).
+        let whole = !one.contains(';') || params.split(';').all(|param| !trim(param).is_empty());
+        (known && whole).then_some(Via {
             transport,
             host,
             port,

@@ -1,7 +1,10 @@
 //! From the bindings a user has and a REGISTER to the bindings it has then.
 use super::binding::{Binding, Registration};
 use super::request::{ContactWish, Contacts};
-use crate::message::Refusal;
+use super::seen::seen;
+use crate::engine::flow::Flow;
+use crate::message::{Refusal, Via};
+use crate::policy::WhenFull;
 
 /// The limits of a registrar, seconds.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +17,8 @@ pub struct Rules {
     pub default_expires_s: u32,
     /// Bindings of one user.
     pub max_bindings: usize,
+    /// What becomes of one more.
+    pub when_full: WhenFull,
 }
 
 /// A REGISTER of an authenticated user.
@@ -31,10 +36,12 @@ pub struct Wish<'a> {
     pub cseq: u32,
     /// Its User-Agent.
     pub user_agent: Option<&'a str>,
-    /// Where it came from.
-    pub received: &'a str,
-    /// Where it arrived.
-    pub local: &'a str,
+    /// Between whom it travelled.
+    pub flow: Flow,
+    /// Its topmost Via.
+    pub via: Via<'a>,
+    /// Its Path, nearest to us first.
+    pub path: Vec<String>,
     /// Now, Unix milliseconds.
     pub now_ms: u64,
 }
@@ -83,7 +90,7 @@ pub fn register(current: Option<Registration>, wish: &Wish<'_>, rules: Rules) ->
             }
         }
     }
-    if registration.bindings.len() > rules.max_bindings {
+    if !make_room(&mut registration, wish, rules) {
         return Outcome::Refused(Refusal {
             status: 403,
             reason: "Too Many Bindings",
@@ -94,6 +101,20 @@ pub fn register(current: Option<Registration>, wish: &Wish<'_>, rules: Rules) ->
     } else {
         Outcome::Same(registration)
     }
+}
+
+/// Keeps within the limit; what this REGISTER asked for is never what goes.
+fn make_room(registration: &mut Registration, wish: &Wish<'_>, rules: Rules) -> bool {
+    while registration.bindings.len() > rules.max_bindings {
+        let others = registration.bindings.iter().enumerate();
+        let others = others.filter(|(_, one)| one.call_id != wish.call_id);
+        let oldest = others.min_by_key(|(_, one)| one.refreshed_at);
+        match oldest.filter(|_| rules.when_full == WhenFull::ReplaceOldest) {
+            Some((at, _)) => registration.bindings.remove(at),
+            None => return false,
+        };
+    }
+    true
 }
 
 /// A REGISTER of the same Call-ID that was overtaken by a later one. The same number again
@@ -128,13 +149,15 @@ fn take(
         .bindings
         .iter()
         .position(|b| is_same(b, contact));
+    let (received, nat) = seen(&wish.flow, &wish.via, &contact.uri);
+    let received = received.to_string();
     if let Some(at) = found {
         let binding = &registration.bindings[at];
         if is_stale(binding, wish) {
             return Err(stale());
         }
         let repeated = binding.call_id == wish.call_id && binding.cseq == wish.cseq;
-        if repeated && expires_s != 0 && binding.received == wish.received {
+        if repeated && expires_s != 0 && binding.received == received {
             return Ok(false);
         }
         if expires_s == 0 {
@@ -147,15 +170,20 @@ fn take(
     let registered_at = found.map_or(wish.now_ms, |at| registration.bindings[at].registered_at);
     let binding = Binding {
         contact: contact.uri.clone(),
-        received: wish.received.to_owned(),
-        local: wish.local.to_owned(),
+        received,
+        local: wish.flow.listen().to_string(),
         call_id: wish.call_id.to_owned(),
         cseq: wish.cseq,
         expires_at: wish.now_ms + u64::from(expires_s) * 1_000,
         q: contact.q,
         instance: contact.instance.clone(),
+        reg_id: contact.reg_id,
         user_agent: wish.user_agent.map(str::to_owned),
         registered_at,
+        refreshed_at: wish.now_ms,
+        path: wish.path.clone(),
+        push: contact.push.clone(),
+        nat,
     };
     match found {
         Some(at) => registration.bindings[at] = binding,
@@ -164,10 +192,11 @@ fn take(
     Ok(true)
 }
 
-/// A device is known by its instance when it tells one, else by its Contact URI.
+/// A device is known by its instance when it tells one, and each of its flows by its reg-id
+/// (RFC 5626 section 6); else by its Contact URI.
 fn is_same(binding: &Binding, contact: &ContactWish) -> bool {
     match (&binding.instance, &contact.instance) {
-        (Some(known), Some(told)) => known == told,
+        (Some(known), Some(told)) => known == told && binding.reg_id == contact.reg_id,
         _ => binding.contact == contact.uri,
     }
 }

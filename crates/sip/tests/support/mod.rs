@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its part")]
 
 pub mod app;
+pub mod bench;
 pub mod desk;
 pub mod journal;
 pub mod phone;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use raftpbx_sip::{DrachtioConfig, Engine, EngineConfig, Listen, RegistrarConfig, Transport};
 
 pub use app::App;
+pub use bench::Bench;
 pub use journal::TestJournal;
 pub use phone::Phone;
 
@@ -42,6 +44,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             default_expires_s: 3_600,
             max_bindings: 3,
             offer: raftpbx_sip::Offer::Md5,
+            policy: raftpbx_sip::RegistrarPolicy::default(),
         }),
         authenticate_calls: false,
         trusted: Vec::new(),
