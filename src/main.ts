@@ -298,6 +298,9 @@ function sipOptions(
 ) {
   return {
     listen: sip.listen,
+    nameServers: sip.nameServers,
+    connectionsPerAddress: sip.connectionsPerAddress,
+    tls: sip.tls === undefined ? null : { ...sip.tls, authority: sip.tls.authority ?? null },
     drachtio: { listen: sip.drachtioListen, secret: drachtioSecret },
     requestHandlers: sip.applications.requestHandlers.map(({ method, http, url }) => ({
       sipMethod: method,

@@ -4,10 +4,16 @@ import { addBans } from './bans.ts';
 import { CliError } from './failure.ts';
 import { requireAddress, runAlone, splitList } from './stand-alone.ts';
 
+/** One address, often the proxy in front, may begin so many connections. */
+const connectionsPerAddress = 1024;
+const transports = ['udp', 'tcp', 'tls', 'ws', 'wss'];
+
 interface SipCommandOptions {
   listen: string;
   drachtio: string;
   secret: string;
+  certificate?: string;
+  key?: string;
 }
 
 export function addSip(program: Command): void {
@@ -15,18 +21,24 @@ export function addSip(program: Command): void {
     .command('sip')
     .description('run the SIP engine alone, in place of a drachtio-server')
     // Not required ones: those would be asked for by the commands below, too.
-    .option('--listen <list>', 'udp/ADDRESS:PORT,tcp/ADDRESS:PORT,...')
+    .option('--listen <list>', 'udp/ADDRESS:PORT,tls/ADDRESS:PORT,...; udp, tcp, tls, ws, wss')
     .option('--drachtio <address>', 'ADDRESS:PORT where applications connect')
     .option('--secret <secret>', 'what they authenticate with')
+    .option('--certificate <file>', 'chain of the listeners tls and wss, PEM')
+    .option('--key <file>', 'its private key')
     .action((given: Partial<SipCommandOptions>) => {
       const options = requireAll(given);
       const listen = splitList('--listen', options.listen).map(requireListener);
       const drachtio = requireAddress('--drachtio', options.drachtio);
+      const tls = tlsOf(options);
       return runAlone('sip', async () => {
         const { SipEngine } = await import('../native/index.ts');
         const engine = SipEngine.start(
           {
             listen,
+            nameServers: [],
+            connectionsPerAddress,
+            tls,
             drachtio: { listen: drachtio, secret: options.secret },
             registrar: null,
             authenticateCalls: false,
@@ -51,13 +63,25 @@ function requireAll(given: Partial<SipCommandOptions>): SipCommandOptions {
     const message = `--${missing} is missing`;
     throw new CliError('PBX_CLI_USE', message, "see 'raftpbx sip --help'");
   }
-  return { listen, drachtio, secret };
+  return { ...given, listen, drachtio, secret };
+}
+
+/** Both files or none. */
+function tlsOf({ certificate, key }: SipCommandOptions) {
+  if (certificate === undefined && key === undefined) {
+    return null;
+  }
+  if (certificate === undefined || key === undefined) {
+    const message = '--certificate and --key belong together';
+    throw new CliError('PBX_CLI_USE', message, 'give both or none');
+  }
+  return { certificate, key, authority: null };
 }
 
 function requireListener(text: string): string {
   const slash = text.indexOf('/');
   const transport = text.slice(0, slash);
-  if (transport !== 'udp' && transport !== 'tcp') {
+  if (!transports.includes(transport)) {
     const message = `--listen '${text}' has no transport`;
     throw new CliError('PBX_CLI_USE', message, 'for example udp/127.0.0.1:5060');
   }

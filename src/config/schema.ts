@@ -24,8 +24,8 @@ const socketAddress = z
 
 const sipListener = z
   .string()
-  .refine((text) => /^(udp|tcp)\//.test(text) && isSocketAddress(text.slice(4)), {
-    error: 'is not udp/ADDRESS:PORT or tcp/ADDRESS:PORT',
+  .refine((text) => /^(udp|tcp|tls|ws|wss)\//.test(text) && isSocketAddress(afterSlash(text)), {
+    error: 'is not udp/ADDRESS:PORT, or tcp, tls, ws, wss in place of udp',
   })
   .meta({ example: 'udp/10.77.0.100:5060' });
 
@@ -202,6 +202,17 @@ const push = z.strictObject({
     .describe('how long a call waits for devices to wake before it rings the others'),
 });
 
+const sipTls = z.strictObject({
+  certificate: file
+    .meta({ example: 'tls/certificate.pem' })
+    .describe('chain for phones, PEM; must name the domain or the VIP; read again when changed'),
+  key: file.meta({ example: 'tls/key.pem' }).describe('its private key, mode 600'),
+  authority: file
+    .optional()
+    .meta({ example: 'tls/authority.pem' })
+    .describe("whom to trust on connections to others; without it the system's authorities"),
+});
+
 const sip = z.strictObject({
   domain: z
     .string()
@@ -212,7 +223,19 @@ const sip = z.strictObject({
     .array(sipListener)
     .min(1, { error: 'needs at least one listener' })
     .max(16, { error: 'has more than 16 listeners' })
-    .describe('addresses phones send to, normally the VIP'),
+    .describe('addresses phones send to, normally the VIP; udp, tcp, tls, ws or wss'),
+  tls: sipTls.optional().describe('certificate of the listeners tls and wss'),
+  nameServers: z
+    .array(socketAddress)
+    .max(8, { error: 'has more than 8 name servers' })
+    .default([])
+    .describe('whom to ask for the servers of trunks; none = as the operating system does'),
+  connectionsPerAddress: z
+    .int()
+    .min(1)
+    .max(50_000)
+    .default(1024)
+    .describe('TCP, TLS and WebSocket connections from one address; a NAT is one address'),
   drachtioListen: socketAddress
     .default('127.0.0.1:9022')
     .describe('where call control connects to the SIP engine'),
@@ -339,6 +362,9 @@ export const serverSchema = z
       report(['roles'], "media needs the section 'media'");
     }
     checkPeers(server, leads, report);
+    if (server.sip !== undefined) {
+      checkSipTls(server.sip, report);
+    }
     if (server.store.electionMaxMs <= server.store.electionMinMs) {
       report(['store', 'electionMaxMs'], 'is not above electionMinMs');
     }
@@ -384,6 +410,22 @@ function checkPeers(
       `is ${self.name} at ${self.address} among the peers, not this server`,
     );
   }
+}
+
+/** A phone over TLS must be shown something. */
+function checkSipTls(
+  { listen, tls }: z.output<typeof sip>,
+  report: (path: (string | number)[], message: string) => void,
+): void {
+  listen.forEach((listener, i) => {
+    if (/^(tls|wss)\//.test(listener) && tls === undefined) {
+      report(['sip', 'listen', i], "needs a certificate, the section 'tls' of 'sip'");
+    }
+  });
+}
+
+function afterSlash(text: string): string {
+  return text.slice(text.indexOf('/') + 1);
 }
 
 function isSocketAddress(text: string): boolean {

@@ -52,7 +52,7 @@ export async function makeMaterials(
     const at = (name: string) => join(server.directory, name);
     if (!existsSync(at('tls/key.pem'))) {
       const addresses = [server.address, server.address6, ...plan.vip, '127.0.0.1'];
-      const names = [server.name, ...(server.id === null ? [] : [nodeName(server.id)])];
+      const names = [server.name, labDomain, ...(server.id === null ? [] : [nodeName(server.id)])];
       const issued = issueCertificate(authority, server.name, addresses, names);
       writeFile(at('tls/certificate.pem'), issued.certificate, publicMode);
       writeFile(at('tls/key.pem'), issued.key, secretMode);
@@ -191,12 +191,19 @@ export function configOf(
     const media = { interfaces, ngListen: joinAddress(server.address, labPorts.ng) };
     return { ...shared, media: { ...media, ports: '20000-59999' } };
   }
+  const doors: [string, number][] = [
+    ['udp', labPorts.sip],
+    ['tcp', labPorts.sip],
+    ['tls', labPorts.sipTls],
+    ['ws', labPorts.sipWs],
+    ['wss', labPorts.sipWss],
+  ];
   const listen = plan.vip.flatMap((address) =>
-    ['udp', 'tcp'].map((transport) => `${transport}/${joinAddress(address, labPorts.sip)}`),
+    doors.map(([transport, port]) => `${transport}/${joinAddress(address, port)}`),
   );
   return {
     ...shared,
-    sip: { domain: labDomain, listen, drachtioSecretFile: 'secrets/drachtio' },
+    sip: { domain: labDomain, listen, tls, drachtioSecretFile: 'secrets/drachtio' },
     api: { ...tls, adminFile: 'secrets/admin' },
   };
 }

@@ -34,7 +34,9 @@ export interface PhoneOptions {
   directory: string;
   /** Where it registers; the VIP unless given. */
   server?: string;
-  transport?: 'udp' | 'tcp';
+  transport?: 'udp' | 'tcp' | 'tls';
+  /** Certificate of the authority it trusts; needed by tls. */
+  authority?: string;
   /** Frequency of its tone. */
   toneHz?: number;
   /** Expiry it asks for. */
@@ -269,16 +271,18 @@ function writeConfiguration(options: PhoneOptions): void {
     ...['menu', 'ctrl_tcp'].map((name) => `module_app ${name}.so`),
     `ctrl_tcp_listen 127.0.0.1:${controlPort(options)}`,
     `snd_path ${directory}`,
+    ...(options.authority === undefined ? [] : [`sip_cafile ${options.authority}`]),
     '',
   ];
   writeFile(join(directory, 'config'), lines.join('\n'), 0o644);
   const transport = options.transport ?? 'udp';
   const server = options.server ?? '10.77.0.100';
+  const door = transport === 'tls' ? labPorts.sipTls : labPorts.sip;
   const parameters = [
     `<sip:${options.user}@${labDomain};transport=${transport}>`,
     `auth_user=${options.user}`,
     `auth_pass=${options.password}`,
-    `outbound="sip:${server}:${labPorts.sip};transport=${transport}"`,
+    `outbound="sip:${server}:${door};transport=${transport}"`,
     `regint=${options.expiresS ?? 120}`,
     'answermode=auto',
     'audio_codecs=PCMU/8000/1,PCMA/8000/1',

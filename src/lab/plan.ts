@@ -34,6 +34,9 @@ export interface LabPlan {
 
 export const labPorts = {
   sip: 5060,
+  sipTls: 5061,
+  sipWs: 5066,
+  sipWss: 7443,
   api: 8443,
   resp: 6379,
   raft: 7001,

@@ -118,8 +118,14 @@ export interface RequestHandler {
 }
 
 export interface SipOptions {
-  /** `udp/host:port` or `tcp/host:port`, IPv6 in brackets. Need not be up yet. */
+  /** `udp/host:port`, also tcp, tls, ws, wss; IPv6 in brackets. Need not be up yet. */
   listen: string[];
+  /** `host:port` of name servers; none asks those of the operating system. */
+  nameServers: string[];
+  /** TCP, TLS and WebSocket connections that one address may begin. */
+  connectionsPerAddress: number;
+  /** Files in PEM; needed by tls and wss. Without an authority the system's are trusted. */
+  tls: { certificate: string; key: string; authority: string | null } | null;
   /** Where drachtio-srf connects. */
   drachtio: { listen: string; secret: string };
   /** Who decides about new requests in place of the applications that route them. */

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Phone, startPhone } from '../../src/lab/phone.ts';
+import { labFiles } from '../../src/lab/plan.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   openLab,
@@ -16,6 +17,8 @@ import { readWav } from '../support/wav.ts';
 const silenceMaxMs = 300;
 const talkSeconds = 3;
 
+type Transport = 'udp' | 'tcp' | 'tls';
+
 let lab: TestLab;
 let phones: Phone[] = [];
 beforeAll(async () => {
@@ -27,7 +30,7 @@ afterEach(async () => {
 });
 afterAll(() => lab?.close());
 
-async function baresip(index: number, toneHz: number, transport: 'udp' | 'tcp'): Promise<Phone> {
+async function baresip(index: number, toneHz: number, transport: Transport): Promise<Phone> {
   const user = lab.credentials.users[index];
   if (user === undefined) {
     throw new Error(`the lab has no user ${index}`);
@@ -44,6 +47,7 @@ async function baresip(index: number, toneHz: number, transport: 'udp' | 'tcp'):
     directory: `${testLab.directory}/phones/${user.name}-${transport}`,
     server: vip,
     transport,
+    authority: labFiles(testLab.directory).authority,
     toneHz,
   });
   phones.push(phone);
@@ -63,7 +67,7 @@ async function expectHeard(phone: Phone, hertz: number): Promise<void> {
   expect(longestSilenceMs(middle, sampleRate)).toBeLessThan(silenceMaxMs);
 }
 
-test.each(['udp', 'tcp'] as const)(
+test.each(['udp', 'tcp', 'tls'] as const)(
   'a baresip calls a baresip over %s and each hears the other',
   async (transport) => {
     const a = await baresip(0, 500, transport);

@@ -28,7 +28,6 @@ export interface Application extends EventEmitter {
   connect(options: object): void;
   listen(options: object): Server;
   disconnect(): void;
-  close(): void;
   invite(handler: Handler): void;
   message(handler: Handler): void;
   use(method: string, handler: Handler): void;

@@ -25,6 +25,11 @@ sip:
     - tcp/10.77.0.100:5060
     - "udp/[fd77::100]:5060"
     - "tcp/[fd77::100]:5060"
+    - tls/10.77.0.100:5061
+    - wss/10.77.0.100:7443
+  tls:
+    certificate: tls/sip.pem
+    key: tls/sip-key.pem
   drachtioSecretFile: secrets/drachtio
 api:
   certificate: tls/certificate.pem

@@ -28,6 +28,9 @@ function engine(requestHandlers: RequestHandler[] = []): void {
   const started = SipEngine.start(
     {
       listen: [`udp/${host}:${port.sip}`],
+      nameServers: [],
+      connectionsPerAddress: 16,
+      tls: null,
       drachtio: { listen: `${host}:${port.drachtio}`, secret },
       requestHandlers,
       registrar: null,
@@ -276,9 +279,9 @@ it('connects to the application that a web server names', async () => {
   engine([{ sipMethod: 'INVITE', httpMethod: 'GET', url }]);
   const srf = new Srf();
   srf.on('error', () => undefined);
-  srf.listen({ host, port: port.app, secret });
+  const server = srf.listen({ host, port: port.app, secret });
   await once(srf, 'listening');
-  endings.push(() => srf.close());
+  endings.push(() => server.close());
   srf.invite((_req, res) => res.send(486));
   let status = '';
   caller.onMessage = (message) => {

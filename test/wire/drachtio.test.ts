@@ -106,6 +106,9 @@ beforeEach(async () => {
   engine = SipEngine.start(
     {
       listen: [`udp/${address}:${port.sip}`, `tcp/${address}:${port.sip}`],
+      nameServers: [],
+      connectionsPerAddress: 16,
+      tls: null,
       drachtio: { listen: `${address}:${port.drachtio}`, secret },
       registrar: null,
       authenticateCalls: false,

@@ -87,6 +87,9 @@ function headers(message: string, name: string): string[] {
 
 const options: SipOptions = {
   listen: [`udp/127.0.0.1:${port.sip}`],
+  nameServers: [],
+  connectionsPerAddress: 16,
+  tls: null,
   drachtio: { listen: `127.0.0.1:${port.drachtio}`, secret: 'not a real secret' },
   registrar: {
     domains: [realm],

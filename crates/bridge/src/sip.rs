@@ -1,5 +1,6 @@
 //! The SIP engine, wired to the store: the log feeds its replica and tells it when to lead.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,8 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
     DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal,
-    Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer, WhenFull,
+    Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer, TlsFiles,
+    WhenFull,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -24,6 +26,9 @@ const REPLICA_PREFIXES: [&str; 2] = ["sip:", "registration:"];
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireSipOptions {
     listen: Vec<String>,
+    name_servers: Vec<std::net::SocketAddr>,
+    connections_per_address: usize,
+    tls: Option<WireTls>,
     drachtio: WireDrachtio,
     #[serde(default)]
     request_handlers: Vec<WireRequestHandler>,
@@ -39,6 +44,14 @@ struct WireSipOptions {
 struct WireSessionTimer {
     expires_s: u32,
     min_se_s: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    authority: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -164,6 +177,13 @@ impl WireSipOptions {
         });
         Ok(EngineConfig {
             listen,
+            name_servers: self.name_servers,
+            connections_per_source: self.connections_per_address,
+            tls: self.tls.map(|wire| TlsFiles {
+                certificate: wire.certificate,
+                key: wire.key,
+                authority: wire.authority,
+            }),
             drachtio: DrachtioConfig {
                 listen: self.drachtio.listen,
                 secret: self.drachtio.secret,

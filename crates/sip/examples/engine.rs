@@ -48,6 +48,9 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
     });
     Ok(EngineConfig {
         listen: listen?,
+        name_servers: Vec::new(),
+        connections_per_source: 1_024,
+        tls: None,
         drachtio: DrachtioConfig {
             listen: get("drachtio")?.parse()?,
             secret: get("secret")?.clone(),

@@ -1,6 +1,7 @@
 //! What the host decides before the engine starts. The engine never changes it.
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,12 @@ pub enum Transport {
     Udp,
     /// A byte stream framed by Content-Length (RFC 3261 section 18.3).
     Tcp,
+    /// The same inside TLS 1.2 or 1.3 (RFC 3261 section 26.2.1).
+    Tls,
+    /// A message in each WebSocket message (RFC 7118).
+    Ws,
+    /// The same inside TLS.
+    Wss,
 }
 
 impl Transport {
@@ -27,19 +34,69 @@ impl Transport {
         !matches!(self, Transport::Udp)
     }
 
+    /// Whether messages are encrypted on their way.
+    pub fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// Whether messages travel in WebSocket messages, which only the peer can begin.
+    pub fn is_web(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
     /// The name in a Via header.
     pub fn via_name(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
     }
 
-    /// The name in addresses, URIs and drachtio messages.
+    /// The name in addresses and drachtio messages.
     pub fn name(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
+        }
+    }
+
+    /// The transport with this name.
+    pub fn named(name: &str) -> Option<Transport> {
+        [
+            Transport::Udp,
+            Transport::Tcp,
+            Transport::Tls,
+            Transport::Ws,
+            Transport::Wss,
+        ]
+        .into_iter()
+        .find(|transport| name.eq_ignore_ascii_case(transport.name()))
+    }
+
+    /// The `transport` parameter of our URIs; UDP is what a URI without one means. Both kinds
+    /// of WebSocket are `ws` (RFC 7118 section 5.2.3).
+    pub fn uri_parameter(self) -> &'static str {
+        match self {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+            Transport::Ws | Transport::Wss => ";transport=ws",
+        }
+    }
+
+    /// Where a URI without a port means (RFC 3261 section 19.1.2, RFC 7118 section 5.2.4).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
         }
     }
 }
@@ -73,16 +130,22 @@ impl FromStr for Listen {
             text: text.to_owned(),
         };
         let (transport, address) = text.split_once('/').ok_or_else(wrong)?;
-        let transport = match transport {
-            "udp" => Transport::Udp,
-            "tcp" => Transport::Tcp,
-            _ => return Err(wrong()),
-        };
         Ok(Listen {
-            transport,
+            transport: Transport::named(transport).ok_or_else(wrong)?,
             address: address.parse().map_err(|_| wrong())?,
         })
     }
+}
+
+/// Files in PEM of the listeners `tls` and `wss` and of connections we make over TLS.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Our chain, our own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose certificates we accept where we connect; None asks the operating system.
+    pub authority: Option<PathBuf>,
 }
 
 /// Where call control connects.
@@ -142,6 +205,12 @@ pub struct RegistrarConfig {
 pub struct EngineConfig {
     /// SIP listeners, bound with `IP_FREEBIND` so that a virtual address may come later.
     pub listen: Vec<Listen>,
+    /// Whom to ask for host names; none = the operating system's.
+    pub name_servers: Vec<SocketAddr>,
+    /// Connections one address may have begun; an office behind a NAT is one address.
+    pub connections_per_source: usize,
+    /// Needed by the listeners `tls` and `wss`.
+    pub tls: Option<TlsFiles>,
     /// The protocol server toward call control.
     pub drachtio: DrachtioConfig,
     /// Who decides about new requests; none: the applications that route them.

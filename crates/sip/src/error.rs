@@ -1,5 +1,6 @@
 //! What can go wrong while the engine starts.
 use std::io;
+use std::path::PathBuf;
 
 use crate::config::Listen;
 
@@ -7,8 +8,11 @@ use crate::config::Listen;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// A listen address that is not `udp/host:port` or `tcp/host:port`.
-    #[error("'{text}' is not a SIP listen address; write udp/10.0.0.1:5060 or tcp/[fd00::1]:5060")]
+    /// A listen address that is not `transport/host:port`.
+    #[error(
+        "'{text}' is not a SIP listen address; write udp, tcp, tls, ws or wss, then an address: \
+         udp/10.0.0.1:5060 or tls/[fd00::1]:5061"
+    )]
     Listen {
         /// What was given.
         text: String,
@@ -16,6 +20,17 @@ pub enum EngineError {
     /// No SIP listener was given.
     #[error("the engine needs at least one SIP listen address")]
     NoListener,
+    /// TLS without a certificate.
+    #[error("the listener {0} needs a certificate and its key")]
+    NoCertificate(Listen),
+    /// Certificate, key or authorities cannot be used.
+    #[error("{}: {reason}", file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Calls cannot be challenged without knowing users.
     #[error("authenticate_calls needs a registrar")]
     NoRegistrar,

@@ -38,7 +38,8 @@ pub mod trust;
 pub mod view;
 
 pub use config::{
-    DrachtioConfig, EngineConfig, HandlerMethod, Listen, RegistrarConfig, RequestHandler, Transport,
+    DrachtioConfig, EngineConfig, HandlerMethod, Listen, RegistrarConfig, RequestHandler, TlsFiles,
+    Transport,
 };
 pub use dialog::session::SessionTimer;
 pub use digest::Offer;

@@ -1,4 +1,5 @@
 //! Every bound of the engine, with its reason. Reaching one is a counted refusal.
+use std::time::Duration;
 
 /// Largest SIP message in bytes: what one UDP datagram can carry.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -16,8 +17,37 @@ pub const COMMITS_PENDING_MAX: usize = 65_536;
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.
 pub const DIALOGS_MAX: usize = 200_000;
-/// SIP connections over TCP.
+/// SIP connections over TCP, TLS and WebSocket together.
 pub const CONNECTIONS_MAX: usize = 50_000;
+/// How long TLS and WebSocket handshakes may take together.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an accepted connection may take to bring its first message.
+pub const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a message may take from its first byte to its last.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may be silent: longer than any registration lasts.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3_600 + 60);
+/// How long a connection of ours may take to come up.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer may take to read what we write.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long finding the servers of a name may take, all questions together.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long one name server may take for one question.
+pub const NAME_TIMEOUT: Duration = Duration::from_secs(2);
+/// Answers of name servers that are kept until they expire.
+pub const NAMES_CACHED_MAX: usize = 4_096;
+/// Servers tried for one request.
+pub const TARGETS_MAX: usize = 16;
+/// How long the server of an INVITE may say nothing before the next one is tried, in ms.
+pub const SILENT_TARGET_MS: u64 = 4_000;
+/// A request over UDP longer than this goes over TCP when it may, in bytes (RFC 3261
+/// section 18.1.1: 1,300 as long as nobody knows what the path carries).
+pub const DATAGRAM_REQUEST_BYTES_MAX: usize = 1_300;
+/// How often a WebSocket is pinged; one that says nothing for twice as long is gone.
+pub const WEB_SOCKET_PING: Duration = Duration::from_secs(25);
+/// How often the files of the certificate are looked at.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
 /// Application connections.
 pub const APPLICATIONS_MAX: usize = 64;
 /// Bytes waiting for one application before its connection is closed.

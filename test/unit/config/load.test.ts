@@ -43,7 +43,17 @@ describe('a configuration file', () => {
     writeFileSync(file, callManagerExample);
     const config = loadConfig(file);
     expect(config.cluster.secretFile).toBe(join(directory, 'secrets/cluster'));
+    expect(config.sip?.tls?.key).toBe(join(directory, 'tls/sip-key.pem'));
     expect(config.api?.adminFile).toBe(join(directory, 'secrets/admin'));
+  });
+
+  it('with a listener over TLS needs a certificate for it', () => {
+    const text = callManagerExample.replace(/ {2}tls:\n( {4}.*\n){2}/, '');
+    expect(problemsOf(text)).toContainEqual(
+      expect.objectContaining({
+        message: expect.stringContaining("needs a certificate, the section 'tls' of 'sip'"),
+      }),
+    );
   });
 
   it('with an unknown key is refused with the key that was meant, at its place', () => {

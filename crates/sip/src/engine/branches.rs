@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::call_records::Source;
 use super::client::{Cancel, Purpose};
 use super::flow::Flow;
+use super::location::Target;
 use super::proxying::{LiveBranch, LiveProxy, contacts, is_pass};
 use super::responses::response_bytes;
 use super::routing::Route;
@@ -26,7 +27,7 @@ impl Core {
         &mut self,
         id: &Id,
         index: usize,
-        resolved: Option<std::net::IpAddr>,
+        resolved: Option<Vec<Target>>,
     ) -> Vec<Effect> {
         let begun_ms = self.now.wall_ms();
         if let Some(live) = self.proxies.get_mut(id)
@@ -73,7 +74,7 @@ impl Core {
         &mut self,
         id: &Id,
         index: usize,
-        resolved: Option<std::net::IpAddr>,
+        resolved: Option<Vec<Target>>,
     ) -> Result<Option<(Flow, String, Bytes)>, String> {
         let gone = || "the request is gone".to_owned();
         let server = self.servers.get(id).ok_or_else(gone)?;
@@ -101,11 +102,14 @@ impl Core {
             .and_then(|route| crate::message::Address::parse(route));
         let next = first.map_or(target.as_str(), |route| route.uri);
         let flow = match self.route(next, resolved)? {
-            Route::To(flow) => flow,
-            Route::Name(host) => {
+            Route::To { flows, host, .. } => {
+                self.expect(&flows[..1], host.as_deref());
+                flows[0]
+            }
+            Route::Ask(question) => {
                 let token = self.token();
                 self.forward_lookups.insert(token, (id.clone(), index));
-                self.out.push(Output::Resolve { token, host });
+                self.out.push(Output::Resolve { token, question });
                 return Ok(None);
             }
         };
@@ -150,19 +154,15 @@ impl Core {
     }
 
     /// The host of a branch was looked up.
-    pub(super) fn branch_resolved(
-        &mut self,
-        token: u64,
-        address: Option<std::net::IpAddr>,
-    ) -> bool {
+    pub(super) fn branch_resolved(&mut self, token: u64, targets: &[Target]) -> bool {
         let Some((id, index)) = self.forward_lookups.remove(&token) else {
             return false;
         };
-        let Some(address) = address else {
+        if targets.is_empty() {
             self.branch_failed((id, index), 503);
             return true;
-        };
-        let otherwise = self.prepare_branch(&id, index, Some(address));
+        }
+        let otherwise = self.prepare_branch(&id, index, Some(targets.to_vec()));
         if otherwise.is_empty() {
             self.commit_proxy(&id, vec![Effect::Launch(index)], None);
         } else {

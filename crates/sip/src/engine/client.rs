@@ -1,4 +1,5 @@
 //! Live client transactions: requests sent for an application or by the engine itself.
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::sending::Ticket;
 use super::timers::Alarm;
 use super::{AppId, Core, Id};
 use crate::durable::{Side, TransactionRecord};
+use crate::message::build::reason;
 use crate::message::{Essentials, Message, Name, Start, Writer};
 use crate::transaction::key::client_key;
 use crate::transaction::{Effect, Input, Kind, Transaction};
@@ -71,6 +73,8 @@ pub(super) struct Client {
     pub heard: Vec<super::reliable::Heard>,
     /// The newest session description of a provisional response.
     pub early_body: Vec<u8>,
+    /// Where to try next (RFC 3263 section 4.3).
+    pub alternatives: VecDeque<Flow>,
 }
 
 impl Client {
@@ -155,6 +159,7 @@ impl Core {
             forwards: None,
             heard: Vec::new(),
             early_body: Vec::new(),
+            alternatives: VecDeque::new(),
         };
         self.clients.insert(id, client);
     }
@@ -167,6 +172,7 @@ impl Core {
         let effects = std::mem::take(&mut client.begin);
         self.setup.metrics.sent_request(&client.method);
         self.client_effects(id, effects, false);
+        self.watch_silence(id);
     }
 
     pub(super) fn launch_and_echo(&mut self, id: &Id, ticket: &Ticket) {
@@ -217,7 +223,11 @@ impl Core {
                     self.timers.arm(self.now.mono_ms + after_ms, alarm);
                 }
                 Effect::Deliver => deliver = true,
+                Effect::TimedOut | Effect::Unreachable if self.try_next(id, None) => {
+                    return false;
+                }
                 Effect::TimedOut => self.timed_out(id),
+                Effect::Unreachable => self.undeliverable(id),
                 Effect::Finished => self.forget_client(id),
                 Effect::Unacknowledged => {}
             }
@@ -286,10 +296,21 @@ impl Core {
             return;
         };
         tracing::info!(callId = client.call(id), method = %client.method, "no response in time");
-        let Some(bytes) = build_timeout(&client.request) else {
+        let Some(bytes) = build_local(&client.request, 408) else {
             return;
         };
         self.decide(id, 408, bytes);
+    }
+
+    /// No connection: 503 as if it had come from the network.
+    fn undeliverable(&mut self, id: &Id) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        tracing::info!(callId = client.call(id), method = %client.method, "cannot be reached");
+        if let Some(bytes) = build_local(&client.request, 503) {
+            self.decide(id, 503, bytes);
+        }
     }
 
     /// A cancelled INVITE without a final response is over (RFC 3261 section 9.1).
@@ -300,7 +321,7 @@ impl Core {
         if client.machine.is_final() || client.deciding {
             return;
         }
-        let Some(bytes) = build_timeout(&client.request) else {
+        let Some(bytes) = build_local(&client.request, 408) else {
             return;
         };
         self.decide(id, 408, bytes);
@@ -308,7 +329,7 @@ impl Core {
 }
 
 /// The ACK to a non-2xx final (RFC 3261 section 17.1.1.3).
-fn build_failure_ack(request: &[u8], to: &str) -> Option<Bytes> {
+pub(super) fn build_failure_ack(request: &[u8], to: &str) -> Option<Bytes> {
     let message = Message::parse(request).ok()?;
     let essentials = Essentials::of(&message).ok()?;
     let Start::Request { uri, .. } = message.start else {
@@ -334,10 +355,10 @@ fn build_failure_ack(request: &[u8], to: &str) -> Option<Bytes> {
     Some(writer.finish(b"").into())
 }
 
-/// The 408 an application gets when nothing came from the network.
-fn build_timeout(request: &[u8]) -> Option<Bytes> {
+/// What an application gets when nothing came from the network.
+fn build_local(request: &[u8], status: u16) -> Option<Bytes> {
     let message = Message::parse(request).ok()?;
-    let mut writer = Writer::response(408, "Request Timeout");
+    let mut writer = Writer::response(status, reason(status));
     for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
         writer.header(name, message.get(name)?);
     }

@@ -38,6 +38,8 @@ pub(super) enum Then {
     Subscribed(Answer),
     /// An INVITE of the application, or of the engine.
     InviteReady { id: Id, ticket: Option<Ticket> },
+    /// The same INVITE for the next server; the ACK to the refusal of the one before.
+    Moved { id: Id, ack: Option<(Flow, Bytes)> },
     /// A CANCEL of the application.
     Cancelling { id: Id, ticket: Option<Ticket> },
     /// A final response of the network to an INVITE.
@@ -104,6 +106,7 @@ impl Core {
             },
             Then::Updated(answer) => self.updated(answer),
             Then::Subscribed(answer) => self.subscribed(answer),
+            Then::Moved { id, ack } => self.moved(&id, ack),
             Then::Cancelling { id, ticket } => self.cancelling(&id, ticket),
             Then::Decided(decision) => self.decided(decision),
             Then::ByeStored { server, dialog } => self.bye_stored(server, &dialog),
@@ -159,6 +162,7 @@ impl Core {
                 self.forget_client(&id);
                 self.fail_ticket(ticket, error);
             }
+            Then::Moved { id, .. } => self.give_up(&id),
             Then::Cancelling { id, ticket } => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     client.cancel = Cancel::No;

@@ -72,7 +72,9 @@ impl Core {
             }
             (Start::Response { status, .. }, Ok(essentials)) => {
                 self.setup.metrics.received_response(status);
-                self.response(flow, message, &essentials, status);
+                if status != 503 || !self.refused_for_now(message, &essentials) {
+                    self.response(flow, message, &essentials, status);
+                }
             }
             (Start::Response { .. }, Err(_)) => Metrics::count(&self.setup.metrics.malformed),
         }
@@ -214,12 +216,6 @@ impl Core {
     ) {
         let after = RETRY_AFTER_S.to_string();
         self.respond(flow, message, essentials, 503, &[("Retry-After", &after)]);
-    }
-
-    /// A connection is gone: what waited for it will time out, and its peer comes back.
-    pub(super) fn disconnected(&mut self, flow: Flow) {
-        tracing::debug!(peer = %flow.remote, "a connection closed");
-        self.lost_flows.add(flow);
     }
 }
 

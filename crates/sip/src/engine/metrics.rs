@@ -43,6 +43,12 @@ pub struct Metrics {
     pub refused: AtomicU64,
     /// In-dialog requests sent behind a separating frame.
     pub turns_forced: AtomicU64,
+    /// STUN binding requests answered.
+    pub stun: AtomicU64,
+    /// Connections closed at once because there were too many.
+    pub refused_connections: AtomicU64,
+    /// Connections closed because a handshake or a message did not come in time.
+    pub slow_connections: AtomicU64,
     /// Wrong passwords and unknown users.
     pub rejected_credentials: AtomicU64,
     /// Live transactions.
@@ -77,6 +83,9 @@ impl Default for Metrics {
             commits_failed: AtomicU64::default(),
             refused: AtomicU64::default(),
             turns_forced: AtomicU64::default(),
+            stun: AtomicU64::default(),
+            refused_connections: AtomicU64::default(),
+            slow_connections: AtomicU64::default(),
             rejected_credentials: AtomicU64::default(),
             transactions: AtomicU64::default(),
             dialogs: AtomicU64::default(),
@@ -173,7 +182,7 @@ impl Metrics {
         text
     }
 
-    fn plain(&self) -> [(&'static str, &'static str, &AtomicU64); 14] {
+    fn plain(&self) -> [(&'static str, &'static str, &AtomicU64); 17] {
         [
             ("retransmissions_total", "counter", &self.retransmissions),
             ("malformed_total", "counter", &self.malformed),
@@ -182,6 +191,13 @@ impl Metrics {
             ("commits_failed_total", "counter", &self.commits_failed),
             ("refused_total", "counter", &self.refused),
             ("turns_forced_total", "counter", &self.turns_forced),
+            ("stun_total", "counter", &self.stun),
+            (
+                "refused_connections_total",
+                "counter",
+                &self.refused_connections,
+            ),
+            ("slow_connections_total", "counter", &self.slow_connections),
             (
                 "rejected_credentials_total",
                 "counter",

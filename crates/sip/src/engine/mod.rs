@@ -21,6 +21,7 @@ mod cancels;
 mod client;
 mod commits;
 mod dialogs;
+mod failover;
 pub mod flow;
 mod forks;
 pub mod guard;
@@ -29,7 +30,9 @@ mod held;
 mod ids;
 mod incoming;
 mod legs;
+pub mod location;
 mod login;
+mod lost;
 pub mod metrics;
 mod orphans;
 mod outgoing;
@@ -81,6 +84,7 @@ use commits::Then;
 use dialogs::LiveDialog;
 use flow::Flow;
 use ids::Ids;
+use location::{NameQuery, Target};
 use metrics::Metrics;
 use overload::Load;
 use qualify::Qualify;
@@ -167,8 +171,8 @@ pub enum Input<'a> {
     Resolved {
         /// From the question.
         token: u64,
-        /// The first address.
-        address: Option<IpAddr>,
+        /// The servers to try, best first.
+        targets: Vec<Target>,
     },
     /// What the log applied.
     Changed(Vec<(String, Option<Vec<u8>>)>),
@@ -191,6 +195,13 @@ pub enum Output {
         flow: Flow,
         /// The message.
         bytes: Bytes,
+    },
+    /// Whoever answers a connection on this flow must show a certificate of this host.
+    Expect {
+        /// A secure flow.
+        flow: Flow,
+        /// The host.
+        host: String,
     },
     /// Send a frame to an application.
     App {
@@ -225,12 +236,12 @@ pub enum Output {
         /// One atomic entry.
         ops: Vec<JournalOp>,
     },
-    /// Look up a host name and come back with `Input::Resolved`.
+    /// Find the servers of a name and come back with `Input::Resolved`.
     Resolve {
         /// To be given back.
         token: u64,
-        /// The name.
-        host: String,
+        /// The name and what is known of it.
+        question: NameQuery,
     },
     /// Tell the host.
     Event(EngineEvent),
@@ -311,6 +322,8 @@ pub struct Core {
     new_bans: Vec<Ban>,
     nonce_counts: NonceCounts,
     qualify: Qualify,
+    /// Client transactions that wait for a phone to come back.
+    stranded: Vec<Id>,
 }
 
 impl Core {
@@ -355,6 +368,7 @@ impl Core {
             new_bans: Vec::new(),
             nonce_counts: NonceCounts::default(),
             qualify: Qualify::default(),
+            stranded: Vec::new(),
         }
     }
 
@@ -370,7 +384,7 @@ impl Core {
             Input::AppUnreachable { app } => self.not_reached(app),
             Input::HandlerAnswered { token, answer } => self.handler_answered(token, answer),
             Input::Committed { token, result } => self.committed(token, result),
-            Input::Resolved { token, address } => self.resolved(token, address),
+            Input::Resolved { token, targets } => self.resolved(token, targets),
             Input::Changed(changes) => self.changed(changes),
             Input::Reset => self.reset(),
             Input::Lead => self.lead(),

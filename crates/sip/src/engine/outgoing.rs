@@ -1,11 +1,10 @@
 //! New requests of the application, and the sorting of its SIP messages.
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
 use super::dialogs::LiveDialog;
 use super::flow::Flow;
 use super::legs::Place;
+use super::location::Target;
 use super::metrics::Metrics;
 use super::retarget::aimed;
 use super::routing::{Lookup, Route};
@@ -78,7 +77,7 @@ impl Core {
         ticket: Ticket,
         route_url: &str,
         text: &str,
-        resolved: Option<IpAddr>,
+        found: Option<Vec<Target>>,
     ) {
         let Ok(message) = parse(text) else { return };
         let Start::Request { method, uri } = message.start else {
@@ -87,7 +86,7 @@ impl Core {
         let target = self.target(uri).filter(|_| route_url.is_empty());
         if let Some((next, text)) = target.and_then(|target| aimed(text, &target)) {
             let next = next.unwrap_or_default();
-            self.app_request(ticket, &next, &text, resolved);
+            self.app_request(ticket, &next, &text, None);
             return;
         }
         let leg = message.get(Name::XLeg).filter(|_| method == "INVITE");
@@ -100,18 +99,13 @@ impl Core {
             return;
         }
         let next = if route_url.is_empty() { uri } else { route_url };
-        let flow = match self.route(next, resolved) {
-            Ok(Route::To(flow)) => flow,
-            Ok(Route::Name(host)) => {
-                let (route_url, message) = (route_url.to_owned(), text.to_owned());
-                self.look_up(
-                    host,
-                    Lookup {
-                        ticket,
-                        route_url,
-                        message,
-                    },
-                );
+        let (mut flows, open) = match self.route(next, found) {
+            Ok(Route::To { flows, open, host }) => {
+                self.expect(&flows, host.as_deref());
+                (flows, open)
+            }
+            Ok(Route::Ask(question)) => {
+                self.look_up(question, Lookup::new(ticket, route_url, text));
                 return;
             }
             Err(error) => {
@@ -120,14 +114,16 @@ impl Core {
             }
         };
         let branch = self.ids.branch();
-        let bytes = match self.build_request(&message, &flow, &branch) {
+        let bytes = match self.build_request(&message, &flows[0], &branch) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.fail(&ticket, &error);
                 return;
             }
         };
+        let flow = flows.remove(0);
         let id = self.add_client(method, branch, flow, bytes, Some(ticket.app), None);
+        self.set_alternatives(&id, flows, open);
         if method != "INVITE" {
             if method == "SUBSCRIBE" {
                 self.subscribing(&id);

@@ -265,9 +265,10 @@ impl Core {
             .first()
             .and_then(|route| crate::message::Address::parse(route))
             .map_or(target.clone(), |route| route.uri.to_owned());
-        let Ok(super::routing::Route::To(flow)) = self.route(&next, None) else {
+        let Ok(super::routing::Route::To { flows, .. }) = self.route(&next, None) else {
             return;
         };
+        let flow = flows[0];
         let branch = self.ids.branch();
         let via = self.via(&flow, &branch);
         let hop = forward::Hop {

@@ -7,7 +7,6 @@ use super::flow::{Flow, stamped_via};
 use super::ids::to_tag;
 use super::metrics::Metrics;
 use super::{Core, Id};
-use crate::config::Transport;
 use crate::drachtio::headers::host_text;
 use crate::journal::JournalError;
 use crate::limits::RETRY_AFTER_S;
@@ -94,10 +93,7 @@ impl Core {
     pub(super) fn contact(&self, flow: &Flow, user: Option<&str>) -> String {
         let shown = self.shown(flow);
         let user = user.map_or_else(String::new, |user| format!("{user}@"));
-        let transport = match flow.transport {
-            Transport::Udp => "",
-            Transport::Tcp => ";transport=tcp",
-        };
+        let transport = flow.transport.uri_parameter();
         format!(
             "<sip:{user}{}:{}{transport}>",
             host_text(shown),

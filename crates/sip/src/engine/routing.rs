@@ -2,6 +2,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::flow::Flow;
+use super::location::{NameQuery, Target};
 use super::sending::Ticket;
 use super::{Core, Output};
 use crate::config::{Listen, Transport};
@@ -15,49 +16,131 @@ pub(super) struct Lookup {
     pub message: String,
 }
 
+impl Lookup {
+    /// A request as the application gave it.
+    pub(super) fn new(ticket: Ticket, route_url: &str, message: &str) -> Lookup {
+        Lookup {
+            ticket,
+            route_url: route_url.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
 /// What is known about a destination.
 pub(super) enum Route {
-    /// Send here.
-    To(Flow),
+    /// Send to the first, to the next when that fails.
+    To {
+        /// Never empty.
+        flows: Vec<Flow>,
+        /// Nobody said which transport: a long request may go over TCP.
+        open: bool,
+        /// The name that led here.
+        host: Option<String>,
+    },
     /// Look this name up first.
-    Name(String),
+    Ask(NameQuery),
 }
 
 impl Core {
-    /// The way to a URI: the flow of a registered Contact, or its host and port.
-    pub(super) fn route(&self, text: &str, resolved: Option<IpAddr>) -> Result<Route, String> {
+    /// The way to a URI: the flow of a registered Contact, or its host and port, or the
+    /// servers that were found for it (RFC 3263).
+    pub(super) fn route(&self, text: &str, found: Option<Vec<Target>>) -> Result<Route, String> {
         if let Some(flow) = self.registered_flow(text) {
-            return Ok(Route::To(flow));
+            let flows = vec![flow];
+            return Ok(Route::To {
+                flows,
+                open: false,
+                host: None,
+            });
         }
         let text = text.trim_matches(['<', '>']);
-        let uri = Uri::parse(text).filter(|uri| uri.scheme == Scheme::Sip);
+        let uri = Uri::parse(text);
+        let uri = uri.filter(|uri| matches!(uri.scheme, Scheme::Sip | Scheme::Sips));
         let uri = uri.ok_or_else(|| format!("cannot send to {text}"))?;
-        let transport = match uri.params.get("transport") {
-            None => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-            Some(name) => return Err(format!("transport {name} is not offered")),
-        };
+        let question = self.name_query(&uri)?;
         let localhost = uri.host.eq_ignore_ascii_case("localhost");
-        let ip = match uri.ip().or(resolved) {
-            Some(ip) => ip,
-            None if localhost => IpAddr::from([127, 0, 0, 1]),
-            None => return Ok(Route::Name(uri.host.to_owned())),
+        let targets = match (uri.ip(), found) {
+            (Some(ip), _) => vec![question.direct(ip)],
+            (None, _) if localhost => vec![question.direct(IpAddr::from([127, 0, 0, 1]))],
+            (None, None) => return Ok(Route::Ask(question)),
+            (None, Some(found)) if found.is_empty() => {
+                return Err("cannot resolve the host".to_owned());
+            }
+            (None, Some(found)) => found,
         };
-        let remote = SocketAddr::new(ip, uri.port.unwrap_or(5060));
-        if self.is_own(transport, remote) {
-            return Err("can not send request to myself".to_owned());
+        let mut flows = Vec::with_capacity(targets.len());
+        let mut trouble = String::new();
+        for Target { transport, address } in targets {
+            if self.is_own(transport, address) {
+                trouble = "can not send request to myself".to_owned();
+                continue;
+            }
+            match self.listener(transport, address.ip()) {
+                Ok(local) => flows.push(Flow {
+                    transport,
+                    local,
+                    remote: address,
+                }),
+                Err(error) => trouble = error,
+            }
         }
-        let local = self.listener(transport, remote.ip())?;
-        Ok(Route::To(Flow {
+        if flows.is_empty() {
+            return Err(trouble);
+        }
+        let open = question.transport.is_none();
+        let host = uri.ip().is_none().then(|| uri.host.to_owned());
+        Ok(Route::To { flows, open, host })
+    }
+
+    /// Whoever answers on these flows must prove to be `host` (RFC 5922 section 7.2).
+    pub(super) fn expect(&mut self, flows: &[Flow], host: Option<&str>) {
+        let Some(host) = host else { return };
+        for flow in flows.iter().filter(|flow| flow.transport.is_secure()) {
+            let (flow, host) = (*flow, host.to_owned());
+            self.out.push(Output::Expect { flow, host });
+        }
+    }
+
+    /// What a URI asks for; `sips` is TLS whatever its parameter says (RFC 3261 section 26.2.2).
+    fn name_query(&self, uri: &Uri<'_>) -> Result<NameQuery, String> {
+        let secure = uri.scheme == Scheme::Sips;
+        let transport = match uri.params.get("transport") {
+            None => None,
+            Some(name) => match Transport::named(name) {
+                Some(Transport::Tcp) if secure => Some(Transport::Tls),
+                Some(transport) => Some(transport),
+                None => return Err(format!("transport {name} is not offered")),
+            },
+        };
+        if transport.is_some_and(Transport::is_web) {
+            return Err("only a registered phone is reached over WebSocket".to_owned());
+        }
+        if let Some(transport) = transport.filter(|one| secure && !one.is_secure()) {
+            return Err(format!("{transport} is not secure as sips asks for"));
+        }
+        Ok(NameQuery {
+            host: uri.host.to_owned(),
+            port: uri.port,
+            transport,
+            secure,
+            offered: self.setup.listen.iter().map(|l| l.transport).collect(),
+        })
+    }
+
+    /// The same way over TCP, for a request that is too long for a datagram.
+    pub(super) fn over_tcp(&self, flow: &Flow) -> Option<Flow> {
+        let transport = Transport::Tcp;
+        let local = self.listener(transport, flow.remote.ip()).ok()?;
+        Some(Flow {
             transport,
             local,
-            remote,
-        }))
+            remote: flow.remote,
+        })
     }
 
     /// The flow a Contact registered over: same address, same connection.
-    fn registered_flow(&self, text: &str) -> Option<Flow> {
+    pub(super) fn registered_flow(&self, text: &str) -> Option<Flow> {
         let reach = self.replica.reach(text, self.now.wall_ms())?;
         let peer: Listen = reach.received.parse().ok()?;
         let ours: Listen = reach.local.parse().ok()?;
@@ -98,14 +181,14 @@ impl Core {
             .ok_or_else(|| format!("no {transport} listener fits"))
     }
 
-    pub(super) fn look_up(&mut self, host: String, lookup: Lookup) {
+    pub(super) fn look_up(&mut self, question: NameQuery, lookup: Lookup) {
         let token = self.token();
         self.lookups.insert(token, lookup);
-        self.out.push(Output::Resolve { token, host });
+        self.out.push(Output::Resolve { token, question });
     }
 
-    pub(super) fn resolved(&mut self, token: u64, address: Option<IpAddr>) {
-        if self.branch_resolved(token, address) {
+    pub(super) fn resolved(&mut self, token: u64, targets: Vec<Target>) {
+        if self.branch_resolved(token, &targets) {
             return;
         }
         let Some(Lookup {
@@ -116,9 +199,6 @@ impl Core {
         else {
             return;
         };
-        match address {
-            Some(address) => self.app_request(ticket, &route_url, &message, Some(address)),
-            None => self.fail(&ticket, "cannot resolve the host"),
-        }
+        self.app_request(ticket, &route_url, &message, Some(targets));
     }
 }

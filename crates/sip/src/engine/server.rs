@@ -170,7 +170,7 @@ impl Core {
                 }
                 Effect::Unacknowledged => self.unacknowledged(id),
                 Effect::Finished => self.forget_server(id),
-                Effect::Acknowledge | Effect::Deliver | Effect::TimedOut => {}
+                Effect::Acknowledge | Effect::Deliver | Effect::TimedOut | Effect::Unreachable => {}
             }
         }
     }

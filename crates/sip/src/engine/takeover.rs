@@ -22,8 +22,10 @@ pub(super) const RESENT_AT_ONCE: u64 = 200;
 impl Core {
     /// The log applied changes.
     pub(super) fn changed(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
+        let mut moved = false;
         for (key, value) in changes {
             if let Some(user) = key.strip_prefix(REGISTRATION) {
+                moved = true;
                 self.speculations.applied(user, value.as_deref());
             }
             let is_deleted = value.is_none();
@@ -42,6 +44,9 @@ impl Core {
                 }
             }
             self.out.push(Output::Event(event));
+        }
+        if moved && !self.stranded.is_empty() {
+            self.reroute_stranded();
         }
     }
 
@@ -122,6 +127,7 @@ impl Core {
         self.new_bans.clear();
         self.nonce_counts.clear();
         self.qualify = super::qualify::Qualify::default();
+        self.stranded.clear();
         self.out.push(Output::Disconnect);
     }
 
@@ -362,6 +368,7 @@ impl Core {
                 Alarm::Slow(id) => self.still_trying(&id),
                 Alarm::Qualify => self.qualify_step(),
                 Alarm::Bans => self.store_bans(),
+                Alarm::NextTarget(id, branch) => self.silent_target(&id, &branch),
             }
         }
     }

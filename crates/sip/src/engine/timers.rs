@@ -41,6 +41,8 @@ pub enum Alarm {
     Qualify,
     /// New bans are to be stored.
     Bans,
+    /// The server of this branch of an INVITE says nothing.
+    NextTarget(Rc<str>, String),
 }
 
 /// All deadlines in order.

@@ -42,7 +42,8 @@ impl Framer {
 
     /// Whether a message has begun and not ended.
     pub fn is_waiting(&self) -> bool {
-        !self.buffer.is_empty()
+        // The first half of a keep-alive may stand alone for long.
+        !self.buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// The next whole frame, if there is one.

@@ -11,6 +11,7 @@ pub mod framing;
 pub mod lexical;
 pub mod names;
 pub mod parse;
+pub mod stun;
 pub mod uri;
 pub mod via;
 

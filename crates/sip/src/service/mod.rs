@@ -3,11 +3,13 @@
 //! Owner of the engine thread and its sockets. Calls return at once; what they mean happens
 //! on the engine thread, in the order of the calls.
 mod applications;
+mod byte_stream;
 mod handlers;
 mod mailbox;
 mod run;
 mod shell;
 mod streams;
+mod web_socket;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -20,6 +22,7 @@ use crate::engine::{Core, Setup, status_of};
 use crate::error::EngineError;
 use crate::journal::{Journal, MemoryJournal};
 use crate::transport::bind;
+use crate::transport::tls::Tls;
 use crate::view::{EngineEvent, EngineStatus};
 
 use mailbox::{Command, Mailbox};
@@ -156,42 +159,42 @@ impl Drop for Engine {
 }
 
 fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
-    let (mut addresses, mut udp, mut tcp) = (Vec::new(), Vec::new(), Vec::new());
+    let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+    let (mut addresses, mut udp, mut streams) = (Vec::new(), Vec::new(), Vec::new());
     for listen in &config.listen {
         let failed = |source| EngineError::Bind {
             listen: *listen,
             source,
         };
-        let address = match listen.transport {
-            Transport::Udp => {
-                let socket = bind::udp(listen.address).map_err(failed)?;
-                let address = socket.local_addr().map_err(failed)?;
-                udp.push((address, socket));
-                address
-            }
-            Transport::Tcp => {
-                let listener = bind::tcp(listen.address).map_err(failed)?;
-                let address = listener.local_addr().map_err(failed)?;
-                tcp.push((address, listener));
-                address
-            }
+        let transport = listen.transport;
+        if transport.is_secure() && tls.is_none() {
+            return Err(EngineError::NoCertificate(*listen));
+        }
+        let address = if transport == Transport::Udp {
+            let socket = bind::udp(listen.address).map_err(failed)?;
+            let address = socket.local_addr().map_err(failed)?;
+            udp.push((address, socket));
+            address
+        } else {
+            let listener = bind::tcp(listen.address).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            streams.push((Listen { transport, address }, listener));
+            address
         };
-        addresses.push(Listen {
-            transport: listen.transport,
-            address,
-        });
+        addresses.push(Listen { transport, address });
     }
     let address = config.drachtio.listen;
     let applications =
         bind::tcp(address).map_err(|source| EngineError::BindDrachtio { address, source })?;
-    Ok((
-        addresses,
-        Sockets {
-            udp,
-            tcp,
-            applications,
-        },
-    ))
+    let sockets = Sockets {
+        udp,
+        streams,
+        per_source_max: config.connections_per_source,
+        name_servers: config.name_servers.clone(),
+        tls,
+        applications,
+    };
+    Ok((addresses, sockets))
 }
 
 fn core(

@@ -13,15 +13,21 @@ use tokio::task::{LocalSet, spawn_local};
 use super::mailbox::Mailbox;
 use super::shell::{Shared, Shell, UdpPort};
 use super::{applications, handlers, streams};
-use crate::config::Transport;
+use crate::config::{Listen, Transport};
 use crate::engine::Input;
 use crate::engine::flow::Flow;
+use crate::message::stun;
+use crate::transport::dns::Dns;
+use crate::transport::tls::Tls;
 use crate::transport::udp::Receiver;
 
 /// Sockets bound before the thread starts, so that errors reach the caller.
 pub(super) struct Sockets {
     pub udp: Vec<(SocketAddr, std::net::UdpSocket)>,
-    pub tcp: Vec<(SocketAddr, std::net::TcpListener)>,
+    pub streams: Vec<(Listen, std::net::TcpListener)>,
+    pub per_source_max: usize,
+    pub name_servers: Vec<SocketAddr>,
+    pub tls: Option<Arc<Tls>>,
     pub applications: std::net::TcpListener,
 }
 
@@ -55,9 +61,18 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
             UdpSocket::from_std(socket)?,
         ));
     }
-    for (address, listener) in sockets.tcp {
+    match Dns::open(&sockets.name_servers) {
+        Ok(dns) => shared.borrow_mut().dns = Some(Rc::new(dns)),
+        Err(error) => tracing::warn!(%error, "host names cannot be looked up"),
+    }
+    shared.borrow_mut().per_source_max = sockets.per_source_max;
+    if let Some(tls) = sockets.tls {
+        shared.borrow_mut().tls = Some(tls.clone());
+        spawn_local(tls.follow());
+    }
+    for (listen, listener) in sockets.streams {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        spawn_local(streams::accept(shared.clone(), address, listener));
+        spawn_local(streams::accept(shared.clone(), listen, listener));
     }
     let listener = tokio::net::TcpListener::from_std(sockets.applications)?;
     spawn_local(applications::accept(shared.clone(), listener));
@@ -87,6 +102,10 @@ async fn receive(shared: Shared, local: SocketAddr, socket: UdpSocket) {
             Ok(()) => {
                 let mut shell = shared.borrow_mut();
                 for (remote, bytes) in receiver.datagrams() {
+                    if stun::is_stun(bytes) {
+                        shell.answer_stun(local, remote, bytes);
+                        continue;
+                    }
                     let flow = Flow {
                         transport: Transport::Udp,
                         local,

@@ -1,7 +1,7 @@
 //! The core with its surroundings on the engine thread: does what the core says.
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,10 +15,16 @@ use super::mailbox::{Command, Mailbox};
 use crate::config::Transport;
 use crate::engine::flow::Flow;
 use crate::engine::handlers::{Place, Question};
+use crate::engine::location::NameQuery;
 use crate::engine::metrics::Metrics;
 use crate::engine::{AppId, Core, Input, Now, Output};
 use crate::journal::Journal;
-use crate::limits::{APPLICATION_BACKLOG_BYTES_MAX, CONNECTION_BACKLOG_BYTES_MAX};
+use crate::limits::{
+    APPLICATION_BACKLOG_BYTES_MAX, CONNECTION_BACKLOG_BYTES_MAX, CONNECTIONS_MAX, NAMES_CACHED_MAX,
+};
+use crate::message::stun;
+use crate::transport::dns::Dns;
+use crate::transport::tls::Tls;
 use crate::view::EngineEvent;
 
 /// A UDP socket and what is to be sent on it.
@@ -52,6 +58,15 @@ pub(super) fn outlet() -> (Outlet, Outflow) {
     )
 }
 
+/// A connection's place among the others; given back to `Shell::leave`.
+pub(super) struct Seat {
+    pub flow: Flow,
+    /// The peer began it.
+    pub accepted: bool,
+    /// Tells this connection from a later one between the same addresses.
+    mark: Rc<Cell<usize>>,
+}
+
 impl Outlet {
     /// Queues bytes; false when the peer does not keep up.
     fn push(&self, bytes: Bytes, limit: usize) -> bool {
@@ -65,6 +80,14 @@ impl Outlet {
 }
 
 impl Outflow {
+    /// The next message alone; None when the outlet is gone and all is taken.
+    pub async fn next_message(&mut self) -> Option<Bytes> {
+        let message = self.receiver.recv().await?;
+        self.backlog
+            .set(self.backlog.get().saturating_sub(message.len()));
+        Some(message)
+    }
+
     /// What waits, joined; None when the outlet is gone and all is taken.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         let mut joined = self.receiver.recv().await?.to_vec();
@@ -86,7 +109,7 @@ pub(super) struct Shell {
     journal: Arc<dyn Journal>,
     events: EventSink,
     mailbox: Arc<Mailbox>,
-    metrics: Arc<Metrics>,
+    pub metrics: Arc<Metrics>,
     started: Instant,
     pub udp: HashMap<SocketAddr, UdpPort>,
     pub streams: HashMap<Flow, Outlet>,
@@ -96,10 +119,22 @@ pub(super) struct Shell {
     asleep_until_ms: u64,
     /// The host wants the engine to end.
     pub stopped: bool,
-    /// TCP flows that need a connection first.
-    pub wanted: Vec<(Flow, Outflow)>,
+    /// Flows that need a connection first.
+    pub wanted: Vec<(Seat, Outflow)>,
+    /// Whom secure connections must prove to lead to.
+    pub hosts: HashMap<Flow, String>,
+    /// Flows that the core used and that are no more.
+    lost: Vec<Flow>,
+    /// How many connections each address began.
+    sources: HashMap<IpAddr, usize>,
+    /// How many it may.
+    pub per_source_max: usize,
+    /// None without a certificate.
+    pub tls: Option<Arc<Tls>>,
     /// Host names to look up.
-    pub lookups: Vec<(u64, String)>,
+    pub lookups: Vec<(u64, NameQuery)>,
+    /// None when the host has no usable name servers.
+    pub dns: Option<Rc<Dns>>,
     /// Questions for request handlers.
     pub questions: Vec<(u64, Question)>,
     /// Applications to connect to.
@@ -136,10 +171,16 @@ impl Shell {
             asleep_until_ms: 0,
             stopped: false,
             wanted: Vec::new(),
+            hosts: HashMap::new(),
+            lost: Vec::new(),
+            sources: HashMap::new(),
+            per_source_max: usize::MAX,
+            tls: None,
             lookups: Vec::new(),
             questions: Vec::new(),
             dials: Vec::new(),
             handlers: Rc::new(Notify::new()),
+            dns: None,
             errands: Rc::new(Notify::new()),
             clock: Rc::new(Notify::new()),
         }
@@ -188,8 +229,8 @@ impl Shell {
                 let done = move |result| mailbox.complete(token, result);
                 self.journal.commit(ops, Box::new(done));
             }
-            Output::Resolve { token, host } => {
-                self.lookups.push((token, host));
+            Output::Resolve { token, question } => {
+                self.lookups.push((token, question));
                 self.errands.notify_one();
             }
             Output::Ask { token, question } => {
@@ -200,21 +241,98 @@ impl Shell {
                 self.dials.push((app, place));
                 self.handlers.notify_one();
             }
+            Output::Expect { flow, host } => self.expect(flow, host),
             Output::Event(event) => self.told.push(event),
             Output::Disconnect => self.streams.clear(),
         }
     }
 
+    /// Tells a phone which address it is seen with; the core need not know.
+    pub fn answer_stun(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        let port = self.udp.get_mut(&local);
+        match (port, stun::answer(datagram, remote)) {
+            (Some(port), Some(answer)) => {
+                Metrics::count(&self.metrics.stun);
+                port.waiting.push((remote, answer.into()));
+            }
+            _ => Metrics::count(&self.metrics.malformed),
+        }
+    }
+
+    /// A connection that was made for another name is not used for this one.
+    fn expect(&mut self, flow: Flow, host: String) {
+        if self.hosts.get(&flow) == Some(&host) {
+            return;
+        }
+        self.streams.remove(&flow);
+        if self.hosts.len() >= NAMES_CACHED_MAX {
+            // Connections without a name must then prove their address.
+            self.hosts.clear();
+        }
+        self.hosts.insert(flow, host);
+    }
+
     fn send_stream(&mut self, flow: Flow, bytes: Bytes) {
-        let outlet = self.streams.entry(flow).or_insert_with(|| {
-            let (outlet, outflow) = outlet();
-            self.wanted.push((flow, outflow));
+        if !self.streams.contains_key(&flow) {
+            if flow.transport.is_web() {
+                // Only the peer can begin a WebSocket.
+                self.lost.push(flow);
+                return;
+            }
+            let (seat, outflow) = self.seat(flow, false);
+            self.wanted.push((seat, outflow));
             self.errands.notify_one();
-            outlet
-        });
+        }
+        let Some(outlet) = self.streams.get(&flow) else {
+            return;
+        };
         if !outlet.push(bytes, CONNECTION_BACKLOG_BYTES_MAX) {
             Metrics::count(&self.metrics.refused);
             self.streams.remove(&flow);
+        }
+    }
+
+    fn seat(&mut self, flow: Flow, accepted: bool) -> (Seat, Outflow) {
+        let (outlet, outflow) = outlet();
+        let mark = outlet.backlog.clone();
+        self.streams.insert(flow, outlet);
+        (
+            Seat {
+                flow,
+                accepted,
+                mark,
+            },
+            outflow,
+        )
+    }
+
+    /// A place for a connection that a peer began; None when there are too many.
+    pub fn admit(&mut self, flow: Flow) -> Option<(Seat, Outflow)> {
+        let source = flow.remote.ip();
+        let from_there = self.sources.get(&source).copied().unwrap_or(0);
+        if self.streams.len() >= CONNECTIONS_MAX || from_there >= self.per_source_max {
+            Metrics::count(&self.metrics.refused_connections);
+            tracing::warn!(peer = %flow.remote, "too many connections");
+            return None;
+        }
+        self.sources.insert(source, from_there + 1);
+        Some(self.seat(flow, true))
+    }
+
+    /// A connection is over.
+    pub fn leave(&mut self, seat: &Seat) {
+        let source = seat.flow.remote.ip();
+        if let Some(count) = self.sources.get_mut(&source).filter(|_| seat.accepted) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        let ours = |outlet: &Outlet| Rc::ptr_eq(&outlet.backlog, &seat.mark);
+        let later = self.streams.get(&seat.flow).is_some_and(|o| !ours(o));
+        if !later {
+            self.streams.remove(&seat.flow);
+            self.turn(Input::Disconnected { flow: seat.flow });
         }
     }
 
@@ -244,6 +362,9 @@ impl Shell {
     /// tells the host, wakes the clock when it sleeps for too long.
     pub fn finish(&mut self) {
         self.collect();
+        while let Some(flow) = self.lost.pop() {
+            self.feed(Input::Disconnected { flow });
+        }
         for port in self
             .udp
             .values_mut()

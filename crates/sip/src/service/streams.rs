@@ -1,53 +1,55 @@
-//! SIP over TCP: connections of phones, connections to phones, and name lookups.
+//! Connections of phones and connections to servers: admission, handshakes, name lookups.
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::shell::{Outflow, Shared, outlet};
-use crate::config::Transport;
+use super::shell::{Outflow, Seat, Shared};
+use super::{byte_stream, web_socket};
+use crate::config::{Listen, Transport};
 use crate::engine::Input;
 use crate::engine::flow::Flow;
-use crate::limits::CONNECTIONS_MAX;
-use crate::message::{Frame, Framer};
+use crate::engine::location::NameQuery;
+use crate::engine::metrics::Metrics;
+use crate::limits::{CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, LOOKUP_TIMEOUT};
 use crate::transport::bind;
+use crate::transport::tls::{Tls, Wire};
 
 /// How long to wait when no connection can be accepted.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the rest of a begun message may take.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may be silent: longer than any registration lasts.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 3_600 + 60);
-/// How long a peer may take to read what we write.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// When the kernel begins to ask whether a silent peer is still there, and how often.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How long sent bytes may stay unacknowledged before the kernel gives the peer up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
-/// Accepts connections of phones for ever.
-pub(super) async fn accept(shared: Shared, local: SocketAddr, listener: TcpListener) {
+/// A connection after its handshakes.
+enum Ready {
+    Bytes(Box<dyn Wire>),
+    Web(Box<web_socket::Socket>),
+}
+
+/// Accepts connections of peers for ever.
+pub(super) async fn accept(shared: Shared, listen: Listen, listener: TcpListener) {
     loop {
         let Ok((stream, remote)) = listener.accept().await else {
             // Out of descriptors: others may go meanwhile.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if shared.borrow().streams.len() >= CONNECTIONS_MAX {
-            tracing::warn!(peer = %remote, "too many connections");
-            continue;
-        }
         let flow = Flow {
-            transport: Transport::Tcp,
-            local,
+            transport: listen.transport,
+            local: listen.address,
             remote,
         };
-        let (outlet, outflow) = outlet();
-        shared.borrow_mut().streams.insert(flow, outlet);
-        spawn_local(serve(shared.clone(), flow, stream, outflow));
+        let seat = shared.borrow_mut().admit(flow);
+        if let Some((seat, outflow)) = seat {
+            spawn_local(welcome(shared.clone(), seat, stream, outflow));
+        }
     }
 }
 
@@ -62,118 +64,115 @@ pub(super) async fn errands(shared: Shared) {
                 std::mem::take(&mut shell.lookups),
             )
         };
-        for (flow, outflow) in wanted {
-            spawn_local(connect(shared.clone(), flow, outflow));
+        for (seat, outflow) in wanted {
+            spawn_local(connect(shared.clone(), seat, outflow));
         }
-        for (token, host) in lookups {
-            spawn_local(look_up(shared.clone(), token, host));
+        for (token, question) in lookups {
+            spawn_local(look_up(shared.clone(), token, question));
         }
         wake.notified().await;
     }
 }
 
-async fn look_up(shared: Shared, token: u64, host: String) {
-    let found = timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host.as_str(), 0))).await;
-    let address = found
-        .ok()
-        .and_then(Result::ok)
-        .and_then(|mut all| all.next());
-    let address = address.map(|address| address.ip());
-    shared.borrow_mut().turn(Input::Resolved { token, address });
+async fn look_up(shared: Shared, token: u64, question: NameQuery) {
+    let dns = shared.borrow().dns.clone();
+    let targets = match dns {
+        Some(dns) => timeout(LOOKUP_TIMEOUT, dns.targets(&question)).await,
+        None => Ok(Vec::new()),
+    };
+    let targets = targets.unwrap_or_else(|_| {
+        tracing::info!(host = question.host, "the name servers take too long");
+        Vec::new()
+    });
+    shared.borrow_mut().turn(Input::Resolved { token, targets });
 }
 
-async fn connect(shared: Shared, flow: Flow, outflow: Outflow) {
-    match timeout(CONNECT_TIMEOUT, dial(flow)).await {
-        Ok(Ok(stream)) => serve(shared, flow, stream, outflow).await,
-        failed => {
-            tracing::info!(peer = %flow.remote, ?failed, "cannot connect");
-            let mut shell = shared.borrow_mut();
-            shell.streams.remove(&flow);
-            shell.turn(Input::Disconnected { flow });
+/// A connection that a peer began, from its first byte to its end.
+async fn welcome(shared: Shared, seat: Seat, stream: TcpStream, outflow: Outflow) {
+    let tls = shared.borrow().tls.clone();
+    let shaken = timeout(
+        HANDSHAKE_TIMEOUT,
+        shake_hands(seat.flow.transport, stream, tls),
+    );
+    match shaken.await {
+        Ok(Ok(ready)) => serve(&shared, &seat, ready, outflow).await,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %seat.flow.remote, %error, "a handshake failed");
+        }
+        Err(_) => {
+            Metrics::count(&shared.borrow().metrics.slow_connections);
+            tracing::debug!(peer = %seat.flow.remote, "a handshake took too long");
         }
     }
+    shared.borrow_mut().leave(&seat);
 }
 
-async fn dial(flow: Flow) -> io::Result<TcpStream> {
-    let socket = TcpSocket::from_std_stream(bind::outgoing(flow.local.ip())?);
-    socket.connect(flow.remote).await
-}
-
-async fn serve(shared: Shared, flow: Flow, stream: TcpStream, outflow: Outflow) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(peer = %flow.remote, %error, "cannot set TCP_NODELAY");
+async fn shake_hands(
+    transport: Transport,
+    stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+) -> io::Result<Ready> {
+    watch_over(&stream)?;
+    let wire: Box<dyn Wire> = match tls.filter(|_| transport.is_secure()) {
+        Some(tls) => tls.accept(stream).await?,
+        None => Box::new(stream),
+    };
+    if transport.is_web() {
+        return Ok(Ready::Web(Box::new(web_socket::upgrade(wire).await?)));
     }
-    let (read, write) = stream.into_split();
-    let (pongs, pong_flow) = tokio::sync::mpsc::channel(1);
-    let result = tokio::select! {
-        result = self::read(&shared, read, flow, pongs) => result,
-        result = self::write(write, outflow, pong_flow) => result,
+    Ok(Ready::Bytes(wire))
+}
+
+/// A connection that the core wants.
+async fn connect(shared: Shared, seat: Seat, outflow: Outflow) {
+    let (tls, host) = {
+        let shell = shared.borrow();
+        (shell.tls.clone(), shell.hosts.get(&seat.flow).cloned())
+    };
+    match timeout(CONNECT_TIMEOUT, dial(seat.flow, tls, host)).await {
+        Ok(Ok(wire)) => serve(&shared, &seat, Ready::Bytes(wire), outflow).await,
+        Ok(Err(error)) => {
+            tracing::info!(peer = %seat.flow.remote, %error, "cannot connect");
+        }
+        Err(_) => tracing::info!(peer = %seat.flow.remote, "cannot connect in time"),
+    }
+    shared.borrow_mut().leave(&seat);
+}
+
+async fn dial(
+    flow: Flow,
+    tls: Option<Arc<Tls>>,
+    host: Option<String>,
+) -> io::Result<Box<dyn Wire>> {
+    let socket = TcpSocket::from_std_stream(bind::outgoing(flow.local.ip())?);
+    let stream = socket.connect(flow.remote).await?;
+    watch_over(&stream)?;
+    match tls.filter(|_| flow.transport.is_secure()) {
+        Some(tls) => tls.connect(stream, host.as_deref(), flow.remote.ip()).await,
+        None => Ok(Box::new(stream)),
+    }
+}
+
+/// Small messages at once, and a peer that vanished is noticed without a message to it.
+fn watch_over(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_EVERY);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+async fn serve(shared: &Shared, seat: &Seat, ready: Ready, outflow: Outflow) {
+    let result = match ready {
+        Ready::Bytes(wire) => byte_stream::serve(shared, seat, wire, outflow).await,
+        Ready::Web(socket) => web_socket::serve(shared, seat, *socket, outflow).await,
     };
     if let Err(error) = result {
-        tracing::debug!(peer = %flow.remote, %error, "closing a connection");
-    }
-    let mut shell = shared.borrow_mut();
-    shell.streams.remove(&flow);
-    shell.turn(Input::Disconnected { flow });
-}
-
-async fn read(
-    shared: &Shared,
-    mut stream: OwnedReadHalf,
-    flow: Flow,
-    pongs: tokio::sync::mpsc::Sender<()>,
-) -> io::Result<()> {
-    let mut framer = Framer::default();
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let patience = if framer.is_waiting() {
-            MESSAGE_TIMEOUT
-        } else {
-            IDLE_TIMEOUT
-        };
-        let count = timeout(patience, stream.read(&mut buffer)).await??;
-        if count == 0 {
-            return Ok(());
+        if error.kind() == io::ErrorKind::TimedOut {
+            Metrics::count(&shared.borrow().metrics.slow_connections);
         }
-        framer.push(&buffer[..count]);
-        let mut shell = shared.borrow_mut();
-        loop {
-            match framer.next_frame() {
-                Ok(Some(Frame::Message(bytes))) => {
-                    shell.feed(Input::Received {
-                        flow,
-                        bytes: &bytes,
-                    });
-                }
-                Ok(Some(Frame::Ping)) => {
-                    // One pong answers any number of pings that came together.
-                    let _ = pongs.try_send(());
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    shell.finish();
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
-            }
-        }
-        shell.finish();
-    }
-}
-
-/// Ends when the outlet is gone and everything is written.
-async fn write(
-    mut stream: OwnedWriteHalf,
-    mut outflow: Outflow,
-    mut pongs: tokio::sync::mpsc::Receiver<()>,
-) -> io::Result<()> {
-    loop {
-        let bytes = tokio::select! {
-            bytes = outflow.next() => bytes,
-            Some(()) = pongs.recv() => Some(b"\r\n".to_vec()),
-        };
-        let Some(bytes) = bytes else {
-            return stream.shutdown().await;
-        };
-        timeout(WRITE_TIMEOUT, stream.write_all(&bytes)).await??;
+        tracing::debug!(peer = %seat.flow.remote, %error, "closing a connection");
     }
 }

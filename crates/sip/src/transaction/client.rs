@@ -12,12 +12,18 @@ pub(super) fn begin(reliable: bool, retransmit: Timer, give_up: Timer) -> Vec<Ef
     effects
 }
 
+fn unreachable(tx: &mut Transaction) -> Vec<Effect> {
+    tx.state = State::Terminated;
+    vec![Effect::Unreachable, Effect::Finished]
+}
+
 pub(super) fn invite(tx: &mut Transaction, input: Input) -> Vec<Effect> {
     match (tx.state, input) {
         (State::Trying, Input::Fired(Timer::A)) => {
             let next_ms = tx.double(u64::MAX / 2);
             vec![Effect::Transmit, Effect::Arm(Timer::A, next_ms)]
         }
+        (State::Trying, Input::Unreachable) => unreachable(tx),
         (State::Trying, Input::Fired(Timer::B)) => {
             tx.state = State::Terminated;
             vec![Effect::TimedOut, Effect::Finished]
@@ -58,6 +64,7 @@ pub(super) fn other(tx: &mut Transaction, input: Input) -> Vec<Effect> {
             tx.interval_ms = T2_MS;
             vec![Effect::Transmit, Effect::Arm(Timer::E, T2_MS)]
         }
+        (State::Trying, Input::Unreachable) => unreachable(tx),
         (State::Trying | State::Proceeding, Input::Fired(Timer::F)) => {
             tx.state = State::Terminated;
             vec![Effect::TimedOut, Effect::Finished]

@@ -71,6 +71,8 @@ pub enum Input {
     /// Server: a 2xx of somebody else is passed on, who repeats it himself (RFC 3261 section
     /// 16.7): neither its repetition nor its ACK is the business of this transaction.
     Relay,
+    /// Client: the request cannot be sent.
+    Unreachable,
     /// Client: a response with this status came.
     Response(u16),
     /// A timer that was armed.
@@ -90,6 +92,8 @@ pub enum Effect {
     Arm(Timer, u64),
     /// Nobody answered in time.
     TimedOut,
+    /// Nobody could be reached (RFC 3261 section 8.1.3.1).
+    Unreachable,
     /// A 2xx was never acknowledged.
     Unacknowledged,
     /// Forget the transaction.

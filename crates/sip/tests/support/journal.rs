@@ -121,6 +121,15 @@ impl TestJournal {
         }]);
     }
 
+    /// Sets a key as another client of the store would.
+    pub fn set(&self, key: &str, value: Vec<u8>) {
+        self.apply(vec![JournalOp::Set {
+            key: key.to_owned(),
+            value,
+            expires_at_ms: None,
+        }]);
+    }
+
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
         self.state.lock().values.get(key).cloned()
     }

@@ -5,6 +5,8 @@ pub mod app;
 pub mod bench;
 pub mod desk;
 pub mod journal;
+pub mod line;
+pub mod names;
 pub mod phone;
 
 use std::net::SocketAddr;
@@ -30,6 +32,9 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             transport: Transport::Udp,
             address: listen,
         }],
+        name_servers: Vec::new(),
+        connections_per_source: 1_024,
+        tls: None,
         drachtio: DrachtioConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
             secret: SECRET.to_owned(),
