@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
+use parking_lot::Mutex;
 use raftpbx_store::{
     Account, Command, MemberChange, PeerAddress, RespConfig, RespTls, Store, StoreConfig,
     StoreError, StoreEvent, Timing, TlsFiles,
@@ -24,8 +25,12 @@ const STORE_THREADS: usize = 2;
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
+/// Held while the runtime is made: a second one could not be dropped inside a task.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// The runtime of the store; one a process, made at first use.
 pub fn runtime() -> napi::Result<Handle> {
+    let _one = MAKING.lock();
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime.handle().clone());
     }

@@ -239,7 +239,7 @@ fn the_last_hop_and_a_loop_end_here() {
         format!("proxy|{txn}||fullResponse||serial|||sip:b@{B}\r\nMESSAGE sip:b SIP/2.0\r\n")
     };
     desk.command(1, &proxy(&txn));
-    desk.sent(A, "SIP/2.0 483");
+    desk.sent(A, "SIP/2.0 483 Too Many Hops");
     assert_eq!(desk.told(1).tokens[3], "NOK");
     desk.receive(A, &request(A, "MESSAGE", "two", 1, "", ""));
     let txn = desk.told_sip(1, "MESSAGE").transaction().to_owned();

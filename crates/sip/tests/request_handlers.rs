@@ -52,7 +52,7 @@ fn a_web_server_decides() {
         ),
         (
             r#"{"action":"redirect","data":{"contacts":["sip:x@192.0.2.1"]}}"#,
-            "SIP/2.0 302",
+            "SIP/2.0 302 Moved Temporarily",
         ),
         (r#"{"action":"dance"}"#, "SIP/2.0 480"),
         (r#"{"action":"route","data":{"tag":"red"}}"#, "SIP/2.0 480"),
