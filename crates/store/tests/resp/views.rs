@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::support::{Client, Cluster, PATIENCE, until};
+use crate::support::{Client, Cluster, PATIENCE, bulk, until};
 
 fn resp_port(cluster: &Cluster, id: u64) -> String {
     let address = cluster.configs[&1].peers[&id].resp.expect("configured");
@@ -16,6 +16,8 @@ async fn clients_in_cluster_mode_are_moved_and_plain_ones_are_served() {
     let port = resp_port(&cluster, leader);
     let mut client = Client::login(&cluster.nodes[&follower]).await;
     client.ask(&["SET", "foo", "1"], "+OK\r\n").await;
+    // Keys of slots are read where the client is.
+    cluster.until_read(follower, "GET foo", &bulk("1")).await;
     client
         .ask_containing(&["INFO", "cluster"], "cluster_enabled:0")
         .await;
