@@ -45,9 +45,8 @@ impl Core {
             Ok(Some((flow, branch, bytes))) => {
                 let method = self.servers.get(id).map(|server| server.method.clone());
                 let method = method.unwrap_or_default();
-                let client = self.add_client(&method, branch, flow, bytes.clone(), None, None);
+                let client = self.add_own_client(&method, branch, flow, bytes.clone(), None);
                 if let Some(client) = self.clients.get_mut(&client) {
-                    client.purpose = Purpose::Engine;
                     client.forwards = Some((id.clone(), index));
                 }
                 let live = self.proxies.get_mut(id);

@@ -3,7 +3,6 @@ use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
 use super::call_records::{Source, stop_reason};
-use super::client::Purpose;
 use super::commits::Then;
 use super::flow::Flow;
 use super::sending::Ticket;
@@ -190,10 +189,7 @@ impl Core {
         let mut writer = dialog.write("BYE", &dialog.target, dialog.local_seq, &via);
         writer.named("Reason", &format!("SIP ;cause=200 ;text=\"{why}\""));
         let bytes = Bytes::from(writer.finish(b""));
-        let client = self.add_client("BYE", branch, flow, bytes, None, Some(id));
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.purpose = Purpose::Engine;
-        }
+        let client = self.add_own_client("BYE", branch, flow, bytes, Some(id));
         self.store_local_bye(id, &client, None, Some(why));
     }
 

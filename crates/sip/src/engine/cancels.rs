@@ -3,7 +3,7 @@ use bytes::Bytes;
 
 use super::call_records::Source;
 use super::calls_in::set_transaction;
-use super::client::{Cancel, Purpose};
+use super::client::Cancel;
 use super::commits::Then;
 use super::flow::Flow;
 use super::replies::begin_response;
@@ -211,10 +211,7 @@ impl Core {
         let Some(bytes) = build_cancel(&client.request) else {
             return;
         };
-        let cancel = self.add_client("CANCEL", branch, flow, bytes, None, None);
-        if let Some(client) = self.clients.get_mut(&cancel) {
-            client.purpose = Purpose::Engine;
-        }
+        let cancel = self.add_own_client("CANCEL", branch, flow, bytes, None);
         self.launch(&cancel);
         self.timers
             .arm(self.now.mono_ms + LIFE_MS, Alarm::Cancelled(id.clone()));

@@ -124,6 +124,22 @@ impl Core {
         id
     }
 
+    /// Prepares a request of the engine's own, whose answer no application waits for.
+    pub(super) fn add_own_client(
+        &mut self,
+        method: &str,
+        branch: String,
+        flow: Flow,
+        request: Bytes,
+        dialog: Option<&Id>,
+    ) -> Id {
+        let id = self.add_client(method, branch, flow, request, None, dialog);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.purpose = Purpose::Engine;
+        }
+        id
+    }
+
     pub(super) fn insert_client(
         &mut self,
         id: Id,

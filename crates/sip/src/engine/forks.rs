@@ -1,6 +1,5 @@
 //! A 2xx that is not the first to its INVITE: the same again, another fork's, or one that
 //! an earlier leader's INVITE caused.
-use super::client::Purpose;
 use super::dialogs::{LiveDialog, created_dialog};
 use super::flow::Flow;
 use super::{Core, Id};
@@ -58,10 +57,7 @@ impl Core {
         let request = dialog
             .write("BYE", &dialog.target, essentials.cseq + 1, &via)
             .finish(b"");
-        let client = self.add_client("BYE", bye, destination, request.into(), None, None);
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.purpose = Purpose::Engine;
-        }
+        let client = self.add_own_client("BYE", bye, destination, request.into(), None);
         self.launch(&client);
     }
 

@@ -6,7 +6,6 @@
 //! all of them, and learns better within two periods.
 use std::collections::{HashMap, HashSet};
 
-use super::client::Purpose;
 use super::flow::Flow;
 use super::metrics::Metrics;
 use super::routing::Route;
@@ -117,10 +116,7 @@ impl Core {
         }
         let branch = self.ids.branch();
         let request = self.build_options(binding, &flow, &branch);
-        let id = self.add_client("OPTIONS", branch, flow, request.into(), None, None);
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.purpose = Purpose::Engine;
-        }
+        let id = self.add_own_client("OPTIONS", branch, flow, request.into(), None);
         self.qualify.busy.insert(asked.clone());
         self.qualify.open.insert(id.clone(), asked);
         Metrics::count(&self.setup.metrics.guard.qualified);
