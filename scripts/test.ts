@@ -1,7 +1,8 @@
 /**
  * Runs every test: Rust first, then unit and wire tests, then the cluster tests one by one, then
  * the proof that the store is linearizable.
- * The last line reads `N passed, N failed`; the exit status is 0 only when nothing failed.
+ * What failed is said once more at the end. The last line reads `N passed, N failed`; the exit
+ * status is 0 only when nothing failed.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -10,7 +11,12 @@ import { fileURLToPath } from 'node:url';
 interface Tally {
   passed: number;
   failed: number;
+  /** Names of what failed, each with the beginning of its message. */
+  failures: string[];
 }
+
+/** Lines of a failure's message that are said at the end. */
+const messageLinesMax = 25;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const reports = `${root}report/test`;
@@ -34,10 +40,13 @@ function run(program: string, args: string[]): Promise<{ status: number; output:
 /** Sums cargo's `test result` lines; a build that fails counts as one failure. */
 async function runRust(): Promise<Tally> {
   const { status, output } = await run('cargo', ['test', '--workspace', '--no-fail-fast']);
-  const tally = { passed: 0, failed: 0 };
+  const tally: Tally = { passed: 0, failed: 0, failures: [] };
   for (const match of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)) {
     tally.passed += Number(match[1]);
     tally.failed += Number(match[2]);
+  }
+  for (const [, name, message] of output.matchAll(/^---- (.+) stdout ----\n([\s\S]*?)\n\n/gm)) {
+    tally.failures.push(`${name}\n${beginningOf(message ?? '')}`);
   }
   return atLeastOneFailure(tally, status);
 }
@@ -55,14 +64,32 @@ async function runVitest(projects: string[]): Promise<Tally> {
   return atLeastOneFailure(readReport(report), status);
 }
 
+/** What is read of vitest's report. */
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  testResults: {
+    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+  }[];
+}
+
 function readReport(file: string): Tally {
   try {
-    const { numPassedTests, numFailedTests } = JSON.parse(readFileSync(file, 'utf8'));
-    return { passed: numPassedTests, failed: numFailedTests };
+    const report: VitestReport = JSON.parse(readFileSync(file, 'utf8'));
+    const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+    const failures = tests
+      .filter(({ status }) => status === 'failed')
+      .map((one) => `${one.fullName}\n${beginningOf(one.failureMessages.join('\n'))}`);
+    return { passed: report.numPassedTests, failed: report.numFailedTests, failures };
   } catch (error) {
     process.stderr.write(`no report of vitest: ${(error as Error).message}\n`);
-    return { passed: 0, failed: 1 };
+    return { passed: 0, failed: 1, failures: [`${file} was not written`] };
   }
+}
+
+function beginningOf(message: string): string {
+  const lines = message.split('\n').slice(0, messageLinesMax);
+  return lines.map((line) => `    ${line}`).join('\n');
 }
 
 function atLeastOneFailure(tally: Tally, status: number): Tally {
@@ -85,6 +112,9 @@ async function main(): Promise<number> {
   ];
   const passed = tallies.reduce((sum, tally) => sum + tally.passed, 0);
   const failed = tallies.reduce((sum, tally) => sum + tally.failed, 0);
+  for (const failure of tallies.flatMap(({ failures }) => failures)) {
+    process.stdout.write(`\nFAILED ${failure}\n`);
+  }
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
   return failed === 0 ? 0 : 1;
 }

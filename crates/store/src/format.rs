@@ -3,7 +3,8 @@
 //! | format | log | snapshot | read by |
 //! |---|---|---|---|
 //! | 1 | segments without groups | any | this program: new segments have format 2 |
-//! | 2 | segments of groups, `votes` | `RPBXSNP\x03` | this program |
+//! | 2 | segments of groups, `votes` | `RPBXSNP\x03` | the logs |
+//! | 3 | the same | `RPBXSNP\x04`: removals | this program |
 //!
 //! Every change of a file's format that an older program would misread gets a new number here.
 
@@ -13,7 +14,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::error::StoreError;
 
 /// The format this program writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Bytes of the file at most; it holds one number.
 const FILE_BYTES_MAX: usize = 16;
@@ -62,12 +63,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("format");
         check(directory.path()).expect("a new directory");
-        assert_eq!(std::fs::read_to_string(&file).expect("readable"), "2\n");
+        assert_eq!(std::fs::read_to_string(&file).expect("readable"), "3\n");
         std::fs::write(&file, "1\n").expect("written");
         check(directory.path()).expect("an old directory");
-        assert_eq!(std::fs::read_to_string(&file).expect("readable"), "2\n");
+        assert_eq!(std::fs::read_to_string(&file).expect("readable"), "3\n");
         for (content, code) in [
-            ("3\n", "PBX_STORE_FORMAT_NEWER"),
+            ("4\n", "PBX_STORE_FORMAT_NEWER"),
             ("\u{1}", "PBX_STORE_FORMAT_UNREADABLE"),
         ] {
             std::fs::write(&file, content).expect("written");

@@ -325,7 +325,11 @@ mod tests {
         let replies = apply(&machine, 2, &batch(7, 2, &[&line, &line])).replies;
         assert_eq!(replies, vec![Reply::Array(vec![Reply::Int(2)]), Reply::Nil]);
         let gone = apply(&machine, 3, &batch(7, 4, &["DEL a", "WATCHED a 0;SET a 9"])).replies;
-        assert_eq!(gone, vec![Reply::Int(1), Reply::Array(vec![Reply::Ok])]);
+        assert_eq!(gone, vec![Reply::Int(1), Reply::Nil]);
+        let version = machine.state.read().space.version(b"a");
+        let line = format!("WATCHED a {version};SET a 9");
+        let again = apply(&machine, 4, &batch(7, 6, &[&line])).replies;
+        assert_eq!(again, vec![Reply::Array(vec![Reply::Ok])]);
     }
 
     #[test]

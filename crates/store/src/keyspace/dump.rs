@@ -1,6 +1,6 @@
 //! The keyspace as bytes: the part of a snapshot that belongs to it.
 //!
-//! Format: a postcard sequence of [`Record`]s, one a key, behind the counter of changes. Writing
+//! Format: a postcard sequence of [`Record`]s, one a key, behind the counters of changes. Writing
 //! works on a frozen copy, so that commands go on meanwhile.
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Keyspace;
 use super::dict::Dict;
+use super::removals::Removals;
 use super::streams::{Id, Message, Stream};
 use super::value::{Element, Hash, List, Scored, Slot, SortedSet, Value};
 
@@ -18,6 +19,8 @@ pub enum Record {
     Version(u64),
     /// One key.
     Key(Key),
+    /// The second record: the last removal of each hash slot that had one.
+    Removals(Vec<(u16, u64)>),
 }
 
 /// One key as it is written.
@@ -52,6 +55,7 @@ struct StreamContent {
 pub struct Dump {
     slots: Dict<Slot>,
     version: u64,
+    removals: Removals,
     /// The logical clock.
     pub clock_ms: u64,
     /// Number of expired keys.
@@ -61,10 +65,10 @@ pub struct Dump {
 impl Dump {
     /// Number of records.
     pub fn count(&self) -> usize {
-        self.slots.len() + 1
+        self.slots.len() + 2
     }
 
-    /// The counter of changes, then all keys.
+    /// The counters of changes, then all keys.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let keys = self.slots.iter().map(|entry| {
             Record::Key(Key {
@@ -74,7 +78,10 @@ impl Dump {
                 content: Content::of(&entry.value.value),
             })
         });
-        std::iter::once(Record::Version(self.version)).chain(keys)
+        let removals = Record::Removals(self.removals.iter().collect());
+        [Record::Version(self.version), removals]
+            .into_iter()
+            .chain(keys)
     }
 }
 
@@ -161,6 +168,11 @@ impl Restore {
         match record {
             Record::Version(version) => self.space.version = version,
             Record::Key(key) => self.add_key(key),
+            Record::Removals(removals) => {
+                for (slot, version) in removals {
+                    self.space.removals.set(slot, version);
+                }
+            }
         }
     }
 
@@ -200,6 +212,7 @@ impl Keyspace {
         Dump {
             slots: self.slots.clone(),
             version: self.version,
+            removals: self.removals.clone(),
             clock_ms: self.clock_ms,
             expired: self.expired,
         }

@@ -13,6 +13,7 @@ mod decimal;
 mod dict;
 mod dump;
 mod hash_deadlines;
+mod hash_slots;
 mod hashes;
 mod keys;
 mod list_moves;
@@ -21,6 +22,7 @@ mod names;
 mod parse;
 mod pattern;
 mod random;
+mod removals;
 mod scans;
 mod score_ranges;
 mod set_algebra;
@@ -45,6 +47,7 @@ use crate::event::Change;
 use crate::reply::Reply;
 
 pub use dump::{Dump, Record, Restore};
+pub use hash_slots::{SLOTS, slot_of};
 pub use keys::{VERSIONS, WATCHED};
 pub use pattern::matches;
 pub use table::{Kind, Spec, Sql, all, arity_refusal, describe, find, reference, unknown_command};
@@ -52,6 +55,7 @@ pub use table::{Kind, Spec, Sql, all, arity_refusal, describe, find, reference, 
 use dict::Dict;
 use names::{Behind, Frozen, Name};
 use parse::{Refusal, WRONG_TYPE, integer};
+use removals::Removals;
 use tree::Tree;
 use value::{Kept, Slot, Value};
 
@@ -92,6 +96,8 @@ pub struct Keyspace {
     expired: u64,
     /// Counts every change of a key; the last one is [`Slot::modified`] of that key.
     version: u64,
+    /// When keys that are not there any more were removed, in the same count.
+    removals: Removals,
     /// Random reads of this server since its last entry: see [`random`]. Not replicated.
     draws: AtomicU64,
 }
@@ -158,9 +164,13 @@ impl Keyspace {
         outcome.unwrap_or_else(Reply::from)
     }
 
-    /// The version of a key: changes whenever the key does; 0 = no such key.
+    /// The version of a key: changes whenever the key does, also when it ends, and is never the
+    /// same again. One that was never there has 0 or the version of a removal beside it.
     pub fn version(&self, key: &[u8]) -> u64 {
-        self.slot(key).map_or(0, |slot| slot.modified)
+        match self.slot(key) {
+            Some(slot) => slot.modified,
+            None => self.removals.last(key),
+        }
     }
 
     /// Whether a key of `WATCHED key version ...` has another version by now.
@@ -321,6 +331,8 @@ impl Keyspace {
     /// Deletes a key and answers what it held.
     fn take(&mut self, key: &[u8], effects: &mut Effects) -> Option<Slot> {
         let (kept, old) = self.slots.remove(key)?;
+        let version = self.next_version();
+        self.removals.note(key, version);
         self.names.remove(&key);
         self.forget_deadlines(&kept, &old);
         if matches!(old.value, Value::String(_)) {
@@ -367,7 +379,9 @@ impl Keyspace {
     }
 
     fn clear(&mut self, effects: &mut Effects) {
+        let version = self.next_version();
         for entry in self.slots.iter() {
+            self.removals.note(&entry.key, version);
             if matches!(entry.value.value, Value::String(_)) {
                 effects.changes.push(Change {
                     key: entry.key.clone(),

@@ -341,9 +341,38 @@ fn a_version_changes_with_its_key_and_only_then() {
     assert!(session.space.version(b"s") > set);
     assert_eq!(session.space.version(b"t"), text);
     session.run("DEL s");
-    assert_eq!(session.space.version(b"s"), 0);
+    let removed = session.space.version(b"s");
     session.run("SADD s a b");
-    assert!(session.space.version(b"s") > set);
+    let again = session.space.version(b"s");
+    assert!(set < removed && removed < again);
+}
+
+#[test]
+fn a_key_that_came_and_went_has_another_version_than_before() {
+    let ways = [
+        "DEL k",
+        "GETDEL k",
+        "FLUSHALL",
+        "RENAME k other",
+        "PEXPIREAT k 1",
+    ];
+    let mut session = Session::default();
+    session.at(10);
+    for way in ways {
+        let absent = session.space.version(b"k");
+        session.run("SET k 1");
+        session.run(way);
+        assert_eq!(session.run("EXISTS k"), "0", "{way}");
+        assert!(session.space.version(b"k") > absent, "{way}");
+    }
+    let absent = session.space.version(b"k");
+    session.run("SET k 1 PX 5");
+    session.at(20);
+    assert!(session.space.version(b"k") > absent);
+    let (before, other) = (session.space.version(b"k"), session.space.version(b"stays"));
+    session.run("DEL k");
+    assert_eq!(session.space.version(b"k"), before, "nothing was removed");
+    assert_eq!(session.space.version(b"stays"), other);
 }
 
 #[test]

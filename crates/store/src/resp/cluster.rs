@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::local::{integer, unknown_verb};
 use super::session::{Session, Step, refuse};
-use super::slots::{SLOTS, slot_of};
 use super::topology::{self, NodeView};
+use crate::keyspace::{SLOTS, slot_of};
 use crate::reply::{Command, Reply};
 use crate::store::Store;
 

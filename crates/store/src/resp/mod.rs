@@ -32,7 +32,6 @@ mod redirect;
 mod sentinel;
 mod session;
 mod shape;
-mod slots;
 mod slow_log;
 mod stream;
 mod subscriptions;

@@ -5,9 +5,8 @@
 //! wrong node for ever.
 
 use super::session::{Session, Step, refuse};
-use super::slots::slot_of;
 use super::topology;
-use crate::keyspace::find;
+use crate::keyspace::{find, slot_of};
 use crate::reply::Command;
 use crate::store::Store;
 

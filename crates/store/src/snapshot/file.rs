@@ -10,7 +10,7 @@ use crate::keyspace::{Keyspace, Record, Restore};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// First bytes; the last one is the version of the format.
-pub const MAGIC: &[u8; 8] = b"RPBXSNP\x03";
+pub const MAGIC: &[u8; 8] = b"RPBXSNP\x04";
 
 /// Buffer of file reads and writes.
 const BUFFER_BYTES: usize = 256 << 10;

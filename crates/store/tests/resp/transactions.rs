@@ -32,6 +32,14 @@ async fn a_watched_key_that_changes_ends_the_transaction_at_every_node() {
         one.ask(&["MULTI"], "+OK\r\n").await;
         one.ask(&["EXEC"], "*0\r\n").await;
         one.ask(&["DEL", "absent", "k"], ":2\r\n").await;
+
+        // One that came and went meanwhile has changed.
+        one.ask(&["WATCH", "absent"], "+OK\r\n").await;
+        other.ask(&["SET", "absent", "x"], "+OK\r\n").await;
+        other.ask(&["DEL", "absent"], ":1\r\n").await;
+        one.ask(&["MULTI"], "+OK\r\n").await;
+        one.ask(&["SET", "absent", "lost"], "+QUEUED\r\n").await;
+        one.ask(&["EXEC"], ABORTED).await;
     }
 }
 

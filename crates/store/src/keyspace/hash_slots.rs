@@ -1,4 +1,5 @@
 //! Hash slots of Redis Cluster. All of them are at the leader; clients compute them all the same.
+//! The keyspace counts removals by slot: see [`super::removals`].
 
 /// Number of slots.
 pub const SLOTS: u16 = 16_384;
