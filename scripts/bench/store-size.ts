@@ -11,6 +11,8 @@ import { type StoreCluster, withStoreCluster } from './store-cluster.ts';
 const port = 23_500;
 const keys = 1_000_000;
 const perPipeline = 1_000;
+/** Keys written between two looks for a snapshot. */
+const pieceKeys = 20_000;
 const probes = 3_000;
 
 export async function measureStoreSize(): Promise<PartResult> {
@@ -19,17 +21,16 @@ export async function measureStoreSize(): Promise<PartResult> {
     const client = cluster.connect(leader);
     const empty = residentBytes(cluster, leader);
     const from = performance.now();
-    await fill(client);
+    await fill(client, keys);
     const tookS = (performance.now() - from) / 1000;
     const full = residentBytes(cluster, leader);
     const before = await snapshots(client);
-    const quiet = await probe(client, () => false);
-    say('writing until the next snapshot');
-    let taken = false;
-    const busy = await probe(client, async () => {
-      taken ||= (await snapshots(client)).count > before.count;
-      return !taken;
-    });
+    const quiet = await probe(client, (samples) => samples < probes);
+    say('writing until the next snapshot begins');
+    do {
+      await fill(client, pieceKeys);
+    } while ((await snapshots(client)).begun === before.begun);
+    const busy = await probe(client, async () => (await snapshots(client)).taken === before.taken);
     const after = await snapshots(client);
     const show = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
     return {
@@ -55,9 +56,9 @@ export async function measureStoreSize(): Promise<PartResult> {
   });
 }
 
-async function fill(client: Redis): Promise<void> {
+async function fill(client: Redis, count: number): Promise<void> {
   const value = 'x'.repeat(100);
-  for (let at = 0; at < keys; at += perPipeline) {
+  for (let at = 0; at < count; at += perPipeline) {
     const pipeline = client.pipeline();
     for (let i = at; i < at + perPipeline; i += 1) {
       pipeline.set(`registration:${1_000_000 + i}`, value);
@@ -66,10 +67,13 @@ async function fill(client: Redis): Promise<void> {
   }
 }
 
-/** Milliseconds of single writes, at least `probes` of them, and on while `goOn` says so. */
-async function probe(client: Redis, goOn: () => boolean | Promise<boolean>): Promise<number[]> {
+/** Milliseconds of single writes, as long as `goOn` says so. */
+async function probe(
+  client: Redis,
+  goOn: (samples: number) => boolean | Promise<boolean>,
+): Promise<number[]> {
   const samples: number[] = [];
-  while (samples.length < probes || (await goOn())) {
+  while (await goOn(samples.length)) {
     const from = performance.now();
     await client.set(`registration:${1_000_000 + (samples.length % keys)}`, 'y'.repeat(100));
     samples.push(performance.now() - from);
@@ -83,8 +87,18 @@ function residentBytes(cluster: StoreCluster, id: number): number {
   return Number(line?.[1] ?? 0) * 1024;
 }
 
-async function snapshots(client: Redis): Promise<{ count: number; stallUs: number }> {
+interface Snapshots {
+  begun: number;
+  taken: number;
+  stallUs: number;
+}
+
+async function snapshots(client: Redis): Promise<Snapshots> {
   const text = await client.info();
   const field = (name: string) => Number(new RegExp(`\\n${name}:(\\d+)`).exec(text)?.[1] ?? 0);
-  return { count: field('snapshots_taken'), stallUs: field('snapshot_stall_us_max') };
+  return {
+    begun: field('snapshots_begun'),
+    taken: field('snapshots_taken'),
+    stallUs: field('snapshot_stall_us_max'),
+  };
 }

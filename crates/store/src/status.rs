@@ -30,6 +30,8 @@ pub struct StoreStatus {
     pub snapshot: u64,
     /// When it was written, Unix milliseconds; 0 without one.
     pub snapshot_at_ms: u64,
+    /// Snapshots begun since the start of the process; more than were written while one is.
+    pub snapshots_begun: u64,
     /// Snapshots written since the start of the process.
     pub snapshots_taken: u64,
     /// The longest time that one of them held up readers and entries, microseconds.

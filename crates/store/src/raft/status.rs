@@ -54,6 +54,7 @@ impl Consensus {
             peers: peers.collect(),
             log_bytes: self.log.bytes(),
             sql_bytes: self.machine.database.bytes(),
+            snapshots_begun: self.machine.timings.freeze.count(),
             snapshots_taken: self.machine.timings.snapshot.count(),
             snapshot_stall_us_max: self.machine.timings.freeze.longest_us(),
             fsync_p99_us: self.log.wal().stats().flush.p99_us(),

@@ -265,6 +265,7 @@ fn raft(view: &View) -> Lines {
         ("committed", status.committed.to_string()),
         ("applied", status.applied.to_string()),
         ("snapshot", status.snapshot.to_string()),
+        ("snapshots_begun", status.snapshots_begun.to_string()),
         ("snapshots_taken", status.snapshots_taken.to_string()),
         (
             "snapshot_stall_us_max",
