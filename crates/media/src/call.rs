@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::sdp::Direction;
+use crate::security::LineKeys;
 use crate::worker::FlowKey;
 
 /// One call.
@@ -84,6 +85,8 @@ pub struct Line {
     pub mux_out: bool,
     /// When the offerer gets it.
     pub mux_grant: MuxGrant,
+    /// Keys between us and the parties.
+    pub keys: LineKeys,
 }
 
 impl Dialogue {

@@ -17,6 +17,8 @@ use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
 use crate::sdp::{Media, MediaOut, Rewrite, Sdp, rewrite};
+use crate::security::{self, LineKeys};
+use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
 
@@ -71,7 +73,12 @@ impl Control {
     pub fn offer(&mut self, request: &Request) -> Result<String, Refusal> {
         let (text, from_tag) = required(request)?;
         let sdp = Sdp::parse(text)?;
-        check_transport(&sdp, request)?;
+        security::check_transport(&sdp, request)?;
+        let keys = sdp
+            .media
+            .iter()
+            .map(|media| security::offered(media, request));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let to_tag = request.to_tag.as_deref();
         let known = self.calls.get(&request.call_id[..]);
         let place =
@@ -104,15 +111,18 @@ impl Control {
             }
         }
         set_party(dialogue, side, from_tag, request);
-        for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
+        let mut cryptos = Vec::with_capacity(keys.len());
+        for ((line, media), keys) in dialogue.lines.iter_mut().zip(&sdp.media).zip(keys) {
             note_offer(line, media, request, side);
+            cryptos.push(line.keys.offer(side, keys, &line.protocol_out, request));
             self.name(line, media, side, from_tag, request);
         }
         let out: Vec<_> = sdp
             .media
             .iter()
             .zip(&dialogue.lines)
-            .map(|(media, line)| MediaOut {
+            .zip(cryptos)
+            .map(|((media, line), crypto)| MediaOut {
                 protocol: (line.protocol_out != media.protocol).then_some(&line.protocol_out[..]),
                 port: if media.port == 0 {
                     0
@@ -121,6 +131,7 @@ impl Control {
                 },
                 rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
                 mux: line.mux_out,
+                crypto,
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
@@ -142,8 +153,9 @@ impl Control {
         else {
             return Err(Refusal::error("Invalid dialogue association"));
         };
-        let mut call = self.take_call(&request.call_id);
         let side = 1 - offerer;
+        let keys = security::answered(&call.dialogues[n].lines, &sdp, side)?;
+        let mut call = self.take_call(&request.call_id);
         let dialogue = &mut call.dialogues[n];
         dialogue.answered = true;
         set_party(dialogue, side, to_tag, request);
@@ -151,15 +163,11 @@ impl Control {
             line.direction[side] = media.direction;
         }
         let mut out = Vec::with_capacity(sdp.media.len());
+        let mut cryptos = self.settle_keys(dialogue, side, keys, request).into_iter();
         for (index, media) in sdp.media.iter().enumerate() {
             // More lines than were offered are a mistake of the answerer: rejected.
             let Some(line) = dialogue.lines.get(index) else {
-                out.push(MediaOut {
-                    protocol: None,
-                    port: 0,
-                    rtcp: None,
-                    mux: false,
-                });
+                out.push(MediaOut::default());
                 continue;
             };
             self.name(line, media, side, to_tag, request);
@@ -170,6 +178,7 @@ impl Control {
                 port: if media.port == 0 { 0 } else { port },
                 rtcp: has_rtcp(media).then_some(if mux { port } else { port + 1 }),
                 mux,
+                crypto: cryptos.next().unwrap_or_default(),
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
@@ -311,6 +320,7 @@ impl Control {
             mux_offered: false,
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
+            keys: LineKeys::default(),
         })
     }
 
@@ -367,6 +377,27 @@ impl Control {
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
         }
+    }
+
+    /// Tells the flows what the answer settles about keys; the `a=crypto` of each line for the
+    /// offerer.
+    fn settle_keys(
+        &self,
+        dialogue: &mut Dialogue,
+        side: usize,
+        theirs: Vec<Option<Crypto>>,
+        request: &Request,
+    ) -> Vec<Vec<String>> {
+        let settle = |(line, theirs): (&mut Line, Option<Crypto>)| {
+            let agreed = line.keys.settle(side, theirs, request);
+            let mut table = self.workers[line.worker].table();
+            if let Some(flow) = table.get_mut(line.key) {
+                let sides = flow.sides.iter_mut().zip(agreed.keys);
+                sides.for_each(|(side, keys)| side.secure(keys));
+            }
+            agreed.lines
+        };
+        dialogue.lines.iter_mut().zip(theirs).map(settle).collect()
     }
 
     /// Decides from the answer who shares the RTP port; returns it for the offerer.
@@ -457,28 +488,4 @@ fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, side: usize
         (false, true) => MuxGrant::Always,
         (false, false) => MuxGrant::LikePeer,
     };
-}
-
-/// Feedback profiles may be exchanged; a change of encryption needs what is not built in.
-fn check_transport(sdp: &Sdp<'_>, request: &Request) -> Result<(), Refusal> {
-    if sdp
-        .media
-        .iter()
-        .any(|media| media.port != 0 && media.is_stream())
-    {
-        return Err(Refusal::error("Unsupported transport in SDP"));
-    }
-    let Some(wanted) = &request.protocol else {
-        return Ok(());
-    };
-    let plain = |protocol: &str| protocol.trim_end_matches('F').to_owned();
-    let differs = |media: &Media<'_>| {
-        media.port != 0 && media.is_rtp() && plain(media.protocol) != plain(wanted)
-    };
-    if sdp.media.iter().any(differs) {
-        return Err(Refusal::error(
-            "Unsupported transport-protocol: SRTP is not available",
-        ));
-    }
-    Ok(())
 }

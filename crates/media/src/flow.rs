@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::address::RawAddress;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
+use crate::security::SideKeys;
+use crate::srtp::{Inbound, Outbound, Unopened};
 use crate::stream::{Named, Source, Stream};
 
 /// Which of the four sockets of a flow: side 0 or 1, RTP or RTCP.
@@ -49,6 +51,8 @@ pub struct Side {
     pub tag: Arc<str>,
     /// The party takes RTCP on its RTP port (RFC 5761).
     pub mux: bool,
+    /// Keys between us and the party; none: plain RTP.
+    pub secure: Option<Box<Secure>>,
     /// What comes in on the even port.
     pub rtp: Stream,
     /// What comes in on the odd port.
@@ -62,6 +66,7 @@ impl Side {
             ports,
             tag: "".into(),
             mux: false,
+            secure: None,
             rtp: Stream::new(),
             rtcp: Stream::new(),
         }
@@ -76,9 +81,29 @@ impl Side {
         self.rtcp.name(rtcp);
     }
 
-    fn stream(&mut self, rtcp: bool) -> &mut Stream {
-        if rtcp { &mut self.rtcp } else { &mut self.rtp }
+    /// Signalling has agreed on keys, or on none. A context whose key stays goes on counting.
+    pub fn secure(&mut self, keys: SideKeys) {
+        let Some((theirs, ours)) = keys else {
+            self.secure = None;
+            return;
+        };
+        let (inbound, outbound) = match self.secure.take().map(|secure| *secure) {
+            Some(Secure { inbound, outbound }) => (Some(inbound), Some(outbound)),
+            None => (None, None),
+        };
+        let inbound = inbound.filter(|inbound| *inbound.key() == theirs.key);
+        let outbound = outbound.filter(|outbound| *outbound.key() == ours);
+        self.secure = Some(Box::new(Secure {
+            inbound: inbound.unwrap_or_else(|| Inbound::new(theirs.key, theirs.mki_bytes)),
+            outbound: outbound.unwrap_or_else(|| Outbound::new(ours)),
+        }));
     }
+}
+
+/// The keys of both directions between us and a party.
+pub struct Secure {
+    inbound: Inbound,
+    outbound: Outbound,
 }
 
 /// One relayed media line.
@@ -102,30 +127,44 @@ pub enum Verdict {
         from: SocketId,
         /// The peer it came from was learned from this packet.
         learned: bool,
+        /// Bytes to be sent.
+        length: usize,
     },
     /// Dropped: not from the peer.
     WrongSource,
     /// Dropped: neither RTP nor RTCP.
     NotRtp,
-    /// Dropped: the other side has no address.
+    /// Dropped: its authentication is wrong.
+    Forged,
+    /// Dropped: it was seen before.
+    Replayed,
+    /// Dropped: the other side has no address, or must not get this packet.
     Nowhere,
 }
 
 impl Flow {
-    /// Judges one datagram that came in on `at` from `source`.
+    /// Judges one datagram of `length` bytes at the beginning of `room` that came in on `at` from
+    /// `source`, and makes of it what is to be sent.
     pub fn judge(
         &mut self,
         at: SocketId,
         source: &RawAddress,
-        packet: &[u8],
+        room: &mut [u8],
+        length: usize,
         now_ns: u64,
     ) -> Verdict {
         let (opaque, clock_hz) = (self.opaque, self.clock_hz);
-        let stream = self.sides[at.side()].stream(at.rtcp());
+        // Encryption leaves the headers as they are.
         let kind = if opaque {
             Kind::Other
         } else {
-            classify(packet)
+            classify(&room[..length])
+        };
+        let side = &mut self.sides[at.side()];
+        let stream = if at.rtcp() {
+            &mut side.rtcp
+        } else {
+            &mut side.rtp
         };
         let fits = match kind {
             Kind::Rtp(_) => !at.rtcp(),
@@ -144,7 +183,19 @@ impl Flow {
             Source::Accepted => false,
             Source::Learned => true,
         };
-        stream.count(packet.len(), now_ns);
+        let opened = match &mut side.secure {
+            Some(secure) => open(&mut secure.inbound, kind, &mut room[..length]),
+            None => Ok(length),
+        };
+        let plain = match opened {
+            Ok(plain) => plain,
+            Err(reason) => {
+                stream.counters.errors += 1;
+                return reason;
+            }
+        };
+        stream.learn(source);
+        stream.count(length, now_ns);
         if let Kind::Rtp(header) = kind {
             stream.quality.take(&header, clock_hz, now_ns);
         }
@@ -154,13 +205,19 @@ impl Flow {
             Kind::Rtp(_) => false,
             Kind::Other => at.rtcp(),
         };
-        if self.remote(SocketId::new(other, rtcp)).is_none() {
+        let from = SocketId::new(other, rtcp);
+        if self.remote(from).is_none() {
             return Verdict::Nowhere;
         }
-        Verdict::Send {
-            from: SocketId::new(other, rtcp),
+        let length = match &mut self.sides[other].secure {
+            Some(secure) => close(&mut secure.outbound, kind, room, plain),
+            None => Some(plain),
+        };
+        length.map_or(Verdict::Nowhere, |length| Verdict::Send {
+            from,
             learned,
-        }
+            length,
+        })
     }
 
     /// Address of the peer of a socket.
@@ -180,5 +237,28 @@ impl Flow {
             .map(|stream| stream.counters.last_packet_ns)
             .max()
             .unwrap_or(0)
+    }
+}
+
+/// Opens a packet of an encrypted party; answers its plain length.
+fn open(inbound: &mut Inbound, kind: Kind, packet: &mut [u8]) -> Result<usize, Verdict> {
+    let opened = match kind {
+        Kind::Rtp(_) => inbound.open_rtp(packet),
+        Kind::Rtcp => inbound.open_rtcp(packet),
+        Kind::Other => Err(Unopened::Malformed),
+    };
+    opened.map_err(|reason| match reason {
+        Unopened::Malformed => Verdict::NotRtp,
+        Unopened::Forged => Verdict::Forged,
+        Unopened::Replayed => Verdict::Replayed,
+    })
+}
+
+/// Protects a packet for an encrypted party; answers the length to be sent.
+fn close(outbound: &mut Outbound, kind: Kind, room: &mut [u8], length: usize) -> Option<usize> {
+    match kind {
+        Kind::Rtp(_) => outbound.protect_rtp(room, length),
+        Kind::Rtcp => outbound.protect_rtcp(room, length),
+        Kind::Other => None,
     }
 }

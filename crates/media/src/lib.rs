@@ -12,7 +12,8 @@
 //! # Layout
 //! - `ng`: the protocol: bencode, requests, cached answers, the UDP thread.
 //! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
-//! - `sdp`: reading and rewriting session descriptions.
+//! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
+//! - `srtp`: encryption of packets.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
@@ -30,6 +31,8 @@ mod packet;
 mod ports;
 mod query;
 mod sdp;
+mod security;
+pub mod srtp;
 mod stream;
 mod sweep;
 mod worker;
@@ -119,6 +122,10 @@ pub struct MediaStats {
     pub wrong_source: u64,
     /// Packets dropped because they were neither RTP nor RTCP.
     pub not_rtp: u64,
+    /// Packets dropped because their authentication was wrong.
+    pub forged: u64,
+    /// Encrypted packets dropped because they were seen before.
+    pub replayed: u64,
     /// Packets dropped because the other side has no address yet, or sending failed.
     pub unsent: u64,
     /// NG requests answered.
@@ -197,6 +204,8 @@ impl Core {
             stats.bytes += totals.bytes;
             stats.wrong_source += totals.wrong_source;
             stats.not_rtp += totals.not_rtp;
+            stats.forged += totals.forged;
+            stats.replayed += totals.replayed;
             stats.unsent += totals.unsent;
         }
         stats

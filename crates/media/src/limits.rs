@@ -57,3 +57,7 @@ pub const EVENTS_MAX: usize = 1_024;
 /// Flows of one worker before the next one gets any: measured, one thread relays 200 calls
 /// for less than two do, because it wakes up less often.
 pub const FLOWS_BEFORE_NEXT_WORKER: usize = 200;
+
+/// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
+/// new one after a transfer.
+pub const SRTP_SOURCES_MAX: usize = 8;

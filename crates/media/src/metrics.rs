@@ -82,6 +82,18 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             s.not_rtp,
         ),
         (
+            "forged_total",
+            "counter",
+            "Packets with wrong authentication",
+            s.forged,
+        ),
+        (
+            "replayed_total",
+            "counter",
+            "Encrypted packets seen before",
+            s.replayed,
+        ),
+        (
             "unsent_total",
             "counter",
             "Packets without a destination",

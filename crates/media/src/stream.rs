@@ -24,7 +24,7 @@ pub struct Named {
 pub enum Source {
     /// The peer's.
     Accepted,
-    /// The peer's, and its address was learned from this packet.
+    /// The peer's, and its address is to be learned from this packet.
     Learned,
     /// Somebody else's.
     Wrong,
@@ -87,8 +87,8 @@ impl Stream {
         &self.named
     }
 
-    /// Judges the source of a packet.
-    pub fn judge(&mut self, source: &RawAddress) -> Source {
+    /// Judges the source of a packet; what is learned from it waits for [`Self::learn`].
+    pub fn judge(&self, source: &RawAddress) -> Source {
         if self.locked
             && let Some(remote) = &self.remote
         {
@@ -108,16 +108,17 @@ impl Stream {
         if self.named.asymmetric {
             return Source::Accepted;
         }
-        let moved = !self
-            .remote
-            .as_ref()
-            .is_some_and(|remote| remote.same(source));
-        self.remote = Some(*source);
-        self.locked = true;
-        if moved {
-            Source::Learned
-        } else {
-            Source::Accepted
+        match &self.remote {
+            Some(remote) if remote.same(source) => Source::Accepted,
+            _ => Source::Learned,
+        }
+    }
+
+    /// The packet that was judged is genuine: from now on it is this source or none.
+    pub fn learn(&mut self, source: &RawAddress) {
+        if !self.locked && !self.named.asymmetric {
+            self.remote = Some(*source);
+            self.locked = true;
         }
     }
 
@@ -204,6 +205,16 @@ mod tests {
         RawAddress::from(text.parse::<SocketAddr>().expect("an address"))
     }
 
+    /// Judges a packet and learns from it when it is accepted.
+    fn judged(stream: &mut Stream, text: &str) -> Source {
+        let source = raw(text);
+        let verdict = stream.judge(&source);
+        if verdict != Source::Wrong {
+            stream.learn(&source);
+        }
+        verdict
+    }
+
     fn named(text: &str) -> Named {
         Named {
             address: Some(text.parse().expect("an address")),
@@ -214,12 +225,12 @@ mod tests {
     #[test]
     fn only_the_named_host_is_learned_and_then_only_its_port_counts() {
         let mut stream = Stream::new();
-        assert_eq!(stream.judge(&raw("10.0.0.1:4000")), Source::Wrong);
+        assert_eq!(judged(&mut stream, "10.0.0.1:4000"), Source::Wrong);
         stream.name(named("10.0.0.1:4000"));
-        assert_eq!(stream.judge(&raw("10.0.0.2:4000")), Source::Wrong);
-        assert_eq!(stream.judge(&raw("10.0.0.1:4444")), Source::Learned);
-        assert_eq!(stream.judge(&raw("10.0.0.1:4000")), Source::Wrong);
-        assert_eq!(stream.judge(&raw("10.0.0.1:4444")), Source::Accepted);
+        assert_eq!(judged(&mut stream, "10.0.0.2:4000"), Source::Wrong);
+        assert_eq!(judged(&mut stream, "10.0.0.1:4444"), Source::Learned);
+        assert_eq!(judged(&mut stream, "10.0.0.1:4000"), Source::Wrong);
+        assert_eq!(judged(&mut stream, "10.0.0.1:4444"), Source::Accepted);
     }
 
     #[test]
@@ -230,8 +241,8 @@ mod tests {
             signalling,
             ..named("192.168.1.5:4000")
         });
-        assert_eq!(stream.judge(&raw("203.0.113.8:4000")), Source::Wrong);
-        assert_eq!(stream.judge(&raw("203.0.113.7:61000")), Source::Learned);
+        assert_eq!(judged(&mut stream, "203.0.113.8:4000"), Source::Wrong);
+        assert_eq!(judged(&mut stream, "203.0.113.7:61000"), Source::Learned);
         assert!(
             stream
                 .remote()
@@ -243,14 +254,14 @@ mod tests {
     fn the_same_name_again_keeps_the_learned_address_and_allows_a_move() {
         let mut stream = Stream::new();
         stream.name(named("10.0.0.1:4000"));
-        stream.judge(&raw("10.0.0.1:4444"));
+        judged(&mut stream, "10.0.0.1:4444");
         stream.name(named("10.0.0.1:4000"));
         assert!(
             stream
                 .remote()
                 .is_some_and(|r| r.same(&raw("10.0.0.1:4444")))
         );
-        assert_eq!(stream.judge(&raw("10.0.0.1:5555")), Source::Learned);
+        assert_eq!(judged(&mut stream, "10.0.0.1:5555"), Source::Learned);
         stream.name(named("10.0.0.1:4002"));
         assert!(
             stream
@@ -266,7 +277,7 @@ mod tests {
             asymmetric: true,
             ..named("10.0.0.1:4000")
         });
-        assert_eq!(stream.judge(&raw("10.0.0.1:4444")), Source::Accepted);
+        assert_eq!(judged(&mut stream, "10.0.0.1:4444"), Source::Accepted);
         assert!(
             stream
                 .remote()

@@ -17,6 +17,7 @@ use crate::epoll::{Bell, Events, Poller, Received, monotonic_ns, receive, send};
 use crate::flow::{Flow, Side, SocketId, Verdict};
 use crate::limits::{BATCH_MAX, DATAGRAM_BYTES_MAX};
 use crate::ports::PortPair;
+use crate::srtp::GROWTH_MAX;
 
 /// Tag of the bell; no flow has it, because generations are 24 bits wide.
 const STOP: u64 = u64::MAX;
@@ -62,6 +63,10 @@ pub struct Totals {
     pub wrong_source: u64,
     /// Dropped: not RTP or RTCP, or too large.
     pub not_rtp: u64,
+    /// Dropped: wrong authentication.
+    pub forged: u64,
+    /// Dropped: encrypted and seen before.
+    pub replayed: u64,
     /// Dropped: no address to send to, or the kernel refused.
     pub unsent: u64,
 }
@@ -225,7 +230,7 @@ impl Worker {
 
 fn run(shared: &Shared, report: &Report) {
     let mut events = Events::new();
-    let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX];
+    let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX + GROWTH_MAX];
     let mut learned = Vec::new();
     loop {
         if let Err(error) = shared.poller.wait(&mut events) {
@@ -250,7 +255,7 @@ fn run(shared: &Shared, report: &Report) {
     }
 }
 
-/// Relays one datagram of the socket that `tag` names.
+/// Relays one datagram of the socket that `tag` names; `buffer` has room for it to grow.
 fn relay(
     table: &mut Table,
     tag: u64,
@@ -276,7 +281,7 @@ fn relay(
         }
     };
     let mut source = RawAddress::empty();
-    let length = match receive(fd(flow, at), buffer, &mut source) {
+    let length = match receive(fd(flow, at), &mut buffer[..DATAGRAM_BYTES_MAX], &mut source) {
         Received::Datagram(length) => length,
         Received::TooLarge => {
             totals.not_rtp += 1;
@@ -284,12 +289,15 @@ fn relay(
         }
         Received::Nothing => return,
     };
-    let packet = &buffer[..length];
-    match flow.judge(at, &source, packet, now_ns) {
-        Verdict::Send { from, learned: new } => {
+    match flow.judge(at, &source, buffer, length, now_ns) {
+        Verdict::Send {
+            from,
+            learned: new,
+            length,
+        } => {
             let sent = flow
                 .remote(from)
-                .is_some_and(|to| send(fd(flow, from), packet, to));
+                .is_some_and(|to| send(fd(flow, from), &buffer[..length], to));
             if sent {
                 totals.packets += 1;
                 totals.bytes += length as u64;
@@ -302,6 +310,8 @@ fn relay(
         }
         Verdict::WrongSource => totals.wrong_source += 1,
         Verdict::NotRtp => totals.not_rtp += 1,
+        Verdict::Forged => totals.forged += 1,
+        Verdict::Replayed => totals.replayed += 1,
         Verdict::Nowhere => totals.unsent += 1,
     }
 }

@@ -279,7 +279,7 @@ fn calls_are_listed_and_counted() {
 }
 
 #[test]
-fn encryption_by_the_relay_is_refused_rather_than_promised() {
+fn transports_are_exchanged_as_asked() {
     let lab = Lab::start(33_260..=33_279);
     let message = |protocol: &str| {
         json!({
@@ -287,7 +287,7 @@ fn encryption_by_the_relay_is_refused_rather_than_promised() {
             "transport-protocol": protocol, "sdp": Phone::at("127.0.0.2").sdp(""),
         })
     };
-    assert_eq!(lab.ng(message("RTP/SAVP"))["result"], "error");
+    assert_eq!(lab.ng(message("UDP/TLS/RTP/SAVPF"))["result"], "error");
     let offer = lab.sdp_of(message("RTP/AVPF"));
     assert!(line(&offer, "m=audio ").ends_with("RTP/AVPF 0"), "{offer}");
     let answer = Phone::at("127.0.0.3")

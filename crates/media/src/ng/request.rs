@@ -1,12 +1,12 @@
 //! An NG dictionary as a typed request. Pure.
 //!
-//! Flags this engine does not know are ignored, as the protocol wants it; flags it knows
-//! but cannot serve (encryption) are refused rather than answered with silence on the line.
+//! Flags this engine does not know are ignored, as the protocol wants it.
 
 use std::net::IpAddr;
 
 use super::bencode::{Dict, Value};
 use crate::limits::NAME_BYTES_MAX;
+use crate::srtp::Suite;
 
 /// What the client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,32 @@ pub struct MuxFlags {
     pub reject: bool,
 }
 
+/// What to do about keys in the description (`SDES` list).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SdesFlags {
+    /// Offer no keys.
+    pub off: bool,
+    /// Offer these suites alone.
+    pub only: Vec<Suite>,
+    /// Do not offer these suites.
+    pub no: Vec<Suite>,
+    /// Offer no suite that was not offered to us.
+    pub nonew: bool,
+    /// Write the padding of keys.
+    pub pad: bool,
+    /// Write the lifetime of keys.
+    pub lifetime: bool,
+}
+
+/// What to do about encryption that is offered without being asked for (RFC 8643, `OSRTP` list).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OsrtpFlags {
+    /// Offer it when the transport is plain RTP.
+    pub offer: bool,
+    /// Take it when the offerer offers it.
+    pub accept: bool,
+}
+
 /// A request as the engine understands it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
@@ -69,6 +95,10 @@ pub struct Request {
     pub sip_source_address: bool,
     /// `asymmetric`: never learn the sender's address from its packets.
     pub asymmetric: bool,
+    /// `SDES`.
+    pub sdes: SdesFlags,
+    /// `OSRTP`.
+    pub osrtp: OsrtpFlags,
     /// `transport-protocol`.
     pub protocol: Option<String>,
     /// `limit` of a list.
@@ -98,7 +128,7 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
 /// Reads the fields of a dictionary.
 ///
 /// # Errors
-/// A name that is too long, or a transport that would need encryption by the relay.
+/// A name that is too long.
 pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     let name = |key: &str| {
         let value = text(dict, key).filter(|value| !value.is_empty());
@@ -142,7 +172,19 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
             _ => {}
         }
     }
+    for word in words(dict, "SDES") {
+        sdes(&mut request.sdes, &word);
+    }
+    for word in words(dict, "OSRTP") {
+        osrtp(&mut request.osrtp, &word);
+    }
     for word in words(dict, "flags") {
+        if let Some(word) = word.strip_prefix("SDES-") {
+            sdes(&mut request.sdes, word);
+        }
+        if let Some(word) = word.strip_prefix("OSRTP-") {
+            osrtp(&mut request.osrtp, word);
+        }
         match word.as_str() {
             "asymmetric" => request.asymmetric = true,
             "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
@@ -151,6 +193,28 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         }
     }
     Ok(request)
+}
+
+fn sdes(flags: &mut SdesFlags, word: &str) {
+    let suite = |prefix: &str| word.strip_prefix(prefix)?.parse::<Suite>().ok();
+    match word {
+        "off" | "no" | "disable" => flags.off = true,
+        "nonew" => flags.nonew = true,
+        "pad" => flags.pad = true,
+        "lifetime" => flags.lifetime = true,
+        _ => {
+            flags.only.extend(suite("only-"));
+            flags.no.extend(suite("no-"));
+        }
+    }
+}
+
+fn osrtp(flags: &mut OsrtpFlags, word: &str) {
+    match word {
+        "offer" | "offer-RFC" => flags.offer = true,
+        "accept" | "accept-RFC" => flags.accept = true,
+        _ => {}
+    }
 }
 
 fn text(dict: &Dict, key: &str) -> Option<String> {
@@ -198,9 +262,13 @@ mod tests {
             ("received-from", list(&["IP4", "203.0.113.7"])),
             ("rtcp-mux", list(&["demux"])),
             ("address-family", "IP6".into()),
+            ("SDES", list(&["no-AEAD_AES_256_GCM", "pad"])),
+            ("OSRTP", list(&["offer"])),
             ("codec", Value::Dict(Dict::new())),
         ]))
         .expect("a request");
+        assert_eq!(request.sdes.no, [Suite::AeadAes256Gcm]);
+        assert!(request.sdes.pad && request.osrtp.offer && !request.osrtp.accept);
         assert!(request.replace_origin && request.sip_source_address && request.mux.demux);
         assert_eq!(request.received_from, "203.0.113.7".parse().ok());
         assert_eq!(request.ipv6, Some(true));

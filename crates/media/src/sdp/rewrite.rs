@@ -1,7 +1,7 @@
 //! Writing: the same SDP with the relay's addresses and ports in it.
 //!
 //! The order of the attributes the relay writes itself is rtpengine's: direction, `rtcp`,
-//! `rtcp-mux`, `ptime`, after all others.
+//! `rtcp-mux`, `crypto`, `ptime`, after all others.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use super::{Direction, Media, Sdp};
 
 /// Attributes that would tell the peer to go around the relay, or that it writes itself.
-const REMOVED: [&str; 13] = [
+const REMOVED: [&str; 14] = [
+    "crypto",
     "candidate",
     "end-of-candidates",
     "remote-candidates",
@@ -37,7 +38,7 @@ pub struct Rewrite<'a> {
 }
 
 /// What is changed in one media line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MediaOut<'a> {
     /// Transport to write instead of the given one.
     pub protocol: Option<&'a str>,
@@ -47,6 +48,8 @@ pub struct MediaOut<'a> {
     pub rtcp: Option<u16>,
     /// Write `a=rtcp-mux`.
     pub mux: bool,
+    /// `crypto:` attributes to write.
+    pub crypto: Vec<String>,
 }
 
 /// Writes `sdp` with the changes.
@@ -111,6 +114,9 @@ fn rewrite_media(
     }
     if change.mux {
         push(out, "a=rtcp-mux");
+    }
+    for crypto in &change.crypto {
+        push(out, &format!("a={crypto}"));
     }
     packet_times.into_iter().for_each(|line| push(out, line));
 }
@@ -183,6 +189,7 @@ mod tests {
         port: 30_000,
         rtcp: Some(30_001),
         mux: false,
+        crypto: Vec::new(),
     };
 
     #[test]

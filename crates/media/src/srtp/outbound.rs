@@ -1,0 +1,113 @@
+//! What is sent to a party.
+
+use super::cipher::Protection;
+use super::index::Window;
+use super::keys::{MasterKey, Stream};
+use super::{GROWTH_MAX, payload_at, rtcp_source, rtp_fields};
+use crate::limits::SRTP_SOURCES_MAX;
+
+/// RTCP packets under one key at most (RFC 3711 section 9.2).
+const RTCP_INDEX_MAX: u32 = 0x7fff_ffff;
+
+/// RTCP packets that are encrypted say so in the highest bit of their index.
+const ENCRYPTED: u32 = 1 << 31;
+
+struct Source {
+    ssrc: u32,
+    sent: Window,
+}
+
+/// Protects packets under one key.
+pub struct Outbound {
+    key: MasterKey,
+    rtp: Protection,
+    rtcp: Protection,
+    sources: Vec<Source>,
+    rtcp_index: u32,
+}
+
+impl Outbound {
+    /// Nothing was sent yet.
+    pub fn new(key: MasterKey) -> Outbound {
+        Outbound {
+            rtp: key.session(Stream::Rtp),
+            rtcp: key.session(Stream::Rtcp),
+            key,
+            sources: Vec::new(),
+            rtcp_index: 0,
+        }
+    }
+
+    /// The key it works with.
+    pub fn key(&self) -> &MasterKey {
+        &self.key
+    }
+
+    /// Protects an RTP packet of `length` bytes in place; answers its new length. None: it is no
+    /// RTP packet, there is no room behind it, or the same packet was sent long ago.
+    pub fn protect_rtp(&mut self, room: &mut [u8], length: usize) -> Option<usize> {
+        if room.len() < length + GROWTH_MAX {
+            return None;
+        }
+        let (sequence, ssrc) = rtp_fields(&room[..length])?;
+        let from = payload_at(&room[..length])?;
+        let source = self.source(ssrc);
+        let index = source.sent.guess(sequence);
+        // The same packet twice under one index is only harmless when it is the same one; a relay
+        // repeats what the network repeated, but never another payload (RFC 3711 section 9.1).
+        if !source.sent.is_new(index) {
+            return None;
+        }
+        source.sent.note(index);
+        let rollover = (index >> 16) as u32;
+        // GCM has the roll-over counter in its nonce; counter mode authenticates it.
+        let extra = rollover.to_be_bytes();
+        let extra = if self.rtp.is_aead() {
+            &[][..]
+        } else {
+            &extra[..]
+        };
+        let tag = self.rtp.seal(&mut room[..length], from, extra, ssrc, index);
+        let end = length + self.rtp.tag_bytes();
+        room[length..end].copy_from_slice(&tag[..self.rtp.tag_bytes()]);
+        Some(end)
+    }
+
+    /// Protects an RTCP packet of `length` bytes in place; answers its new length. None: it is no
+    /// RTCP packet, there is no room behind it, or the key is used up.
+    pub fn protect_rtcp(&mut self, room: &mut [u8], length: usize) -> Option<usize> {
+        if room.len() < length + GROWTH_MAX || self.rtcp_index == RTCP_INDEX_MAX {
+            return None;
+        }
+        let ssrc = rtcp_source(&room[..length])?;
+        self.rtcp_index += 1;
+        let word = (self.rtcp_index | ENCRYPTED).to_be_bytes();
+        let index = u64::from(self.rtcp_index);
+        let tag = self.rtcp.seal(&mut room[..length], 8, &word, ssrc, index);
+        let tag = &tag[..self.rtcp.tag_bytes()];
+        let end = length + tag.len() + word.len();
+        if self.rtcp.is_aead() {
+            room[length..length + tag.len()].copy_from_slice(tag);
+            room[length + tag.len()..end].copy_from_slice(&word);
+        } else {
+            room[length..length + word.len()].copy_from_slice(&word);
+            room[length + word.len()..end].copy_from_slice(tag);
+        }
+        Some(end)
+    }
+
+    fn source(&mut self, ssrc: u32) -> &mut Source {
+        let found = self.sources.iter().position(|source| source.ssrc == ssrc);
+        let at = found.unwrap_or_else(|| {
+            if self.sources.len() == SRTP_SOURCES_MAX {
+                self.sources.remove(0);
+            }
+            self.sources.push(Source {
+                ssrc,
+                sent: Window::default(),
+            });
+            self.sources.len() - 1
+        });
+        &mut self.sources[at]
+    }
+}
