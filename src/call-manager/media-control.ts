@@ -2,6 +2,7 @@
  * Media servers as call control uses them: NG offer, answer and delete with bounded repetition.
  * NG commands are idempotent, so a lost datagram or a takeover in between only repeats one.
  */
+import { randomBytes } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { Client, type NgReply } from 'rtpengine-client';
 import { parseHost } from '../cluster/index.ts';
@@ -22,6 +23,9 @@ export interface HeardSdp {
   /** Address of the sender; its audio may come from there instead (NAT). Null: not known. */
   source: string | null;
 }
+
+/** Suites in the descriptions we write: all of them would not fit into a datagram of SIP. */
+const suites = ['AEAD_AES_256_GCM', 'AES_256_CM_HMAC_SHA1_80', 'AES_CM_128_HMAC_SHA1_80'];
 
 /** Chooses the server for a call; names in `except` did not answer a moment ago. */
 export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
@@ -47,8 +51,17 @@ export class MediaControl {
     this.#client.close();
   }
 
-  /** Anchors a new call: offers the caller's description at the least loaded server. */
-  async anchor(callId: CallId, heard: HeardSdp): Promise<MediaAnchor> {
+  /**
+   * Anchors a call: offers the caller's description at the least loaded server. What comes back
+   * has the transport `profile` (null: the caller's). With the seed of an earlier anchor the
+   * server writes the keys that the phones know.
+   */
+  async anchor(
+    callId: CallId,
+    heard: HeardSdp,
+    profile: string | null,
+    keySeed = randomBytes(32).toString('base64'),
+  ): Promise<MediaAnchor> {
     const silent = new Set<string>();
     for (;;) {
       const server = this.#choose(silent);
@@ -56,8 +69,8 @@ export class MediaControl {
         throw new PbxError(silent.size === 0 ? 'PBX_MEDIA_NONE' : 'PBX_MEDIA_SILENT');
       }
       try {
-        const offered = await this.offer(server.ng, callId, 'caller', heard);
-        return { server: server.name, ng: server.ng, sdp: offered, moving: false };
+        const offered = await this.offer(server.ng, callId, 'caller', heard, profile, keySeed);
+        return { server: server.name, ng: server.ng, sdp: offered, moving: false, keySeed };
       } catch (error) {
         if (!(error instanceof PbxError) || error.code !== 'PBX_MEDIA_SILENT') {
           throw error;
@@ -68,9 +81,27 @@ export class MediaControl {
     }
   }
 
-  /** Translates an offer of one side for the other. */
-  offer(ng: string, callId: CallId, from: MediaSide, heard: HeardSdp): Promise<string> {
-    return this.#translate('offer', ng, { 'call-id': callId, 'from-tag': from }, heard);
+  /**
+   * Translates an offer of one side for the other, who is to get the transport `profile` (null:
+   * the same). Keys are offered in any case; without a secure transport they may be left out.
+   */
+  offer(
+    ng: string,
+    callId: CallId,
+    from: MediaSide,
+    heard: HeardSdp,
+    profile: string | null,
+    keySeed?: string,
+  ): Promise<string> {
+    const fields = {
+      'call-id': callId,
+      'from-tag': from,
+      SDES: suites.map((suite) => `only-${suite}`),
+      OSRTP: ['offer', 'accept'],
+      ...(profile === null ? {} : { 'transport-protocol': profile }),
+      ...(keySeed === undefined ? {} : { 'key-seed': keySeed }),
+    };
+    return this.#translate('offer', ng, fields, heard);
   }
 
   /** Translates the answer that `answerer` gave to the other side's offer. */
@@ -88,7 +119,7 @@ export class MediaControl {
   async #translate(
     command: 'offer' | 'answer',
     ng: string,
-    fields: Record<string, string>,
+    fields: Record<string, string | string[]>,
     { sdp, source }: HeardSdp,
   ): Promise<string> {
     const reply = await this.#command(command, ng, {

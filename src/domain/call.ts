@@ -39,6 +39,8 @@ export interface MediaAnchor {
   sdp: string;
   /** Chosen after another server died; not both parties know it yet. */
   moving: boolean;
+  /** What the keys of encrypted media are made from, base64: another server makes the same. */
+  keySeed?: string;
 }
 
 /** The value of `call:{id}`: written before each effect it explains. */

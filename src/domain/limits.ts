@@ -25,6 +25,8 @@ export const limits = {
   cancelWaitMs: 2_000,
   /** A call whose media server died and that could not be moved tries again after this. */
   moveRetryMs: 5_000,
+  /** 65,536 packets of 20 ms, less a tenth: keys of encrypted media are kept no longer. */
+  keysKeptMs: 1_180_000,
   /** Calls moved to another media server in one tick: 400 a second. */
   movesPerTick: 200,
   /** Attempts to commit the end of a call; afterwards the next leader's sweep ends it. */

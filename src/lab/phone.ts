@@ -37,11 +37,20 @@ export interface PhoneOptions {
   transport?: 'udp' | 'tcp' | 'tls';
   /** Certificate of the authority it trusts; needed by tls. */
   authority?: string;
+  /** What it does about SRTP: nothing, offers it beside plain RTP, or insists on it. */
+  encryption?: 'none' | 'optional' | 'required';
   /** Frequency of its tone. */
   toneHz?: number;
   /** Expiry it asks for. */
   expiresS?: number;
 }
+
+/** The same in baresip's account file. */
+const mediaEncryption = {
+  none: [],
+  optional: ['mediaenc=srtp'],
+  required: ['mediaenc=srtp-mand'],
+};
 
 /** What baresip tells: REGISTER_OK, CALL_RINGING, CALL_ESTABLISHED, CALL_CLOSED and others. */
 export interface PhoneEvent {
@@ -266,7 +275,7 @@ function writeConfiguration(options: PhoneOptions): void {
     `rtp_ports ${firstRtp}-${firstRtp + 19}`,
     'rtp_timeout 0',
     `module_path ${modules}`,
-    ...['g711', 'ausine', 'aubridge', 'sndfile'].map((name) => `module ${name}.so`),
+    ...['g711', 'srtp', 'ausine', 'aubridge', 'sndfile'].map((name) => `module ${name}.so`),
     'module_tmp account.so',
     ...['menu', 'ctrl_tcp'].map((name) => `module_app ${name}.so`),
     `ctrl_tcp_listen 127.0.0.1:${controlPort(options)}`,
@@ -286,6 +295,7 @@ function writeConfiguration(options: PhoneOptions): void {
     `regint=${options.expiresS ?? 120}`,
     'answermode=auto',
     'audio_codecs=PCMU/8000/1,PCMA/8000/1',
+    ...mediaEncryption[options.encryption ?? 'none'],
   ];
   writeFile(join(directory, 'accounts'), `${parameters.join(';')}\n`, 0o600);
   writeFile(join(directory, 'contacts'), '', 0o644);

@@ -42,13 +42,6 @@ async function statusNow(): Promise<StatusEntry> {
   return JSON.parse((await raftpbx('status', '-o', 'json')).stdout) as StatusEntry;
 }
 
-/** What Prometheus reads of a server. */
-async function metric(address: string, name: string): Promise<number> {
-  const url = `http://${address}:9464/metrics`;
-  const { stdout } = await raftpbx('lab', 'exec', 'phones', '--', 'curl', '-s', url);
-  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(stdout)?.[1]);
-}
-
 test('the cluster says that a directory is lost, and what to do', async () => {
   await lab.kill(wiped.name);
   rmSync(`${testLab.directory}/${wiped.name}/state`, { recursive: true });
@@ -68,8 +61,8 @@ test('the cluster says that a directory is lost, and what to do', async () => {
   await eventually('its own alarm in its metrics', 15_000, async () => {
     const code = 'raftpbx_alarm\\{code="PBX_STORE_WIPED"\\}';
     return (
-      (await metric(wiped.address, code)) === 1 &&
-      (await metric(wiped.address, 'raftpbx_alarms')) === 1
+      (await lab.metric(wiped.name, code)) === 1 &&
+      (await lab.metric(wiped.name, 'raftpbx_alarms')) === 1
     );
   });
 });
@@ -80,9 +73,9 @@ test('it does not vote: without another voter nobody leads', async () => {
   await lab.kill(other);
   // Two of three voters would be there if the wiped one counted.
   await eventually('a leader without a majority', 10_000, async () => {
-    return (await metric(lab.server(leader).address, 'raftpbx_store_leading')) === 0;
+    return (await lab.metric(leader, 'raftpbx_store_leading')) === 0;
   });
-  expect(await metric(wiped.address, 'raftpbx_store_leading')).toBe(0);
+  expect(await lab.metric(wiped.name, 'raftpbx_store_leading')).toBe(0);
   await lab.startAgain(other);
   await eventually('a leader with one', 15_000, async () => (await lab.status()).leader !== null);
 });

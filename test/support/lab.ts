@@ -248,6 +248,13 @@ export class TestLab {
     return found;
   }
 
+  /** What Prometheus reads of a server. */
+  async metric(server: string, name: string): Promise<number> {
+    const url = `http://${this.server(server).address}:${labPorts.metrics}/metrics`;
+    const { stdout } = await raftpbx('lab', 'exec', 'phones', '--', 'curl', '-s', url);
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(stdout)?.[1]);
+  }
+
   async leader(): Promise<LabServerRecord> {
     const status = await this.status();
     if (status.leader === null) {

@@ -21,6 +21,8 @@ pub struct Call {
     pub signalled_us: u64,
     /// The same by `CLOCK_MONOTONIC`, nanoseconds, for timeouts.
     pub signalled_ns: u64,
+    /// What our keys are made from; none: each is new.
+    pub key_seed: Option<[u8; 32]>,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
     /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
@@ -174,6 +176,7 @@ mod tests {
             created_us,
             signalled_us,
             signalled_ns,
+            key_seed: None,
             dialogues,
             silent_since_ns: 0,
         }

@@ -17,7 +17,7 @@ use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
 use crate::sdp::{Media, MediaOut, Rewrite, Sdp, rewrite};
-use crate::security::{self, LineKeys};
+use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
@@ -92,6 +92,7 @@ impl Control {
         let side = place.map_or(0, |(_, side)| side);
         let fresh = self.fresh_lines(&sdp, request, place, side)?;
         let mut call = self.take_call(&request.call_id);
+        call.key_seed = call.key_seed.or(request.key_seed);
         let n = place.map_or_else(
             || {
                 let via_branch = request.via_branch.clone();
@@ -104,7 +105,9 @@ impl Control {
             |(n, _)| n,
         );
         let dialogue = &mut call.dialogues[n];
-        for (index, line) in fresh {
+        for (index, mut line) in fresh {
+            let name = format!("{n}/{index}");
+            line.keys = LineKeys::new(call.key_seed.map(|secret| KeySeed { secret, name }));
             match dialogue.lines.get_mut(index) {
                 Some(place) => self.free(&std::mem::replace(place, line)),
                 None => dialogue.lines.push(line),
@@ -236,6 +239,7 @@ impl Control {
                 created_us: now_us,
                 signalled_us: now_us,
                 signalled_ns: now_ns,
+                key_seed: None,
                 dialogues: Vec::new(),
                 silent_since_ns: 0,
             }
@@ -388,12 +392,13 @@ impl Control {
         theirs: Vec<Option<Crypto>>,
         request: &Request,
     ) -> Vec<Vec<String>> {
+        let rtcp_index = security::rtcp_index(unix_us());
         let settle = |(line, theirs): (&mut Line, Option<Crypto>)| {
             let agreed = line.keys.settle(side, theirs, request);
             let mut table = self.workers[line.worker].table();
             if let Some(flow) = table.get_mut(line.key) {
                 let sides = flow.sides.iter_mut().zip(agreed.keys);
-                sides.for_each(|(side, keys)| side.secure(keys));
+                sides.for_each(|(side, keys)| side.secure(keys, rtcp_index));
             }
             agreed.lines
         };

@@ -82,7 +82,8 @@ impl Side {
     }
 
     /// Signalling has agreed on keys, or on none. A context whose key stays goes on counting.
-    pub fn secure(&mut self, keys: SideKeys) {
+    /// `rtcp_index`: see [`Outbound::new`].
+    pub fn secure(&mut self, keys: SideKeys, rtcp_index: u32) {
         let Some((theirs, ours)) = keys else {
             self.secure = None;
             return;
@@ -95,7 +96,7 @@ impl Side {
         let outbound = outbound.filter(|outbound| *outbound.key() == ours);
         self.secure = Some(Box::new(Secure {
             inbound: inbound.unwrap_or_else(|| Inbound::new(theirs.key, theirs.mki_bytes)),
-            outbound: outbound.unwrap_or_else(|| Outbound::new(ours)),
+            outbound: outbound.unwrap_or_else(|| Outbound::new(ours, rtcp_index)),
         }));
     }
 }

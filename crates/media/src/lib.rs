@@ -108,6 +108,8 @@ pub struct MediaStats {
     pub sessions: u64,
     /// Legs (tags) held now.
     pub legs: u64,
+    /// Sides of media lines that are encrypted now.
+    pub encrypted: u64,
     /// Port pairs in use now.
     pub ports_used: u64,
     /// Port pairs free now.
@@ -199,7 +201,10 @@ impl Core {
             stats.sessions_total = control.created;
         }
         for worker in self.workers.iter() {
-            let totals = worker.table().totals;
+            let table = worker.table();
+            let totals = table.totals;
+            stats.encrypted += table.encrypted();
+            drop(table);
             stats.packets += totals.packets;
             stats.bytes += totals.bytes;
             stats.wrong_source += totals.wrong_source;

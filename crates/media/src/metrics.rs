@@ -59,6 +59,12 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
     vec![
         ("sessions", "gauge", "Calls held now", s.sessions),
         ("legs", "gauge", "Legs held now", s.legs),
+        (
+            "encrypted",
+            "gauge",
+            "Sides of media lines that are encrypted",
+            s.encrypted,
+        ),
         ("ports_used", "gauge", "Port pairs in use", s.ports_used),
         ("ports_free", "gauge", "Port pairs free", s.ports_free),
         (

@@ -2,7 +2,11 @@
 //!
 //! Pure. Encryption ends here on both sides: each party has keys with us and never sees the
 //! other's, so that a plain party can talk to an encrypted one. The keys that are written to a
-//! party stay the same while they are in use, whoever makes the next offer.
+//! party stay the same while they are in use, whoever makes the next offer. With
+//! a seed they follow from it, so that another media server goes on with the keys of one that died:
+//! there are phones that never take new ones.
+
+use std::fmt;
 
 use crate::call::Line;
 use crate::ng::Refusal;
@@ -11,9 +15,28 @@ use crate::sdp::{Media, Sdp};
 use crate::srtp::sdes::Crypto;
 use crate::srtp::{MasterKey, Suite};
 
-/// The keys of a media line, one entry a side.
+/// The keys of a media line.
 #[derive(Debug, Default)]
-pub struct LineKeys([Facing; 2]);
+pub struct LineKeys {
+    seed: Option<KeySeed>,
+    /// One a side.
+    facing: [Facing; 2],
+}
+
+/// What our keys for a line are made from.
+pub struct KeySeed {
+    /// The secret of the call.
+    pub secret: [u8; 32],
+    /// The line's place in the call.
+    pub name: String,
+}
+
+impl fmt::Debug for KeySeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the secret: this ends up in logs.
+        write!(f, "KeySeed({})", self.name)
+    }
+}
 
 /// What stands between us and one party.
 #[derive(Debug, Default)]
@@ -37,6 +60,12 @@ pub struct Agreed {
     pub keys: [SideKeys; 2],
     /// `a=crypto` for the offerer.
     pub lines: Vec<String>,
+}
+
+/// Where a new context begins to count RTCP: further than any engine before it can have come, as
+/// long as nobody sends 64 packets a second. Comes round after half a year.
+pub fn rtcp_index(unix_us: u64) -> u32 {
+    ((unix_us / 1_000_000 * 64) & 0x3fff_ffff) as u32
 }
 
 /// Whether a transport is secure RTP with keys in the description.
@@ -111,6 +140,31 @@ pub fn check_transport(sdp: &Sdp<'_>, request: &Request) -> Result<(), Refusal> 
 }
 
 impl LineKeys {
+    /// No keys yet; with a seed they will follow from it.
+    pub fn new(seed: Option<KeySeed>) -> LineKeys {
+        LineKeys {
+            seed,
+            ..LineKeys::default()
+        }
+    }
+
+    /// Our key of a suite for a side: the one it has, or another.
+    fn our_key(&mut self, side: usize, suite: Suite) -> MasterKey {
+        let LineKeys { seed, facing } = self;
+        let ours = &mut facing[side].ours;
+        if let Some(key) = ours.iter().find(|key| key.suite() == suite) {
+            return key.clone();
+        }
+        let key = match seed {
+            Some(KeySeed { secret, name }) => {
+                MasterKey::derived(suite, secret, &format!("{name}/{side}"))
+            }
+            None => MasterKey::random(suite),
+        };
+        ours.push(key.clone());
+        key
+    }
+
     /// An offer of `side` goes on to the other one with `protocol`; answers the `a=crypto` lines
     /// for it.
     pub fn offer(
@@ -121,8 +175,8 @@ impl LineKeys {
         request: &Request,
     ) -> Vec<String> {
         let suites = suites(&theirs, request);
-        self.0[side].theirs = theirs;
-        let facing = &mut self.0[1 - side];
+        self.facing[side].theirs = theirs;
+        let facing = &mut self.facing[1 - side];
         facing.offered.clear();
         // What is not in use was offered in vain.
         let used = facing.used;
@@ -133,8 +187,8 @@ impl LineKeys {
         }
         facing.offered.clone_from(&suites);
         let numbered = (1..).zip(suites);
-        let lines = numbered.map(|(tag, suite)| written(tag, facing.our_key(suite), request));
-        lines.collect()
+        let line = |(tag, suite)| written(tag, &self.our_key(1 - side, suite), request);
+        numbered.map(line).collect()
     }
 
     /// The keys that an answer of `side` settles on; nothing is changed.
@@ -147,7 +201,7 @@ impl LineKeys {
         media: &Media<'_>,
         protocol: &str,
     ) -> Result<Option<Crypto>, Refusal> {
-        let facing = &self.0[side];
+        let facing = &self.facing[side];
         let taken = |crypto: &Crypto| {
             let at = (crypto.tag as usize).checked_sub(1);
             at.and_then(|at| facing.offered.get(at)) == Some(&crypto.key.suite())
@@ -163,33 +217,20 @@ impl LineKeys {
     /// Settles what [`Self::answered`] found.
     pub fn settle(&mut self, side: usize, theirs: Option<Crypto>, request: &Request) -> Agreed {
         let mut keys = [None, None];
-        let answerer = &mut self.0[side];
-        answerer.used = theirs.as_ref().map(|crypto| crypto.key.suite());
+        self.facing[side].used = theirs.as_ref().map(|crypto| crypto.key.suite());
         if let Some(crypto) = theirs {
-            let ours = answerer.our_key(crypto.key.suite()).clone();
+            let ours = self.our_key(side, crypto.key.suite());
             keys[side] = Some((crypto, ours));
         }
-        let offerer = &mut self.0[1 - side];
-        let chosen = offerer.theirs.first().cloned();
-        offerer.used = chosen.as_ref().map(|crypto| crypto.key.suite());
+        let chosen = self.facing[1 - side].theirs.first().cloned();
+        self.facing[1 - side].used = chosen.as_ref().map(|crypto| crypto.key.suite());
         let mut lines = Vec::new();
         if let Some(crypto) = chosen {
-            let ours = offerer.our_key(crypto.key.suite()).clone();
+            let ours = self.our_key(1 - side, crypto.key.suite());
             lines.push(written(crypto.tag, &ours, request));
             keys[1 - side] = Some((crypto, ours));
         }
         Agreed { keys, lines }
-    }
-}
-
-impl Facing {
-    fn our_key(&mut self, suite: Suite) -> &MasterKey {
-        let at = self.ours.iter().position(|key| key.suite() == suite);
-        let at = at.unwrap_or_else(|| {
-            self.ours.push(MasterKey::random(suite));
-            self.ours.len() - 1
-        });
-        &self.ours[at]
     }
 }
 

@@ -107,6 +107,13 @@ impl Table {
         self.slots.len() - self.empty.len()
     }
 
+    /// Sides of flows that are encrypted.
+    pub fn encrypted(&self) -> u64 {
+        let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
+        let sides = flows.flat_map(|flow| &flow.sides);
+        sides.filter(|side| side.secure.is_some()).count() as u64
+    }
+
     /// When the last valid packet of each flow came, by slot, `CLOCK_MONOTONIC` ns.
     pub fn last_packets_ns(&self) -> Vec<u64> {
         let last = |slot: &Slot| slot.flow.as_ref().map_or(0, Flow::last_packet_ns);

@@ -48,7 +48,7 @@ impl Secret {
         let theirs = theirs.expect("the suite is offered");
         self.crypto.tag = theirs.tag;
         self.keys = Some((
-            Outbound::new(self.crypto.key.clone()),
+            Outbound::new(self.crypto.key.clone(), 0),
             Inbound::new(theirs.key, 0),
         ));
     }
@@ -169,4 +169,33 @@ fn a_phone_that_does_not_know_opportunistic_encryption_talks_plainly() {
     assert!(!answer.contains("crypto"), "{answer}");
     b.say(relay_address(&offer), "plain");
     assert_eq!(a.hear().0, "plain");
+}
+
+#[test]
+fn another_engine_goes_on_with_the_keys_the_phones_know() {
+    let (mut a, mut b) = (
+        Secret::at("127.0.0.2", 1, Suite::Aes128CmSha1_80),
+        Secret::at("127.0.0.3", 1, Suite::AeadAes256Gcm),
+    );
+    let mut place = None;
+    for ports in [34_140..=34_159, 34_160..=34_179] {
+        let lab = Lab::start(ports);
+        let offer = lab.sdp_of(json!({
+            "command": "offer", "call-id": "moves", "from-tag": "ta", "sdp": a.sdp(),
+            "key-seed": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "replace": ["origin"],
+        }));
+        if place.is_none() {
+            b.agree(&offer);
+        }
+        let answer = lab.sdp("answer", "moves", ["ta", "tb"], &b.sdp());
+        if place.is_none() {
+            a.agree(&answer);
+        }
+        let (from_a, from_b) = (relay_address(&answer), relay_address(&offer));
+        a.say(from_a, "from a");
+        assert_eq!(b.hear(), "from a");
+        b.say(from_b, "from b");
+        assert_eq!(a.hear(), "from b");
+        assert_ne!(place.replace(from_a), Some(from_a));
+    }
 }

@@ -6,6 +6,9 @@ import { limits } from '../../domain/limits.ts';
 import { allowedMethods } from '../../sip/rehydrate.ts';
 import type { CallFailure, Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 
+/** 488: the offer has nothing that the device takes (RFC 3261 section 21.4.26). */
+const notAcceptableHere = 488;
+
 export interface DeviceCall {
   uri: string;
   /** `callId/legNo`. */
@@ -17,6 +20,8 @@ export interface DeviceCall {
   /** Max-Forwards. */
   hops: number;
   sdp: string;
+  /** What it is offered when it refuses that with 488; null: nothing else. */
+  otherSdp: string | null;
   /** After a takeover: the engine may have the INVITE already. */
   attach: boolean;
 }
@@ -32,6 +37,7 @@ export class DeviceLeg {
   readonly #call: DeviceCall;
   readonly #events: DeviceEvents;
   #attempts: number;
+  #sdp: string;
   #request: SipRequest | null = null;
   #over = false;
   #cancelled = false;
@@ -41,6 +47,7 @@ export class DeviceLeg {
     this.#srf = srf;
     this.#call = call;
     this.#events = events;
+    this.#sdp = call.sdp;
     this.#attempts = call.attach ? limits.attachAttempts : 1;
     this.#start();
   }
@@ -63,7 +70,7 @@ export class DeviceLeg {
       },
     };
     try {
-      this.#srf.createUAC(call.uri, { headers, localSdp: call.sdp }, progress, (error, dialog) =>
+      this.#srf.createUAC(call.uri, { headers, localSdp: this.#sdp }, progress, (error, dialog) =>
         this.#finish(error, dialog),
       );
     } catch (error) {
@@ -81,6 +88,15 @@ export class DeviceLeg {
       // The engine refused, no phone did: the INVITE it keeps of this leg has not left yet.
       setTimeout(() => this.#start(), limits.attachRetryMs);
       return;
+    }
+    const { otherSdp } = this.#call;
+    if (error?.status === notAcceptableHere && otherSdp !== null && this.#sdp !== otherSdp) {
+      if (!this.#cancelled) {
+        this.#sdp = otherSdp;
+        this.#request = null;
+        this.#start();
+        return;
+      }
     }
     this.#over = true;
     this.#release();

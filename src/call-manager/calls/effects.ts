@@ -15,6 +15,7 @@ import { sendableStatus } from '../../sip/status.ts';
 import type { MediaControl } from '../media-control.ts';
 import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
+import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
 import { step } from './machine.ts';
 import { CallMedia } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
@@ -67,6 +68,7 @@ export class LiveCall {
       now: here.now,
       call: () => this.#call,
       callerSdp: () => this.#callerSdp(),
+      deviceSdp: () => this.#dialog(this.#call.winner ?? 0)?.remote.sdp ?? '',
       sourceOf: (leg) => this.#sources.get(leg) ?? sourceOf(this.#dialog(leg)),
       dispatch: (event) => this.dispatch(event),
     });
@@ -230,6 +232,7 @@ export class LiveCall {
       case 'answerMedia':
       case 'deleteMedia':
       case 'moveMedia':
+      case 'renewMedia':
       case 'modifyOffer':
       case 'modifyAnswer':
         this.#media.act(effect);
@@ -319,7 +322,8 @@ export class LiveCall {
       from: `${name}<sip:${from}@${domain}>`,
       to: `<sip:${to}@${domain}>`,
       hops,
-      sdp: media.sdp,
+      sdp: isBehindTls(uri) ? media.sdp : withoutKeys(media.sdp),
+      otherSdp: isBehindTls(uri) ? insisting(media.sdp) : null,
       attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {

@@ -2,9 +2,12 @@
  * The media session of one call: carries out the machine's media effects with NG commands, one
  * after the other, so that a delete never overtakes its offer.
  */
+import type { MediaAnchor } from '../../domain/call.ts';
 import { PbxError } from '../../domain/errors.ts';
+import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { HeardSdp, MediaControl, MediaSide } from '../media-control.ts';
+import { keysOf, plainProfile, profileOf } from './encryption.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
 
 export interface CallMediaOptions {
@@ -14,6 +17,8 @@ export interface CallMediaOptions {
   call(): Call;
   /** What the caller last said about its audio: in its INVITE, or in its dialog. */
   callerSdp(): string;
+  /** What the device that answered last said; empty before. */
+  deviceSdp(): string;
   /** Where the SIP messages of a leg come from, as far as one came. */
   sourceOf(leg: number): string | null;
   dispatch(event: CallEvent): void;
@@ -27,6 +32,7 @@ export type MediaEffect = EffectOf<
   | 'answerMedia'
   | 'deleteMedia'
   | 'moveMedia'
+  | 'renewMedia'
   | 'modifyOffer'
   | 'modifyAnswer'
 >;
@@ -53,7 +59,7 @@ export class CallMedia {
     const ng = call().media?.ng ?? this.#offeredAt;
     switch (effect.type) {
       case 'offerMedia': {
-        const anchor = await media.anchor(id, this.#heardFromCaller());
+        const anchor = await this.#anchor();
         this.#offeredAt = anchor.ng;
         dispatch({ type: 'mediaOffered', media: anchor });
         break;
@@ -72,7 +78,7 @@ export class CallMedia {
       case 'modifyOffer':
         dispatch({
           type: 'modifyOffered',
-          sdp: await media.offer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect)),
+          sdp: await this.#offer(ng ?? '', effect),
         });
         break;
       case 'modifyAnswer':
@@ -83,6 +89,9 @@ export class CallMedia {
         break;
       case 'moveMedia':
         await this.#move(ng);
+        break;
+      case 'renewMedia':
+        await this.#renew(ng ?? '', effect);
         break;
       case 'deleteMedia':
         if (ng !== null) {
@@ -102,11 +111,42 @@ export class CallMedia {
     return this.#heard({ leg: 0, sdp: this.#options.callerSdp() });
   }
 
+  /** For the devices of a new call, or for the one that answered: what it talks already. */
+  #anchor(): Promise<MediaAnchor> {
+    const { media, call, callerSdp, deviceSdp, now } = this.#options;
+    const plain = plainProfile(profileOf(callerSdp()));
+    const profile = plain === null ? null : (profileOf(deviceSdp()) ?? plain);
+    const { id, answeredAt, media: before } = call();
+    // The count of packets that goes with old keys is not known to another server once it has
+    // rolled over: new keys then, with which everybody counts from the start.
+    const known = answeredAt === null || now() - answeredAt < limits.keysKeptMs;
+    return media.anchor(id, this.#heardFromCaller(), profile, known ? before?.keySeed : undefined);
+  }
+
+  /** An offer of one party for the other, which keeps the transport it has. */
+  #offer(ng: string, effect: { leg: number; sdp: string }): Promise<string> {
+    const { media, call, callerSdp, deviceSdp } = this.#options;
+    const other = effect.leg === 0 ? deviceSdp() : callerSdp();
+    const profile = profileOf(effect.sdp)?.startsWith('RTP/') ? profileOf(other) : null;
+    return media.offer(ng, call().id, sideOf(effect.leg), this.#heard(effect), profile);
+  }
+
+  /** The caller chose new keys when it heard of its new media server. */
+  async #renew(ng: string, effect: { leg: number; sdp: string }): Promise<void> {
+    const { media, call, deviceSdp } = this.#options;
+    if (keysOf(effect.sdp).length === 0) {
+      return;
+    }
+    await this.#offer(ng, effect);
+    const winner = call().winner ?? 0;
+    await media.answer(ng, call().id, 'device', this.#heard({ leg: winner, sdp: deviceSdp() }));
+  }
+
   /** Anchors the call anew at a server that is up. */
   async #move(old: string | null): Promise<void> {
     const { media, call, dispatch, log } = this.#options;
     const { id } = call();
-    const anchor = await media.anchor(id, this.#heardFromCaller());
+    const anchor = await this.#anchor();
     log.info({ server: anchor.server }, 'call moves to another media server');
     dispatch({ type: 'mediaMoved', media: anchor });
     if (old !== null && old !== anchor.ng) {
@@ -136,6 +176,7 @@ export class CallMedia {
         dispatch({ type: 'moveFailed', at });
         break;
       case 'answerEarly':
+      case 'renewMedia':
       case 'deleteMedia':
         // The caller hears ringing instead; the server is gone or times the session out.
         break;

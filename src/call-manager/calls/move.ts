@@ -42,7 +42,7 @@ export function stepMove(call: Call, move: Move, event: MoveEvent): Step {
         const effects = [{ type: 'modifyAnswer', leg: winner, sdp } as const];
         return { call: { ...call, move: 'answering' }, effects };
       }
-      return move === 'telling' ? moved(call) : { call, effects: [] };
+      return move === 'telling' ? moved(call, event.sdp) : { call, effects: [] };
     case 'modifyAnswered':
       return move === 'answering' ? tellCaller(call, event.sdp) : { call, effects: [] };
     case 'modifyOffered':
@@ -62,9 +62,9 @@ function tellCaller(call: Call, sdp: string): Step {
   return connectCaller(settled(call), sdp);
 }
 
-function moved(call: Call): Step {
+function moved(call: Call, sdp: string): Step {
   const next = settled(call);
-  return { call: next, effects: commit(next) };
+  return { call: next, effects: [...commit(next), { type: 'renewMedia', leg: 0, sdp }] };
 }
 
 function settled(call: Call): Call {

@@ -2,16 +2,18 @@
  * Our re-INVITE towards a party. Not `Dialog.modify`: that one never lets another through after
  * a refusal (its counter of running re-INVITEs only goes down on a 200).
  */
+
 import type { Dialog } from '../../sip/srf.ts';
+import { keysOf, profileOf, withoutKeys } from './encryption.ts';
 
 export type ReinviteOutcome =
   | { type: 'modifyAccepted'; sdp: string }
   | { type: 'modifyRefused'; status: number; at: number };
 
-/** Offers `sdp`; `done` gets the final answer, once. The ACK is drachtio-srf's business. */
+/** Offers `description`; `done` gets the final answer, once. The ACK is drachtio-srf's business. */
 export function sendReinvite(
   dialog: Dialog | undefined,
-  sdp: string,
+  description: string,
   now: () => number,
   done: (outcome: ReinviteOutcome) => void,
 ): void {
@@ -19,6 +21,9 @@ export function sendReinvite(
     done({ type: 'modifyRefused', status: 481, at: now() });
     return;
   }
+  // A party that does without keys is not asked again.
+  const wantsKeys = profileOf(description)?.includes('/SAVP') || keysOf(dialog.remote.sdp).length;
+  const sdp = wantsKeys ? description : withoutKeys(description);
   const contact = dialog.local.contact;
   const headers: Record<string, string> = contact === undefined ? {} : { Contact: contact };
   dialog.request({ method: 'INVITE', headers, body: sdp }, (error, response) => {

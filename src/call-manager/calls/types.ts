@@ -108,6 +108,8 @@ export type CallEffect =
   | { type: 'rejectCaller'; status: number }
   | { type: 'deleteMedia' }
   | { type: 'moveMedia' }
+  /** The caller's answer to its new media server; it may have chosen new keys. */
+  | { type: 'renewMedia'; leg: number; sdp: string }
   | { type: 'modifyOffer'; leg: number; sdp: string }
   | { type: 'modifyLeg'; leg: number; sdp: string }
   | { type: 'modifyAnswer'; leg: number; sdp: string }

@@ -187,7 +187,7 @@ test('a call whose media server died moves both parties to another', () => {
   now = feed(now.call, { type: 'modifyAnswered', sdp: 'for caller' });
   expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 0, sdp: 'for caller' }]);
   now = feed(now.call, { type: 'modifyAccepted', sdp: 'caller' });
-  expect(types(now.effects)).toEqual(['commit']);
+  expect(types(now.effects)).toEqual(['commit', 'renewMedia']);
   expect(recordOf(now.call)?.media).toEqual(second);
 });
 

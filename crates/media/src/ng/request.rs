@@ -4,6 +4,9 @@
 
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::bencode::{Dict, Value};
 use crate::limits::NAME_BYTES_MAX;
 use crate::srtp::Suite;
@@ -97,6 +100,8 @@ pub struct Request {
     pub asymmetric: bool,
     /// `SDES`.
     pub sdes: SdesFlags,
+    /// `key-seed`: what our keys are made from, so that another engine makes the same.
+    pub key_seed: Option<[u8; 32]>,
     /// `OSRTP`.
     pub osrtp: OsrtpFlags,
     /// `transport-protocol`.
@@ -146,6 +151,7 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         sdp: text(dict, "sdp").filter(|sdp| !sdp.is_empty()),
         media_address: text(dict, "media-address").and_then(|ip| ip.parse().ok()),
         protocol: text(dict, "transport-protocol"),
+        key_seed: text(dict, "key-seed").and_then(|seed| seed_of(&seed)),
         ..Request::default()
     };
     request.ipv6 = match text(dict, "address-family").as_deref() {
@@ -193,6 +199,10 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         }
     }
     Ok(request)
+}
+
+fn seed_of(text: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 fn sdes(flags: &mut SdesFlags, word: &str) {

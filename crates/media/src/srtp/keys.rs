@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use aes::cipher::KeyInit;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
 use super::cipher::{Block, Protection};
 use super::suite::Suite;
 
@@ -45,6 +49,24 @@ impl MasterKey {
         let mut bytes = [0; BYTES_MAX];
         rand::fill(&mut bytes[..suite.key_bytes() + suite.salt_bytes()]);
         MasterKey { suite, bytes }
+    }
+
+    /// A key that follows from a secret and a name: the same wherever both are known.
+    pub fn derived(suite: Suite, secret: &[u8; 32], name: &str) -> MasterKey {
+        let mut key = MasterKey {
+            suite,
+            bytes: [0; BYTES_MAX],
+        };
+        let length = suite.key_bytes() + suite.salt_bytes();
+        for (n, piece) in (0_u8..).zip(key.bytes[..length].chunks_mut(32)) {
+            let mut hmac = Hmac::<Sha256>::new_from_slice(secret).expect("any length is a key");
+            hmac.update(&[n]);
+            hmac.update(suite.name().as_bytes());
+            hmac.update(b" ");
+            hmac.update(name.as_bytes());
+            piece.copy_from_slice(&hmac.finalize().into_bytes()[..piece.len()]);
+        }
+        key
     }
 
     /// The suite it is for.

@@ -27,14 +27,15 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Nothing was sent yet.
-    pub fn new(key: MasterKey) -> Outbound {
+    /// Nothing was sent yet. RTCP is counted from `rtcp_index` on: what another engine may have
+    /// sent under the same key had smaller ones, for no index may be used twice.
+    pub fn new(key: MasterKey, rtcp_index: u32) -> Outbound {
         Outbound {
             rtp: key.session(Stream::Rtp),
             rtcp: key.session(Stream::Rtcp),
             key,
             sources: Vec::new(),
-            rtcp_index: 0,
+            rtcp_index: rtcp_index & (RTCP_INDEX_MAX >> 1),
         }
     }
 

@@ -39,7 +39,7 @@ fn packets_are_those_of_other_implementations() {
     ];
     for (key, srtp, srtcp) in cases {
         let suite = key.suite();
-        let mut out = Outbound::new(key.clone());
+        let mut out = Outbound::new(key.clone(), 0);
         let mut room = padded(&hex(RTP));
         let length = out
             .protect_rtp(&mut room, hex(RTP).len())
@@ -94,7 +94,7 @@ fn rtp(sequence: u16, ssrc: u32, payload: &[u8]) -> Vec<u8> {
 
 fn pair(suite: Suite) -> (Outbound, Inbound) {
     let key = MasterKey::random(suite);
-    (Outbound::new(key.clone()), Inbound::new(key, 0))
+    (Outbound::new(key.clone(), 0), Inbound::new(key, 0))
 }
 
 fn protected(out: &mut Outbound, packet: &[u8]) -> Vec<u8> {
@@ -148,7 +148,7 @@ fn an_identifier_of_the_key_is_taken_out() {
     for suite in [Suite::Aes128CmSha1_80, Suite::AeadAes128Gcm] {
         let key = MasterKey::random(suite);
         let mut inbound = Inbound::new(key.clone(), 4);
-        let mut out = Outbound::new(key);
+        let mut out = Outbound::new(key, 0);
         let plain = rtp(1, 9, b"payload");
         let mut sent = protected(&mut out, &plain);
         let at = if suite.is_aead() {
@@ -160,6 +160,24 @@ fn an_identifier_of_the_key_is_taken_out() {
         assert_eq!(inbound.open_rtp(&mut sent), Ok(plain.len()), "{suite}");
         assert_eq!(sent[..plain.len()], plain);
     }
+}
+
+#[test]
+fn derived_keys_follow_from_secret_suite_and_name() {
+    let key = |suite, secret: u8, name| MasterKey::derived(suite, &[secret; 32], name);
+    for suite in Suite::ALL {
+        let one = key(suite, 1, "0 a");
+        assert_eq!(one, key(suite, 1, "0 a"));
+        assert_ne!(one, key(suite, 2, "0 a"));
+        assert_ne!(one, key(suite, 1, "1 a"));
+        assert!(
+            one.bytes()[suite.key_bytes()..]
+                .iter()
+                .any(|byte| *byte != 0)
+        );
+    }
+    let (short, long) = (Suite::Aes128CmSha1_32, Suite::Aes128CmSha1_80);
+    assert_ne!(key(short, 1, "a").bytes(), key(long, 1, "a").bytes());
 }
 
 #[test]
@@ -185,7 +203,7 @@ proptest! {
         let mut inbound = Inbound::new(key.clone(), n);
         let _ = inbound.open_rtp(&mut bytes.clone());
         let _ = inbound.open_rtcp(&mut bytes.clone());
-        let mut out = Outbound::new(key);
+        let mut out = Outbound::new(key, 0);
         let length = bytes.len();
         bytes.resize(length + GROWTH_MAX, 0);
         let _ = out.protect_rtp(&mut bytes.clone(), length);
