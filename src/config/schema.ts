@@ -159,12 +159,16 @@ const requestHandler = z.strictObject({
   http: z.enum(['GET', 'POST']).default('GET').describe('how a web server is asked'),
   url: z
     .string()
-    .regex(/^(https?|tcp):\/\/[^\s]+$/, { error: 'is not an http, https or tcp URL' })
+    .regex(/^(https?|tcp|tls):\/\/[^\s]+$/, { error: 'is not an http, https, tcp or tls URL' })
     .meta({ example: 'http://10.77.0.50:8080/route' })
-    .describe('a web server to ask, or with `tcp:` an application to connect to'),
+    .describe('a web server to ask, or with `tcp:` or `tls:` an application to connect to'),
 });
 
 const applications = z.strictObject({
+  tlsListen: socketAddress
+    .optional()
+    .meta({ example: '10.77.0.100:9024' })
+    .describe('where applications connect over TLS, with the certificate of sip.tls'),
   requestHandlers: z
     .array(requestHandler)
     .max(16, { error: 'has more than 16 request handlers' })
@@ -412,14 +416,27 @@ function checkPeers(
   }
 }
 
-/** A phone over TLS must be shown something. */
+/** Who connects over TLS must be shown something. */
 function checkSipTls(
-  { listen, tls }: z.output<typeof sip>,
+  { listen, tls, applications }: z.output<typeof sip>,
   report: (path: (string | number)[], message: string) => void,
 ): void {
+  if (tls !== undefined) {
+    return;
+  }
   listen.forEach((listener, i) => {
-    if (/^(tls|wss)\//.test(listener) && tls === undefined) {
+    if (/^(tls|wss)\//.test(listener)) {
       report(['sip', 'listen', i], "needs a certificate, the section 'tls' of 'sip'");
+    }
+  });
+  if (applications.tlsListen !== undefined) {
+    const message = "needs a certificate, the section 'tls' of 'sip'";
+    report(['sip', 'applications', 'tlsListen'], message);
+  }
+  applications.requestHandlers.forEach(({ url }, i) => {
+    if (url.startsWith('tls:')) {
+      const path = ['sip', 'applications', 'requestHandlers', i, 'url'];
+      report(path, "needs authorities, the section 'tls' of 'sip'");
     }
   });
 }

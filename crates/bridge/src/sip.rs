@@ -58,6 +58,8 @@ struct WireTls {
 #[serde(deny_unknown_fields)]
 struct WireDrachtio {
     listen: std::net::SocketAddr,
+    #[serde(default)]
+    secure: Option<std::net::SocketAddr>,
     secret: String,
 }
 
@@ -186,6 +188,7 @@ impl WireSipOptions {
             }),
             drachtio: DrachtioConfig {
                 listen: self.drachtio.listen,
+                secure: self.drachtio.secure,
                 secret: self.drachtio.secret,
             },
             request_handlers: self.request_handlers.into_iter().map(Into::into).collect(),

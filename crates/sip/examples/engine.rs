@@ -53,6 +53,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         tls: None,
         drachtio: DrachtioConfig {
             listen: get("drachtio")?.parse()?,
+            secure: None,
             secret: get("secret")?.clone(),
         },
         request_handlers: Vec::new(),

@@ -137,7 +137,7 @@ impl FromStr for Listen {
     }
 }
 
-/// Files in PEM of the listeners `tls` and `wss` and of connections we make over TLS.
+/// Files in PEM of everything over TLS: listeners, applications, connections we make.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// Our chain, our own certificate first.
@@ -153,6 +153,8 @@ pub struct TlsFiles {
 pub struct DrachtioConfig {
     /// TCP address of the drachtio protocol server.
     pub listen: SocketAddr,
+    /// The same over TLS, with the certificate of the SIP listeners; None offers none.
+    pub secure: Option<SocketAddr>,
     /// What every connection must present before anything else.
     pub secret: String,
 }
@@ -173,7 +175,7 @@ pub struct RequestHandler {
     pub sip_method: String,
     /// How a web server is asked.
     pub http_method: HandlerMethod,
-    /// `http:`, `https:`: a web server; `tcp:`: an application to connect to.
+    /// `http:`, `https:`: a web server; `tcp:`, `tls:`: an application to connect to.
     pub url: String,
 }
 
@@ -209,7 +211,7 @@ pub struct EngineConfig {
     pub name_servers: Vec<SocketAddr>,
     /// Connections one address may have begun; an office behind a NAT is one address.
     pub connections_per_source: usize,
-    /// Needed by the listeners `tls` and `wss`.
+    /// Needed by the listeners `tls` and `wss`, and for applications over TLS.
     pub tls: Option<TlsFiles>,
     /// The protocol server toward call control.
     pub drachtio: DrachtioConfig,

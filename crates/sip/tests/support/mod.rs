@@ -37,6 +37,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         tls: None,
         drachtio: DrachtioConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
+            secure: None,
             secret: SECRET.to_owned(),
         },
         request_handlers: Vec::new(),
