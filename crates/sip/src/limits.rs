@@ -90,6 +90,9 @@ pub const TURN_DOUBT_MS: u64 = 5_000;
 pub const DESTINATIONS_MAX: usize = 32;
 /// Branches of a request that was not told a limit (RFC 5393 section 5.3.3).
 pub const BREADTH_DEFAULT: usize = 60;
+/// How far the stored end of a forwarded call's ringing may lag behind, in ms: callees that
+/// ring for long say so each minute (RFC 3261 section 13.3.1.1), so a commit a minute.
+pub const TIMER_C_STORED_MS: u64 = 30_000;
 /// Questions to request handlers, and connections to applications, that wait for an answer.
 pub const OUTBOUND_MAX: usize = 4_096;
 /// Request handlers asked at the same time; others wait for a place.

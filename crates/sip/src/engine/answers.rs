@@ -199,6 +199,7 @@ impl Core {
             is_call: server.method == "INVITE",
             session: Session::agreed(&response, false, self.now.wall_ms()),
             subscriptions: Vec::new(),
+            tags: self.apps.tags(server.app),
         })
     }
 

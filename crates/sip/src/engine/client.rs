@@ -75,6 +75,8 @@ pub(super) struct Client {
     pub early_body: Vec<u8>,
     /// Where to try next (RFC 3263 section 4.3).
     pub alternatives: VecDeque<Flow>,
+    /// The name that led to these servers.
+    pub host: Option<String>,
 }
 
 impl Client {
@@ -90,6 +92,8 @@ impl Client {
             cancelled: self.cancel != Cancel::No,
             answer: None,
             provisional: None,
+            alternatives: self.alternatives.iter().copied().collect(),
+            host: self.host.clone(),
         }
     }
 
@@ -176,6 +180,7 @@ impl Core {
             heard: Vec::new(),
             early_body: Vec::new(),
             alternatives: VecDeque::new(),
+            host: None,
         };
         self.clients.insert(id, client);
     }

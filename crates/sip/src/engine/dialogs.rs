@@ -182,11 +182,11 @@ impl Core {
             return;
         };
         let id: Id = Rc::from(dialog);
+        self.give_dialog(&id, ticket.app);
         let Some(live) = self.dialogs.get_mut(&id) else {
             self.fail(&ticket, "unable to find dialog");
             return;
         };
-        live.app = Some(ticket.app);
         if method == "ACK" {
             self.app_ack(&ticket, &id, message);
             return;

@@ -9,9 +9,11 @@ use super::calls_in::set_transaction;
 use super::client::{Cancel, build_failure_ack};
 use super::commits::Then;
 use super::flow::Flow;
+use super::routing::Way;
 use super::timers::Alarm;
 use super::{Core, Id};
 use crate::config::Transport;
+use crate::journal::JournalOp;
 use crate::limits::{DATAGRAM_REQUEST_BYTES_MAX, SILENT_TARGET_MS};
 use crate::message::{Essentials, Message, Name, Start, Writer};
 use crate::transaction::key::client_key;
@@ -20,7 +22,8 @@ use crate::transaction::{Kind, State, Transaction};
 impl Core {
     /// Notes where else a prepared request may go. One that is long and whose transport is
     /// open goes over TCP, and as a datagram only when that fails (RFC 3261 section 18.1.1).
-    pub(super) fn set_alternatives(&mut self, id: &Id, flows: Vec<Flow>, open: bool) {
+    pub(super) fn set_alternatives(&mut self, id: &Id, way: Way) {
+        let Way { flows, open, host } = way;
         let Some(client) = self.clients.get(id) else {
             return;
         };
@@ -36,13 +39,16 @@ impl Core {
             order.extend(instead);
             order.push_back(flow);
         }
+        self.expect(order.make_contiguous(), host.as_deref());
         let best = order.pop_front().unwrap_or(first);
         if best != first {
             self.readdress(id, best);
         }
         if let Some(client) = self.clients.get_mut(id) {
             client.alternatives = order;
+            client.host = host;
         }
+        self.note_branch(id);
     }
 
     /// Turns a request to the next server; false when there is none. `ack` is for the
@@ -51,7 +57,10 @@ impl Core {
         let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
-        if client.cancel != Cancel::No || client.deciding {
+        let place = client.forwards.as_ref();
+        let proxy = place.and_then(|(id, index)| Some((self.proxies.get(id)?, *index)));
+        let settled = proxy.is_some_and(|(live, index)| live.is_settled(index));
+        if client.cancel != Cancel::No || client.deciding || settled {
             return false;
         }
         let Some(flow) = client.alternatives.pop_front() else {
@@ -59,19 +68,27 @@ impl Core {
         };
         tracing::info!(callId = client.call(id), peer = %flow.remote, "trying the next server");
         self.readdress(id, flow);
-        let Some(client) = self.clients.get(id).filter(|client| client.stored) else {
-            self.launch(id);
-            return true;
-        };
-        let op = set_transaction(id, client.record(id).encode());
-        self.commit(
-            vec![op],
-            Then::Moved {
-                id: id.clone(),
-                ack,
-            },
-        );
+        match self.move_op(id) {
+            Some(op) => {
+                let id = id.clone();
+                self.commit(vec![op], Then::Moved { id, ack });
+            }
+            None => self.moved(id, ack),
+        }
         true
+    }
+
+    /// What has to be committed before a request goes to another server.
+    fn move_op(&mut self, id: &Id) -> Option<JournalOp> {
+        let client = self.clients.get(id)?;
+        if client.stored {
+            return Some(set_transaction(id, client.record(id).encode()));
+        }
+        let (proxy, _) = client.forwards.clone()?;
+        if client.method != "INVITE" {
+            return None;
+        }
+        self.set_proxy(&proxy)
     }
 
     /// The INVITE to the next server is safe.
@@ -140,13 +157,10 @@ impl Core {
 
     /// The same request on another flow, as a transaction that has not begun.
     fn readdress(&mut self, id: &Id, flow: Flow) {
-        let branch = self.ids.branch();
-        let via = self.via(&flow, &branch);
-        let Some(client) = self.clients.get(id) else {
+        let Some((branch, request)) = self.readdressed(id, &flow) else {
             return;
         };
-        let contacts = (self.contact(&client.flow, None), self.contact(&flow, None));
-        let Some(request) = rewrite(&client.request, &via, &contacts) else {
+        let Some(client) = self.clients.get(id) else {
             return;
         };
         let kind = if client.method == "INVITE" {
@@ -164,6 +178,21 @@ impl Core {
         (client.machine, client.begin) = Transaction::start(kind, flow.transport.is_reliable());
         (client.branch, client.flow, client.request) = (branch, flow, request);
         client.last = None;
+        self.note_branch(id);
+    }
+
+    fn readdressed(&mut self, id: &Id, flow: &Flow) -> Option<(String, Bytes)> {
+        let client = self.clients.get(id)?;
+        if let Some((proxy, index)) = client.forwards.clone() {
+            // Its Record-Route names the way it takes, and its Via the loop.
+            return self.branch_request(&proxy, index, flow).ok();
+        }
+        let branch = self.ids.branch();
+        let via = self.via(flow, &branch);
+        let client = self.clients.get(id)?;
+        let contacts = (self.contact(&client.flow, None), self.contact(flow, None));
+        let request = rewrite(&client.request, &via, &contacts)?;
+        Some((branch, request))
     }
 }
 

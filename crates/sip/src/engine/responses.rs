@@ -206,6 +206,7 @@ impl Core {
             is_call: client.method == "INVITE",
             session: Session::agreed(message, true, self.now.wall_ms()),
             subscriptions: Vec::new(),
+            tags: self.apps.tags(client.app),
         })
     }
 

@@ -196,6 +196,7 @@ impl Core {
             is_call: false,
             session: None,
             subscriptions: Vec::new(),
+            tags: self.apps.tags(client.app),
         };
         let seconds = stated_lifetime_s(message).unwrap_or_else(|| lifetime_s(&request, message));
         record.subscribe(&event_of(&request), seconds, self.now.wall_ms());
