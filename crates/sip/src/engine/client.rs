@@ -77,6 +77,8 @@ pub(super) struct Client {
     pub alternatives: VecDeque<Flow>,
     /// The name that led to these servers.
     pub host: Option<String>,
+    /// Flows of the device that failed, by `reg-id`.
+    pub flows_tried: Vec<u32>,
 }
 
 impl Client {
@@ -181,6 +183,7 @@ impl Core {
             early_body: Vec::new(),
             alternatives: VecDeque::new(),
             host: None,
+            flows_tried: Vec::new(),
         };
         self.clients.insert(id, client);
     }

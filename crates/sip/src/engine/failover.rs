@@ -9,6 +9,7 @@ use super::calls_in::set_transaction;
 use super::client::{Cancel, build_failure_ack};
 use super::commits::Then;
 use super::flow::Flow;
+use super::retarget::Target;
 use super::routing::Way;
 use super::timers::Alarm;
 use super::{Core, Id};
@@ -18,6 +19,9 @@ use crate::limits::{DATAGRAM_REQUEST_BYTES_MAX, SILENT_TARGET_MS};
 use crate::message::{Essentials, Message, Name, Start, Writer};
 use crate::transaction::key::client_key;
 use crate::transaction::{Kind, State, Transaction};
+
+/// The edge proxy has no flow to the device any more (RFC 5626 section 11.6).
+pub(super) const FLOW_FAILED: u16 = 430;
 
 impl Core {
     /// Notes where else a prepared request may go. One that is long and whose transport is
@@ -68,6 +72,12 @@ impl Core {
         };
         tracing::info!(callId = client.call(id), peer = %flow.remote, "trying the next server");
         self.readdress(id, flow);
+        self.commit_move(id, ack);
+        true
+    }
+
+    /// Sends a request that was turned elsewhere, after its commit if it needs one.
+    pub(super) fn commit_move(&mut self, id: &Id, ack: Option<(Flow, Bytes)>) {
         match self.move_op(id) {
             Some(op) => {
                 let id = id.clone();
@@ -75,7 +85,6 @@ impl Core {
             }
             None => self.moved(id, ack),
         }
-        true
     }
 
     /// What has to be committed before a request goes to another server.
@@ -100,7 +109,8 @@ impl Core {
         self.launch(id);
     }
 
-    /// A 503 with another server left is not for the application (RFC 3263 section 4.3).
+    /// A 503 with another server left is not for the application (RFC 3263 section 4.3), nor is
+    /// a 430 with another flow of the device (RFC 5626 section 4.3.1).
     pub(super) fn refused_for_now(
         &mut self,
         message: &Message<'_>,
@@ -114,13 +124,19 @@ impl Core {
         let Some(client) = self.clients.get(&id) else {
             return false;
         };
-        if client.alternatives.is_empty() || client.machine.is_final() {
+        let flow_failed = message.status() == Some(FLOW_FAILED);
+        if client.machine.is_final() || (client.alternatives.is_empty() && !flow_failed) {
             return false;
         }
         let to = message.get(Name::To).unwrap_or_default();
         let flow = client.flow;
         let ack = build_failure_ack(&client.request, to).filter(|_| client.method == "INVITE");
-        self.try_next(&id, ack.map(|ack| (flow, ack)))
+        let ack = ack.map(|ack| (flow, ack));
+        if flow_failed {
+            self.try_next_flow(&id, ack)
+        } else {
+            self.try_next(&id, ack)
+        }
     }
 
     /// A server that is there says 100 within 200 ms (RFC 3261 section 17.2.1): a call does
@@ -157,9 +173,27 @@ impl Core {
 
     /// The same request on another flow, as a transaction that has not begun.
     fn readdress(&mut self, id: &Id, flow: Flow) {
-        let Some((branch, request)) = self.readdressed(id, &flow) else {
-            return;
+        if let Some((branch, request)) = self.readdressed(id, &flow) {
+            self.begin_anew(id, flow, branch, request);
+        }
+    }
+
+    /// The request goes to another Contact of its device; false when it cannot be written.
+    pub(super) fn retarget(&mut self, id: &Id, flow: Flow, target: &Target) -> bool {
+        let branch = self.ids.branch();
+        let via = self.via(&flow, &branch);
+        let Some(client) = self.clients.get(id) else {
+            return false;
         };
+        let contacts = (self.contact(&client.flow, None), self.contact(&flow, None));
+        let Some(request) = rewrite(&client.request, &via, &contacts, Some(target)) else {
+            return false;
+        };
+        self.begin_anew(id, flow, branch, request);
+        true
+    }
+
+    fn begin_anew(&mut self, id: &Id, flow: Flow, branch: String, request: Bytes) {
         let Some(client) = self.clients.get(id) else {
             return;
         };
@@ -191,21 +225,34 @@ impl Core {
         let via = self.via(flow, &branch);
         let client = self.clients.get(id)?;
         let contacts = (self.contact(&client.flow, None), self.contact(flow, None));
-        let request = rewrite(&client.request, &via, &contacts)?;
+        let request = rewrite(&client.request, &via, &contacts, None)?;
         Some((branch, request))
     }
 }
 
-/// A request of ours with another Via, and with our Contact where it holds the old one.
-fn rewrite(request: &[u8], via: &str, (old, new): &(String, String)) -> Option<Bytes> {
+/// A request of ours with another Via, with our Contact where it holds the old one, and aimed
+/// at another target if one is given.
+fn rewrite(
+    request: &[u8],
+    via: &str,
+    (old, new): &(String, String),
+    target: Option<&Target>,
+) -> Option<Bytes> {
     let message = Message::parse(request).ok()?;
     let Start::Request { method, uri } = message.start else {
         return None;
     };
-    let mut writer = Writer::request(method, uri);
+    let mut writer = Writer::request(method, target.map_or(uri, |target| &target.uri));
     for header in &message.headers {
         match header.name {
-            Name::Via => writer.header(Name::Via, via),
+            Name::Via => {
+                writer.header(Name::Via, via);
+                for route in target.iter().flat_map(|target| &target.path) {
+                    writer.header(Name::Route, route);
+                }
+                &mut writer
+            }
+            Name::Route if target.is_some() => &mut writer,
             Name::Contact if header.value == old => writer.header(Name::Contact, new),
             Name::ContentLength => &mut writer,
             _ => writer.named(header.text, header.value),

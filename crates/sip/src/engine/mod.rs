@@ -34,6 +34,7 @@ pub mod location;
 mod login;
 mod lost;
 pub mod metrics;
+mod next_flow;
 mod orphans;
 mod outgoing;
 mod overload;
