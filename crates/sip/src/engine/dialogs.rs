@@ -57,6 +57,8 @@ pub(super) struct LiveDialog {
     pub session_alarm: u64,
     /// No refresh before that, Unix milliseconds: the last one met something.
     pub refresh_after_ms: u64,
+    /// The largest Min-SE of a 422, seconds: our refreshes repeat it (RFC 4028 section 7.4).
+    pub least_s: u32,
     /// Send BYE once the application has acknowledged: its CANCEL came too late.
     pub end_after_ack: bool,
 }
@@ -82,6 +84,7 @@ impl LiveDialog {
             server_update: None,
             session_alarm: 0,
             refresh_after_ms: 0,
+            least_s: 0,
             end_after_ack: false,
         }
     }

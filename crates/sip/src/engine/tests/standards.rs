@@ -35,6 +35,34 @@ fn replacing_is_refused_as_the_rfc_says() {
 }
 
 #[test]
+fn a_call_that_is_ending_is_not_replaced() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    bench.ask(&call.dialog, "BYE", "", "");
+    bench.sent("BYE");
+    bench.phone(&replacing(&call, ""));
+    bench.sent("SIP/2.0 603");
+    assert!(!bench.was_told("INVITE"));
+}
+
+#[test]
+fn replaces_that_cannot_be_read_is_refused() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    let twice = format!(
+        "\r\nReplaces: theirs@phone;to-tag={};from-tag=phone\r\n",
+        call.tag
+    );
+    bench.phone(&replacing(&call, twice.trim_end()));
+    bench.sent("SIP/2.0 400");
+    let tagless = "Replaces: theirs@phone;from-tag=phone\r\n";
+    let from = ("other", "");
+    bench.phone(&of_call("new2@phone", from, ("INVITE", 1), tagless, SDP));
+    bench.sent("SIP/2.0 400");
+    assert!(!bench.was_told("INVITE"));
+}
+
+#[test]
 fn an_early_dialog_of_the_caller_is_not_replaced() {
     let mut bench = Bench::new();
     bench.phone(&request("INVITE", 1, "", "", SDP));
@@ -64,6 +92,19 @@ fn a_request_that_waits_gets_one_late_100_and_never_408() {
     bench.answer(&message, "408 Request Timeout", "", "");
     bench.pass(70_000);
     assert!(bench.sent.is_empty());
+}
+
+#[test]
+fn a_request_nobody_answers_gets_no_408_and_nothing_after_its_end() {
+    let mut bench = Bench::new();
+    bench.phone(&request("MESSAGE", 1, "", "", ""));
+    let message = bench.told("MESSAGE").transaction().to_owned();
+    bench.pass(70_000);
+    assert_eq!(bench.count("SIP/2.0 408"), 0);
+    bench.sent.clear();
+    bench.answer(&message, "183 Session Progress", "", "");
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    assert_eq!(bench.echo().tokens[3].split('|').next(), Some("NOK"));
 }
 
 #[test]
