@@ -124,7 +124,10 @@ export interface SipOptions {
   nameServers: string[];
   /** TCP, TLS and WebSocket connections that one address may begin. */
   connectionsPerAddress: number;
-  /** Files in PEM; needed by tls, wss and applications over TLS. Without an authority the system's are trusted. */
+  /**
+   * Files in PEM; needed by tls, wss and applications over TLS. Without an authority the
+   * system's are trusted.
+   */
   tls: { certificate: string; key: string; authority: string | null } | null;
   /** Where drachtio-srf connects, `secure` over TLS with the certificate of `tls`. */
   drachtio: { listen: string; secure?: string | null; secret: string };
