@@ -300,6 +300,8 @@ function sipOptions(
     listen: sip.listen,
     nameServers: sip.nameServers,
     connectionsPerAddress: sip.connectionsPerAddress,
+    dialogsPerAddress: sip.dialogsPerAddress,
+    dialogsPerUser: sip.dialogsPerUser,
     tls: sip.tls === undefined ? null : { ...sip.tls, authority: sip.tls.authority ?? null },
     drachtio: {
       listen: sip.drachtioListen,

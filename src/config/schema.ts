@@ -240,6 +240,18 @@ const sip = z.strictObject({
     .max(50_000)
     .default(1024)
     .describe('TCP, TLS and WebSocket connections from one address; a NAT is one address'),
+  dialogsPerAddress: z
+    .int()
+    .min(1)
+    .max(200_000)
+    .default(20_000)
+    .describe('calls and subscriptions with one address; a trunk or a NAT is one address'),
+  dialogsPerUser: z
+    .int()
+    .min(1)
+    .max(200_000)
+    .default(1000)
+    .describe('calls and subscriptions one user may have begun, all devices together'),
   drachtioListen: socketAddress
     .default('127.0.0.1:9022')
     .describe('where call control connects to the SIP engine'),

@@ -124,6 +124,9 @@ export interface SipOptions {
   nameServers: string[];
   /** TCP, TLS and WebSocket connections that one address may begin. */
   connectionsPerAddress: number;
+  /** Calls and subscriptions with one address, and begun by one user; else the engine's own. */
+  dialogsPerAddress?: number;
+  dialogsPerUser?: number;
   /**
    * Files in PEM; needed by tls, wss and applications over TLS. Without an authority the
    * system's are trusted.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialog::session::SessionTimer;
 use crate::digest::Offer;
+use crate::engine::dialog_counts::DialogLimits;
 use crate::error::EngineError;
 use crate::policy::RegistrarPolicy;
 use crate::trust::Network;
@@ -225,6 +226,8 @@ pub struct EngineConfig {
     pub trusted: Vec<Network>,
     /// Session timers toward peers that know them.
     pub session_timer: SessionTimer,
+    /// How many dialogs an address and a user may have.
+    pub dialog_limits: DialogLimits,
     /// Derives To tags; the same on every node, so that any node answers with the same tag.
     pub tag_key: [u8; 32],
 }

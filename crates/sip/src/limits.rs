@@ -17,6 +17,12 @@ pub const COMMITS_PENDING_MAX: usize = 65_536;
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.
 pub const DIALOGS_MAX: usize = 200_000;
+/// Dialogs with one address unless the configuration says otherwise: a trunk with 10,000
+/// calls, or an office behind a NAT whose phones watch each other.
+pub const DIALOGS_PER_SOURCE: usize = 20_000;
+/// Dialogs one user may have begun unless the configuration says otherwise: ten devices with
+/// a hundred lamps each.
+pub const DIALOGS_PER_USER: usize = 1_000;
 /// SIP connections over TCP, TLS and WebSocket together.
 pub const CONNECTIONS_MAX: usize = 50_000;
 /// How long TLS and WebSocket handshakes may take together.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
 use super::apps::Home;
+use super::dialog_counts::Party;
 use super::flow::{Flow, is_private};
 use super::legs::call_of_leg;
 use super::orphans::UntoldAck;
@@ -59,6 +60,8 @@ pub(super) struct LiveDialog {
     pub refresh_after_ms: u64,
     /// The largest Min-SE of a 422, seconds: our refreshes repeat it (RFC 4028 section 7.4).
     pub least_s: u32,
+    /// Whose it is, once it is counted.
+    pub party: Option<Party>,
     /// Send BYE once the application has acknowledged: its CANCEL came too late.
     pub end_after_ack: bool,
 }
@@ -85,6 +88,7 @@ impl LiveDialog {
             session_alarm: 0,
             refresh_after_ms: 0,
             least_s: 0,
+            party: None,
             end_after_ack: false,
         }
     }
@@ -319,6 +323,9 @@ impl Core {
         let Some(live) = self.dialogs.remove(id) else {
             return;
         };
+        if let Some(party) = &live.party {
+            self.dialog_counts.remove(party);
+        }
         if let Some(leg) = &live.record.leg {
             self.legs.remove(leg);
         }

@@ -181,10 +181,15 @@ impl Core {
             }
             return;
         }
-        if self.dialogs.len() >= DIALOGS_MAX && (method == "INVITE" || is_subscribing(method)) {
-            Metrics::count(&self.setup.metrics.refused);
-            self.refuse_busy(&flow, message, essentials);
-            return;
+        if method == "INVITE" || is_subscribing(method) {
+            if self.dialogs.len() >= DIALOGS_MAX {
+                Metrics::count(&self.setup.metrics.refused);
+                self.refuse_busy(&flow, message, essentials);
+                return;
+            }
+            if self.refuses_dialog(&flow, message, essentials, user.as_deref()) {
+                return;
+            }
         }
         if method == "INVITE" {
             let refused = self.refuses_interval(&flow, message, essentials)

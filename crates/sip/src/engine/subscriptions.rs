@@ -102,6 +102,7 @@ impl Core {
             None => {
                 let live = LiveDialog::new(record, app, true);
                 self.dialogs.insert(id.clone(), live);
+                self.count_dialog(id);
             }
         }
         self.arm_subscriptions(id);

@@ -120,6 +120,7 @@ impl Core {
         self.clients.clear();
         self.client_keys.clear();
         self.dialogs.clear();
+        self.dialog_counts.clear();
         self.legs.clear();
         self.subscribing.clear();
         self.timers.clear();
@@ -151,6 +152,7 @@ impl Core {
         live.restored = true;
         live.alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         self.dialogs.insert(id.clone(), live);
+        self.count_dialog(&id);
         self.arm_session(&id);
         self.arm_subscriptions(&id);
         match end {

@@ -243,6 +243,7 @@ fn core(
         authenticate_calls: config.authenticate_calls,
         trusted: config.trusted,
         session_timer: config.session_timer,
+        dialog_limits: config.dialog_limits,
         tag_key: config.tag_key,
         seed,
         users: Box::new(move |user| journal.credentials(user)),

@@ -42,6 +42,7 @@ fn core(seed: u8) -> Core {
         authenticate_calls: false,
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),

@@ -34,6 +34,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         }],
         name_servers: Vec::new(),
         connections_per_source: 1_024,
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tls: None,
         drachtio: DrachtioConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),

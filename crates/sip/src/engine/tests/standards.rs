@@ -164,3 +164,39 @@ fn reasons_pass_both_ways() {
     bench.phone(&request("BYE", 2, &call.tag, reason, ""));
     assert!(bench.told("BYE").text.contains("Q.850;cause=16"));
 }
+
+/// The phone subscribes in a dialog of its own.
+fn subscription(bench: &mut Bench, call: &str) -> bool {
+    let event = "Event: dialog\r\nExpires: 600\r\n";
+    bench.phone(&of_call(call, (call, ""), ("SUBSCRIBE", 1), event, ""));
+    if !bench.was_told("SUBSCRIBE") {
+        assert_ne!(header(&bench.sent("SIP/2.0 503"), "Retry-After"), "");
+        return false;
+    }
+    let subscribe = bench.told("SUBSCRIBE").transaction().to_owned();
+    bench.answer(&subscribe, "200 OK", "Expires: 600\r\n", "");
+    bench.sent("SIP/2.0 200");
+    true
+}
+
+#[test]
+fn an_address_with_too_many_dialogs_waits_until_one_ends_also_after_a_takeover() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    for name in ["one", "two", "three"] {
+        assert!(subscription(&mut bench, name));
+    }
+    assert!(!subscription(&mut bench, "four"));
+    let mut bench = bench.successor();
+    assert!(!subscription(&mut bench, "five"));
+    // Elsewhere there is room, and what there is goes on.
+    bench.remote = "198.51.100.7:5060".parse().expect("an address");
+    assert!(subscription(&mut bench, "six"));
+    bench.remote = peer().remote;
+    bench.phone(&request("BYE", 2, &call.tag, "", ""));
+    let bye = bench.told("BYE").transaction().to_owned();
+    bench.answer(&bye, "200 OK", "", "");
+    bench.pass(70_000);
+    bench.sent.clear();
+    assert!(subscription(&mut bench, "seven"));
+}
