@@ -300,8 +300,14 @@ function sipOptions(
     listen: sip.listen,
     nameServers: sip.nameServers,
     connectionsPerAddress: sip.connectionsPerAddress,
+    dialogsPerAddress: sip.dialogsPerAddress,
+    dialogsPerUser: sip.dialogsPerUser,
     tls: sip.tls === undefined ? null : { ...sip.tls, authority: sip.tls.authority ?? null },
-    drachtio: { listen: sip.drachtioListen, secret: drachtioSecret },
+    drachtio: {
+      listen: sip.drachtioListen,
+      secure: sip.applications.tlsListen ?? null,
+      secret: drachtioSecret,
+    },
     requestHandlers: sip.applications.requestHandlers.map(({ method, http, url }) => ({
       sipMethod: method,
       httpMethod: http,

@@ -11,6 +11,7 @@ const transports = ['udp', 'tcp', 'tls', 'ws', 'wss'];
 interface SipCommandOptions {
   listen: string;
   drachtio: string;
+  drachtioTls?: string;
   secret: string;
   certificate?: string;
   key?: string;
@@ -23,13 +24,18 @@ export function addSip(program: Command): void {
     // Not required ones: those would be asked for by the commands below, too.
     .option('--listen <list>', 'udp/ADDRESS:PORT,tls/ADDRESS:PORT,...; udp, tcp, tls, ws, wss')
     .option('--drachtio <address>', 'ADDRESS:PORT where applications connect')
+    .option('--drachtio-tls <address>', 'ADDRESS:PORT where they connect over TLS')
     .option('--secret <secret>', 'what they authenticate with')
-    .option('--certificate <file>', 'chain of the listeners tls and wss, PEM')
+    .option('--certificate <file>', 'chain of everything over TLS, PEM')
     .option('--key <file>', 'its private key')
     .action((given: Partial<SipCommandOptions>) => {
       const options = requireAll(given);
       const listen = splitList('--listen', options.listen).map(requireListener);
       const drachtio = requireAddress('--drachtio', options.drachtio);
+      const secure =
+        options.drachtioTls === undefined
+          ? null
+          : requireAddress('--drachtio-tls', options.drachtioTls);
       const tls = tlsOf(options);
       return runAlone('sip', async () => {
         const { SipEngine } = await import('../native/index.ts');
@@ -39,7 +45,7 @@ export function addSip(program: Command): void {
             nameServers: [],
             connectionsPerAddress,
             tls,
-            drachtio: { listen: drachtio, secret: options.secret },
+            drachtio: { listen: drachtio, secure, secret: options.secret },
             registrar: null,
             authenticateCalls: false,
             trusted: [],

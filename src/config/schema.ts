@@ -159,12 +159,16 @@ const requestHandler = z.strictObject({
   http: z.enum(['GET', 'POST']).default('GET').describe('how a web server is asked'),
   url: z
     .string()
-    .regex(/^(https?|tcp):\/\/[^\s]+$/, { error: 'is not an http, https or tcp URL' })
+    .regex(/^(https?|tcp|tls):\/\/[^\s]+$/, { error: 'is not an http, https, tcp or tls URL' })
     .meta({ example: 'http://10.77.0.50:8080/route' })
-    .describe('a web server to ask, or with `tcp:` an application to connect to'),
+    .describe('a web server to ask, or with `tcp:` or `tls:` an application to connect to'),
 });
 
 const applications = z.strictObject({
+  tlsListen: socketAddress
+    .optional()
+    .meta({ example: '10.77.0.100:9024' })
+    .describe('where applications connect over TLS, with the certificate of sip.tls'),
   requestHandlers: z
     .array(requestHandler)
     .max(16, { error: 'has more than 16 request handlers' })
@@ -236,6 +240,18 @@ const sip = z.strictObject({
     .max(50_000)
     .default(1024)
     .describe('TCP, TLS and WebSocket connections from one address; a NAT is one address'),
+  dialogsPerAddress: z
+    .int()
+    .min(1)
+    .max(200_000)
+    .default(20_000)
+    .describe('calls and subscriptions with one address; a trunk or a NAT is one address'),
+  dialogsPerUser: z
+    .int()
+    .min(1)
+    .max(200_000)
+    .default(1000)
+    .describe('calls and subscriptions one user may have begun, all devices together'),
   drachtioListen: socketAddress
     .default('127.0.0.1:9022')
     .describe('where call control connects to the SIP engine'),
@@ -412,14 +428,27 @@ function checkPeers(
   }
 }
 
-/** A phone over TLS must be shown something. */
+/** Who connects over TLS must be shown something. */
 function checkSipTls(
-  { listen, tls }: z.output<typeof sip>,
+  { listen, tls, applications }: z.output<typeof sip>,
   report: (path: (string | number)[], message: string) => void,
 ): void {
+  if (tls !== undefined) {
+    return;
+  }
   listen.forEach((listener, i) => {
-    if (/^(tls|wss)\//.test(listener) && tls === undefined) {
+    if (/^(tls|wss)\//.test(listener)) {
       report(['sip', 'listen', i], "needs a certificate, the section 'tls' of 'sip'");
+    }
+  });
+  if (applications.tlsListen !== undefined) {
+    const message = "needs a certificate, the section 'tls' of 'sip'";
+    report(['sip', 'applications', 'tlsListen'], message);
+  }
+  applications.requestHandlers.forEach(({ url }, i) => {
+    if (url.startsWith('tls:')) {
+      const path = ['sip', 'applications', 'requestHandlers', i, 'url'];
+      report(path, "needs authorities, the section 'tls' of 'sip'");
     }
   });
 }

@@ -113,7 +113,7 @@ export interface RequestHandler {
   /** Upper-case SIP method, or `*` for all that have no handler of their own. */
   sipMethod: string;
   httpMethod: 'GET' | 'POST';
-  /** `http:`, `https:`: a web server to ask; `tcp:`: an application to connect to. */
+  /** `http:`, `https:`: a web server to ask; `tcp:`, `tls:`: an application to connect to. */
   url: string;
 }
 
@@ -124,10 +124,16 @@ export interface SipOptions {
   nameServers: string[];
   /** TCP, TLS and WebSocket connections that one address may begin. */
   connectionsPerAddress: number;
-  /** Files in PEM; needed by tls and wss. Without an authority the system's are trusted. */
+  /** Calls and subscriptions with one address, and begun by one user; else the engine's own. */
+  dialogsPerAddress?: number;
+  dialogsPerUser?: number;
+  /**
+   * Files in PEM; needed by tls, wss and applications over TLS. Without an authority the
+   * system's are trusted.
+   */
   tls: { certificate: string; key: string; authority: string | null } | null;
-  /** Where drachtio-srf connects. */
-  drachtio: { listen: string; secret: string };
+  /** Where drachtio-srf connects, `secure` over TLS with the certificate of `tls`. */
+  drachtio: { listen: string; secure?: string | null; secret: string };
   /** Who decides about new requests in place of the applications that route them. */
   requestHandlers?: RequestHandler[];
   /** null leaves REGISTER to the application. */

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
-    DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen, MemoryJournal,
-    Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer, TlsFiles,
-    WhenFull,
+    DialogLimits, DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen,
+    MemoryJournal, Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer,
+    TlsFiles, WhenFull,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -28,6 +28,10 @@ struct WireSipOptions {
     listen: Vec<String>,
     name_servers: Vec<std::net::SocketAddr>,
     connections_per_address: usize,
+    #[serde(default)]
+    dialogs_per_address: Option<usize>,
+    #[serde(default)]
+    dialogs_per_user: Option<usize>,
     tls: Option<WireTls>,
     drachtio: WireDrachtio,
     #[serde(default)]
@@ -58,6 +62,8 @@ struct WireTls {
 #[serde(deny_unknown_fields)]
 struct WireDrachtio {
     listen: std::net::SocketAddr,
+    #[serde(default)]
+    secure: Option<std::net::SocketAddr>,
     secret: String,
 }
 
@@ -179,6 +185,13 @@ impl WireSipOptions {
             listen,
             name_servers: self.name_servers,
             connections_per_source: self.connections_per_address,
+            dialog_limits: {
+                let usual = DialogLimits::default();
+                DialogLimits {
+                    per_source: self.dialogs_per_address.unwrap_or(usual.per_source),
+                    per_user: self.dialogs_per_user.unwrap_or(usual.per_user),
+                }
+            },
             tls: self.tls.map(|wire| TlsFiles {
                 certificate: wire.certificate,
                 key: wire.key,
@@ -186,6 +199,7 @@ impl WireSipOptions {
             }),
             drachtio: DrachtioConfig {
                 listen: self.drachtio.listen,
+                secure: self.drachtio.secure,
                 secret: self.drachtio.secret,
             },
             request_handlers: self.request_handlers.into_iter().map(Into::into).collect(),

@@ -41,6 +41,7 @@ fn core(listen: Listen) -> Core {
         authenticate_calls: false,
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tag_key: [2; 32],
         seed: [3; 32],
         users: Box::new(move |_| Some(credentials.clone())),

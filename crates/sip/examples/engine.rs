@@ -50,9 +50,11 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         listen: listen?,
         name_servers: Vec::new(),
         connections_per_source: 1_024,
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tls: None,
         drachtio: DrachtioConfig {
             listen: get("drachtio")?.parse()?,
+            secure: None,
             secret: get("secret")?.clone(),
         },
         request_handlers: Vec::new(),

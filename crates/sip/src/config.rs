@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialog::session::SessionTimer;
 use crate::digest::Offer;
+use crate::engine::dialog_counts::DialogLimits;
 use crate::error::EngineError;
 use crate::policy::RegistrarPolicy;
 use crate::trust::Network;
@@ -137,7 +138,7 @@ impl FromStr for Listen {
     }
 }
 
-/// Files in PEM of the listeners `tls` and `wss` and of connections we make over TLS.
+/// Files in PEM of everything over TLS: listeners, applications, connections we make.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
     /// Our chain, our own certificate first.
@@ -153,6 +154,8 @@ pub struct TlsFiles {
 pub struct DrachtioConfig {
     /// TCP address of the drachtio protocol server.
     pub listen: SocketAddr,
+    /// The same over TLS, with the certificate of the SIP listeners; None offers none.
+    pub secure: Option<SocketAddr>,
     /// What every connection must present before anything else.
     pub secret: String,
 }
@@ -173,7 +176,7 @@ pub struct RequestHandler {
     pub sip_method: String,
     /// How a web server is asked.
     pub http_method: HandlerMethod,
-    /// `http:`, `https:`: a web server; `tcp:`: an application to connect to.
+    /// `http:`, `https:`: a web server; `tcp:`, `tls:`: an application to connect to.
     pub url: String,
 }
 
@@ -209,7 +212,7 @@ pub struct EngineConfig {
     pub name_servers: Vec<SocketAddr>,
     /// Connections one address may have begun; an office behind a NAT is one address.
     pub connections_per_source: usize,
-    /// Needed by the listeners `tls` and `wss`.
+    /// Needed by the listeners `tls` and `wss`, and for applications over TLS.
     pub tls: Option<TlsFiles>,
     /// The protocol server toward call control.
     pub drachtio: DrachtioConfig,
@@ -223,6 +226,8 @@ pub struct EngineConfig {
     pub trusted: Vec<Network>,
     /// Session timers toward peers that know them.
     pub session_timer: SessionTimer,
+    /// How many dialogs an address and a user may have.
+    pub dialog_limits: DialogLimits,
     /// Derives To tags; the same on every node, so that any node answers with the same tag.
     pub tag_key: [u8; 32],
 }

@@ -43,6 +43,7 @@ pub use config::{
 };
 pub use dialog::session::SessionTimer;
 pub use digest::Offer;
+pub use engine::dialog_counts::DialogLimits;
 pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
 pub use policy::{RegistrarPolicy, WhenFull};

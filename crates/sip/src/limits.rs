@@ -17,6 +17,12 @@ pub const COMMITS_PENDING_MAX: usize = 65_536;
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.
 pub const DIALOGS_MAX: usize = 200_000;
+/// Dialogs with one address unless the configuration says otherwise: a trunk with 10,000
+/// calls, or an office behind a NAT whose phones watch each other.
+pub const DIALOGS_PER_SOURCE: usize = 20_000;
+/// Dialogs one user may have begun unless the configuration says otherwise: ten devices with
+/// a hundred lamps each.
+pub const DIALOGS_PER_USER: usize = 1_000;
 /// SIP connections over TCP, TLS and WebSocket together.
 pub const CONNECTIONS_MAX: usize = 50_000;
 /// How long TLS and WebSocket handshakes may take together.
@@ -90,6 +96,9 @@ pub const TURN_DOUBT_MS: u64 = 5_000;
 pub const DESTINATIONS_MAX: usize = 32;
 /// Branches of a request that was not told a limit (RFC 5393 section 5.3.3).
 pub const BREADTH_DEFAULT: usize = 60;
+/// How far the stored end of a forwarded call's ringing may lag behind, in ms: callees that
+/// ring for long say so each minute (RFC 3261 section 13.3.1.1), so a commit a minute.
+pub const TIMER_C_STORED_MS: u64 = 30_000;
 /// Questions to request handlers, and connections to applications, that wait for an answer.
 pub const OUTBOUND_MAX: usize = 4_096;
 /// Request handlers asked at the same time; others wait for a place.

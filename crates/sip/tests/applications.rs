@@ -347,6 +347,52 @@ fn after_a_takeover_dialogs_wait_for_an_application_too() {
 }
 
 #[test]
+fn after_a_takeover_a_dialog_goes_to_the_tag_it_belonged_to() {
+    let mut desk = Desk::new();
+    desk.application(1, "red,blue", "invite");
+    let (dialog, tag) = answered(&mut desk, 1, "one");
+    desk.take_over();
+    desk.application(2, "green", "invite,info,bye");
+    desk.receive(A, &request(A, "INFO", "one", 2, &tag, ""));
+    assert!(desk.is_silent(2));
+    desk.wait(3_000);
+    desk.application(3, "blue", "");
+    let info = desk.told_sip(3, "INFO");
+    assert_eq!(info.dialog(), dialog);
+    desk.respond(3, info.transaction(), "200 OK");
+    desk.sent(A, "SIP/2.0 200");
+    // The one that took it over may be gone at the next takeover, its tag is not.
+    desk.receive(A, &request(A, "INVITE", "one", 3, &tag, ""));
+    desk.sent(A, "SIP/2.0 100");
+    let invite = desk.told_sip(3, "INVITE");
+    desk.respond(3, invite.transaction(), "200 OK");
+    desk.sent(A, "SIP/2.0 200");
+    desk.receive(A, &request(A, "ACK", "one", 3, &tag, ""));
+    desk.wait(100);
+    desk.take_over();
+    desk.application(4, "red", "info");
+    desk.application(5, "blue", "");
+    desk.receive(A, &request(A, "INFO", "one", 4, &tag, ""));
+    assert_eq!(desk.told_sip(5, "INFO").dialog(), dialog);
+    assert!(desk.is_silent(4));
+}
+
+#[test]
+fn after_a_takeover_nobody_with_the_tag_comes() {
+    let mut desk = Desk::new();
+    desk.application(1, "red", "invite");
+    let (_, tag) = answered(&mut desk, 1, "one");
+    desk.take_over();
+    desk.application(2, "green", "invite");
+    desk.receive(A, &request(A, "INVITE", "one", 2, &tag, ""));
+    desk.sent(A, "SIP/2.0 100");
+    desk.wait(31_900);
+    assert!(desk.is_silent(2) && desk.is_quiet());
+    desk.wait(200);
+    desk.sent(A, "SIP/2.0 481");
+}
+
+#[test]
 fn a_request_waits_until_the_application_handled_the_answer() {
     let mut desk = Desk::new();
     desk.application(1, "", "invite,message");

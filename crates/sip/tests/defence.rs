@@ -292,3 +292,26 @@ fn a_uri_without_end_is_refused() {
     assert!(answer.starts_with("SIP/2.0 414"), "{answer}");
     assert_eq!(bench.metrics.refused.load(Relaxed), 1);
 }
+
+#[test]
+fn a_user_with_too_many_calls_gets_no_more_of_them_from_anywhere() {
+    let mut bench = Bench::new(RegistrarPolicy::default(), |config| {
+        config.authenticate_calls = true;
+        config.dialog_limits.per_user = 1;
+    });
+    bench = bench.with_app(&["invite"]);
+    let call = |call_id: &'static str, user: &'static str| Request {
+        method: "INVITE",
+        uri: "sip:1002@pbx.test",
+        call_id,
+        user,
+        ..register(CONTACT)
+    };
+    answered_call(&mut bench, PHONE);
+    let elsewhere = udp("203.0.113.8:40000");
+    let refused = bench.log_in(elsewhere, &call("two", "1001"));
+    assert!(refused.starts_with("SIP/2.0 503"), "{refused}");
+    assert!(!values(&refused, "Retry-After").is_empty());
+    let other = bench.log_in(udp(PHONE), &call("three", "1002"));
+    assert!(other.starts_with("SIP/2.0 100"), "{other}");
+}

@@ -200,6 +200,107 @@ fn a_device_is_reached_over_its_second_flow_when_the_first_is_closed() {
     assert_eq!(invite_to(&mut bench, first).0, "203.0.113.7:40001");
 }
 
+/// A device with two flows through edge proxies, the second registered last.
+fn behind_two_edges(bench: &mut Bench) {
+    for id in 1..=2 {
+        let more = format!(
+            "Contact: <sip:a{id}@10.0.0.5>;{INSTANCE};reg-id={id}\r\n\
+             Supported: path, outbound\r\nPath: <sip:token{id}@198.51.100.{id};lr;ob>\r\n"
+        );
+        let mut request = register(&more);
+        request.call_id = if id == 1 { "first" } else { "second" };
+        accepted(bench, &request);
+        bench.pass_ms(1_000);
+    }
+}
+
+/// The same request answered by whoever got it.
+fn answer_of(request: &str, status: &str) -> String {
+    let kept = ["Via", "From", "To", "Call-ID", "CSeq"];
+    let lines = request.lines().filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        kept.contains(&name)
+    });
+    let lines: String = lines.map(|line| format!("{line}\r\n")).collect();
+    format!("SIP/2.0 {status}\r\n{lines}Content-Length: 0\r\n\r\n")
+}
+
+#[test]
+fn a_flow_that_failed_at_its_edge_leaves_the_call_to_the_next() {
+    let mut bench = bench().with_app(&["invite"]);
+    behind_two_edges(&mut bench);
+    let (to, _) = invite_to(&mut bench, "sip:a2@10.0.0.5");
+    assert_eq!(to, "198.51.100.2:5060");
+    let first = bench.last.clone();
+    bench.told.clear();
+    bench.receive(
+        udp("198.51.100.2:5060"),
+        &answer_of(&first, "430 Flow Failed"),
+    );
+    let (flow, ack) = bench.sent.remove(0);
+    assert!(ack.starts_with("ACK sip:a2@10.0.0.5"), "{ack}");
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+    let (flow, second) = bench.sent.remove(0);
+    assert_eq!(flow.remote.to_string(), "198.51.100.1:5060");
+    assert!(second.starts_with("INVITE sip:a1@10.0.0.5 "), "{second}");
+    assert_eq!(
+        values(&second, "Route"),
+        ["<sip:token1@198.51.100.1;lr;ob>"]
+    );
+    for name in ["Call-ID", "From", "CSeq"] {
+        assert_eq!(values(&second, name), values(&first, name));
+    }
+    assert_ne!(values(&second, "Via"), values(&first, "Via"));
+    assert!(bench.told.is_empty(), "the application notices nothing");
+    // No flow is left: now it is the application's.
+    bench.receive(
+        udp("198.51.100.1:5060"),
+        &answer_of(&second, "430 Flow Failed"),
+    );
+    let told = bench.told.iter().any(|told| told.contains("SIP/2.0 430"));
+    assert!(told, "{:?}", bench.told);
+}
+
+#[test]
+fn another_request_goes_to_the_next_flow_too() {
+    let mut bench = bench().with_app(&["invite"]);
+    behind_two_edges(&mut bench);
+    bench.sent.clear();
+    bench
+        .command("m|sip|||\r\nMESSAGE sip:a2@10.0.0.5 SIP/2.0\r\nFrom: <sip:pbx@pbx.test>\r\n\r\n");
+    let (_, first) = bench.sent.remove(0);
+    bench.receive(
+        udp("198.51.100.2:5060"),
+        &answer_of(&first, "430 Flow Failed"),
+    );
+    let (flow, second) = bench.sent.remove(0);
+    assert_eq!(flow.remote.to_string(), "198.51.100.1:5060");
+    assert!(second.starts_with("MESSAGE sip:a1@10.0.0.5 "), "{second}");
+}
+
+#[test]
+fn a_call_whose_connection_breaks_goes_over_the_other_flow_at_once() {
+    let mut bench = bench().with_app(&["invite"]);
+    let flows = ["203.0.113.7:40001", "203.0.113.7:40002"].map(|at| flow(Transport::Tcp, at));
+    for (at, flow) in flows.iter().enumerate() {
+        let id = at + 1;
+        let more = format!(
+            "Contact: <sip:a{id}@10.0.0.5;transport=tcp>;{INSTANCE};reg-id={id}\r\n\
+             Supported: path, outbound\r\n"
+        );
+        let mut request = register(&more);
+        request.call_id = if at == 0 { "first" } else { "second" };
+        bench.log_in(*flow, &request);
+        bench.pass_ms(1_000);
+    }
+    invite_to(&mut bench, "sip:a2@10.0.0.5;transport=tcp");
+    bench.sent.clear();
+    bench.feed(Input::Disconnected { flow: flows[1] });
+    let (to, invite) = bench.sent.remove(0);
+    assert_eq!(to.remote, flows[0].remote);
+    assert!(invite.starts_with("INVITE sip:a1@10.0.0.5"), "{invite}");
+}
+
 fn reachable(bench: &mut Bench) -> Vec<bool> {
     let events = std::mem::take(&mut bench.events);
     let told = events.into_iter().filter_map(|event| match event {

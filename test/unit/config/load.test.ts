@@ -56,6 +56,20 @@ describe('a configuration file', () => {
     );
   });
 
+  it('with applications over TLS needs a certificate for them', () => {
+    const without = callManagerExample.replace(/ {2}tls:\n( {4}.*\n){2}/, '');
+    const handler = "{ url: 'tls://app.example:9024' }";
+    const section = `  applications: { tlsListen: '10.77.0.1:9024', requestHandlers: [${handler}] }\n`;
+    const messages = problemsOf(without.replace(/^sip:\n/m, `sip:\n${section}`));
+    expect(messages).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('tlsListen') }),
+    );
+    expect(messages).toContainEqual(
+      expect.objectContaining({ message: expect.stringContaining('needs authorities') }),
+    );
+    expect(problemsOf(callManagerExample.replace(/^sip:\n/m, `sip:\n${section}`))).toEqual([]);
+  });
+
   it('with an unknown key is refused with the key that was meant, at its place', () => {
     const text = callManagerExample.replace('passwordFile', 'paswordFile');
     const line = text.split('\n').findIndex((one) => one.includes('pasword')) + 1;

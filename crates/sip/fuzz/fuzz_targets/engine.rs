@@ -38,6 +38,7 @@ fn core(metrics: Arc<Metrics>) -> Core {
             policy: RegistrarPolicy::default(),
         }),
         authenticate_calls: false,
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tag_key: [2; 32],
         seed: [3; 32],
         users: Box::new(|user| Some(digest_ha1(user, "r", "p"))),

@@ -2,6 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::earlier::ProxyOne;
 use crate::engine::flow::Flow;
 use crate::proxy::Machine;
 
@@ -26,6 +27,12 @@ pub struct BranchRecord {
     pub begun_ms: u64,
     /// Its final response.
     pub response: Option<ByteBuf>,
+    /// When timer C ends it, Unix milliseconds; at most half a minute older than it really is.
+    pub rings_until_ms: u64,
+    /// Where it goes when this server fails (RFC 3263 section 4.3).
+    pub alternatives: Vec<Flow>,
+    /// The name all of them must prove over TLS.
+    pub host: Option<String>,
 }
 
 /// A proxied INVITE.
@@ -45,19 +52,22 @@ pub struct ProxyRecord {
 
 #[derive(Serialize, Deserialize)]
 enum Versioned {
-    One(ProxyRecord),
+    One(ProxyOne),
+    Two(ProxyRecord),
 }
 
 impl ProxyRecord {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let versioned = Versioned::One(self.clone());
+        let versioned = Versioned::Two(self.clone());
         postcard::to_stdvec(&versioned).expect("records hold plain values only")
     }
 
     /// Reads the stored form; None when it is not one of ours.
     pub fn decode(bytes: &[u8]) -> Option<ProxyRecord> {
-        let Versioned::One(record) = postcard::from_bytes(bytes).ok()?;
-        Some(record)
+        match postcard::from_bytes(bytes).ok()? {
+            Versioned::One(old) => Some(old.into()),
+            Versioned::Two(record) => Some(record),
+        }
     }
 }

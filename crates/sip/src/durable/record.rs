@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::earlier::{DialogOne, TransactionOne};
+use super::earlier::{DialogOne, DialogTwo, TransactionOne, TransactionTwo};
 use crate::dialog::Dialog;
 use crate::dialog::session::Session;
 use crate::dialog::subscription::Subscription;
@@ -63,6 +63,10 @@ pub struct TransactionRecord {
     pub answer: Option<ByteBuf>,
     /// The newest reliable provisional response.
     pub provisional: Option<Provisional>,
+    /// Where a request of ours goes when this server fails (RFC 3263 section 4.3).
+    pub alternatives: Vec<Flow>,
+    /// The name all of them must prove over TLS.
+    pub host: Option<String>,
 }
 
 /// A reliable provisional response (RFC 3262) to an INVITE of the network.
@@ -130,6 +134,8 @@ pub struct DialogRecord {
     pub session: Option<Session>,
     /// Subscriptions in it.
     pub subscriptions: Vec<Subscription>,
+    /// Tags of its application: only one with such a tag may take it over.
+    pub tags: Vec<String>,
 }
 
 impl DialogRecord {
@@ -153,14 +159,15 @@ impl DialogRecord {
 
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        encode(&VersionedDialog::Two(self.clone()))
+        encode(&VersionedDialog::Three(self.clone()))
     }
 
     /// Reads the stored form; None when it is not one of ours.
     pub fn decode(bytes: &[u8]) -> Option<DialogRecord> {
         match postcard::from_bytes(bytes).ok()? {
             VersionedDialog::One(old) => Some(old.into()),
-            VersionedDialog::Two(record) => Some(record),
+            VersionedDialog::Two(old) => Some(old.into()),
+            VersionedDialog::Three(record) => Some(record),
         }
     }
 }
@@ -168,14 +175,15 @@ impl DialogRecord {
 impl TransactionRecord {
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
-        encode(&VersionedTransaction::Two(self.clone()))
+        encode(&VersionedTransaction::Three(self.clone()))
     }
 
     /// Reads the stored form; None when it is not one of ours.
     pub fn decode(bytes: &[u8]) -> Option<TransactionRecord> {
         match postcard::from_bytes(bytes).ok()? {
             VersionedTransaction::One(old) => Some(old.into()),
-            VersionedTransaction::Two(record) => Some(record),
+            VersionedTransaction::Two(old) => Some(old.into()),
+            VersionedTransaction::Three(record) => Some(record),
         }
     }
 }
@@ -184,13 +192,15 @@ impl TransactionRecord {
 #[derive(Serialize, Deserialize)]
 enum VersionedDialog {
     One(DialogOne),
-    Two(DialogRecord),
+    Two(DialogTwo),
+    Three(DialogRecord),
 }
 
 #[derive(Serialize, Deserialize)]
 enum VersionedTransaction {
     One(TransactionOne),
-    Two(TransactionRecord),
+    Two(TransactionTwo),
+    Three(TransactionRecord),
 }
 
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {

@@ -42,6 +42,7 @@ fn record() -> DialogRecord {
         is_call: true,
         session: None,
         subscriptions: Vec::new(),
+        tags: vec!["red".into()],
     }
 }
 
@@ -71,6 +72,8 @@ fn records_survive_their_stored_form() {
             bytes: ByteBuf::from("183"),
             acknowledged: false,
         }),
+        alternatives: vec![flow()],
+        host: Some("b.example".into()),
     };
     assert_eq!(
         TransactionRecord::decode(&transaction.encode()),

@@ -161,8 +161,9 @@ impl Core {
         let dialog: Id = Rc::from(record.id.as_str());
         let app = self.servers.get(id).and_then(|server| server.app);
         self.dialogs
-            .entry(dialog)
+            .entry(dialog.clone())
             .or_insert_with(|| LiveDialog::new(record, app, false));
+        self.count_dialog(&dialog);
     }
 
     /// The record of the dialog a response to an INVITE makes.
@@ -199,6 +200,7 @@ impl Core {
             is_call: server.method == "INVITE",
             session: Session::agreed(&response, false, self.now.wall_ms()),
             subscriptions: Vec::new(),
+            tags: self.apps.tags(server.app),
         })
     }
 
@@ -358,6 +360,7 @@ impl Core {
         live.app = app;
         live.confirmed = true;
         live.answered = Some(server.clone());
+        self.count_dialog(&id);
         self.hold(&id);
         self.arm_session(&id);
     }

@@ -49,6 +49,12 @@ impl Apps {
         self.all.values().filter(|app| app.authenticated).count()
     }
 
+    /// What goes into the record of a dialog of this application.
+    pub fn tags(&self, app: Option<AppId>) -> Vec<String> {
+        let app = app.and_then(|app| self.all.get(&app));
+        app.map_or_else(Vec::new, |app| app.home.tags.iter().cloned().collect())
+    }
+
     /// Whether anybody takes new requests of this verb.
     pub fn has_route(&self, verb: &str) -> bool {
         self.all
@@ -81,8 +87,8 @@ impl Apps {
     }
 
     /// Who takes over a dialog: an application with one of the tags of the one that is gone,
-    /// without tags one that routes the same verbs. Nothing is known of whom a dialog of
-    /// before a takeover belonged to: one that routes the verb, or calls, or anything.
+    /// without tags one that routes the same verbs. Of a dialog of before a takeover the tags
+    /// are known and nothing else: without any, one that routes the verb, or calls, or anything.
     pub fn adopter(&mut self, home: Option<&Home>, verb: &str) -> Option<AppId> {
         match home {
             Some(home) if !home.tags.is_empty() => {

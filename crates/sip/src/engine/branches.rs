@@ -11,14 +11,14 @@ use super::location::Target;
 use super::proxying::{LiveBranch, LiveProxy, contacts, is_pass};
 use super::responses::response_bytes;
 use super::routing::Route;
-use super::server::Stage;
+use super::server::{Server, Stage};
 use super::takeover::RESENT_AT_ONCE;
 use super::timers::Alarm;
 use super::{Core, Id, Output};
 use crate::drachtio::headers::parse;
 use crate::durable::proxied::ProxyRecord;
 use crate::message::{Essentials, Message};
-use crate::proxy::{Effect, Input, forward};
+use crate::proxy::{Effect, Input, TIMER_C_MS, Timer, forward};
 use crate::transaction::Input as Step;
 
 impl Core {
@@ -39,25 +39,13 @@ impl Core {
                 flow: None,
                 begun_ms,
                 response: None,
+                rings_until_ms: begun_ms + TIMER_C_MS,
+                alternatives: Vec::new(),
+                host: None,
             });
         }
         match self.build_branch(id, index, resolved) {
-            Ok(Some((flow, branch, bytes))) => {
-                let method = self.servers.get(id).map(|server| server.method.clone());
-                let method = method.unwrap_or_default();
-                let client = self.add_own_client(&method, branch, flow, bytes.clone(), None);
-                if let Some(client) = self.clients.get_mut(&client) {
-                    client.forwards = Some((id.clone(), index));
-                }
-                let live = self.proxies.get_mut(id);
-                if let Some(branch) = live.and_then(|live| live.branches.get_mut(index)) {
-                    branch.client = Some(client);
-                    branch.request = bytes;
-                    branch.flow = Some(flow);
-                }
-                Vec::new()
-            }
-            Ok(None) => Vec::new(),
+            Ok(()) => Vec::new(),
             Err(error) => {
                 tracing::info!(callId = %id, %error, "a branch cannot be sent");
                 let live = self.proxies.get_mut(id);
@@ -68,74 +56,121 @@ impl Core {
         }
     }
 
-    /// Where a branch goes and with what; None while its host is being looked up.
+    /// The transaction of a branch; none while its host is being looked up.
     fn build_branch(
         &mut self,
         id: &Id,
         index: usize,
         resolved: Option<Vec<Target>>,
-    ) -> Result<Option<(Flow, String, Bytes)>, String> {
-        let gone = || "the request is gone".to_owned();
-        let server = self.servers.get(id).ok_or_else(gone)?;
-        let (request, came, user) = (server.request.clone(), server.flow, server.user.is_some());
-        let live = self.proxies.get(id).ok_or_else(gone)?;
-        let target = live
-            .machine
-            .branches
-            .get(index)
-            .ok_or_else(gone)?
-            .target
-            .clone();
-        let (stays, more) = (live.stay, live.more.clone());
+    ) -> Result<(), String> {
+        let mut way = match self.branch_way(id, index, resolved)? {
+            Route::To(way) => way,
+            Route::Ask(question) => {
+                let token = self.token();
+                self.forward_lookups.insert(token, (id.clone(), index));
+                self.out.push(Output::Resolve { token, question });
+                return Ok(());
+            }
+        };
+        let flow = way.flows.remove(0);
+        let (branch, bytes) = self.branch_request(id, index, &flow)?;
+        let method = self.servers.get(id).map(|server| server.method.clone());
+        let method = method.unwrap_or_default();
+        let client = self.add_own_client(&method, branch, flow, bytes, None);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.forwards = Some((id.clone(), index));
+        }
+        self.set_alternatives(&client, way);
+        Ok(())
+    }
+
+    /// The record of a branch follows its transaction.
+    pub(super) fn note_branch(&mut self, id: &Id) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        let place = client.forwards.as_ref();
+        let live = place.and_then(|(id, index)| Some((self.proxies.get_mut(id)?, *index)));
+        let branch = live.and_then(|(live, index)| live.branches.get_mut(index));
+        if let Some(branch) = branch {
+            branch.client = Some(id.clone());
+            branch.request = client.request.clone();
+            branch.flow = Some(client.flow);
+            branch.alternatives = client.alternatives.iter().copied().collect();
+            branch.host = client.host.clone();
+        }
+    }
+
+    /// Where a branch goes.
+    fn branch_way(
+        &self,
+        id: &Id,
+        index: usize,
+        resolved: Option<Vec<Target>>,
+    ) -> Result<Route, String> {
+        let (server, live) = self.forwarded(id).ok_or("the request is gone")?;
+        let branch = live.machine.branches.get(index);
+        let target = &branch.ok_or("the request is gone")?.target;
+        let message = Message::parse(&server.request).map_err(|error| error.to_string())?;
+        let essentials = Essentials::of(&message).map_err(|error| error.reason.to_owned())?;
+        let routes = self.routes_left(&message, essentials.call_id);
+        let first = routes
+            .first()
+            .and_then(|route| crate::message::Address::parse(route));
+        let next = first.map_or(target.as_str(), |route| route.uri);
+        self.route(next, resolved)
+    }
+
+    fn forwarded(&self, id: &Id) -> Option<(&Server, &LiveProxy)> {
+        self.servers.get(id).zip(self.proxies.get(id))
+    }
+
+    /// The route set without us.
+    fn routes_left<'a>(&self, message: &Message<'a>, call_id: &str) -> Vec<&'a str> {
+        let pass = forward::pass(&self.setup.tag_key, call_id);
+        forward::routes(message, |uri| is_pass(uri, &pass) || self.is_own_uri(uri))
+    }
+
+    /// The request of a branch for one of its servers, and its Via branch.
+    pub(super) fn branch_request(
+        &mut self,
+        id: &Id,
+        index: usize,
+        flow: &Flow,
+    ) -> Result<(String, Bytes), String> {
+        let branch = self.ids.branch();
+        let (server, live) = self.forwarded(id).ok_or("the request is gone")?;
+        let target = live.machine.branches.get(index);
+        let target = target.ok_or("the request is gone")?.target.clone();
         let wide = if live.machine.options.simultaneous {
             live.machine.branches.len()
         } else {
             1
         };
-        let message = Message::parse(&request).map_err(|error| error.to_string())?;
+        let message = Message::parse(&server.request).map_err(|error| error.to_string())?;
         let essentials = Essentials::of(&message).map_err(|error| error.reason.to_owned())?;
         let pass = forward::pass(&self.setup.tag_key, essentials.call_id);
-        let routes = forward::routes(&message, |uri| is_pass(uri, &pass) || self.is_own_uri(uri));
-        let first = routes
-            .first()
-            .and_then(|route| crate::message::Address::parse(route));
-        let next = first.map_or(target.as_str(), |route| route.uri);
-        let flow = match self.route(next, resolved)? {
-            Route::To { flows, host, .. } => {
-                self.expect(&flows[..1], host.as_deref());
-                flows[0]
-            }
-            Route::Ask(question) => {
-                let token = self.token();
-                self.forward_lookups.insert(token, (id.clone(), index));
-                self.out.push(Output::Resolve { token, question });
-                return Ok(None);
-            }
-        };
+        let routes = self.routes_left(&message, essentials.call_id);
         let mark = forward::mark(&self.setup.tag_key, &message, &essentials);
-        let branch = format!("{}.{mark}", self.ids.branch());
-        let via = self.via(&flow, &branch);
-        let stay = if stays {
-            self.stay(&pass, &came, &flow)
+        let branch = format!("{branch}.{mark}");
+        let via = self.via(flow, &branch);
+        let stay = if live.stay {
+            self.stay(&pass, &server.flow, flow)
         } else {
             Vec::new()
         };
-        let more = if more.is_empty() {
-            None
-        } else {
-            Some(parse(&more))
-        };
+        let more = (!live.more.is_empty()).then(|| parse(&live.more));
         let hop = forward::Hop {
             target: &target,
             via: &via,
             stay: &stay,
             more: more.as_ref().and_then(|more| more.as_ref().ok()),
-            local: self.shown(&flow),
-            drop_credentials: user,
+            local: self.shown(flow),
+            drop_credentials: server.user.is_some(),
             breadth: (forward::breadth(&message) / wide.max(1)).max(1),
         };
         let sent = forward::request(&message, &routes, &hop).ok_or("too many hops")?;
-        Ok(Some((flow, branch, sent.bytes.into())))
+        Ok((branch, sent.bytes.into()))
     }
 
     /// Our Record-Route, one for each side when they differ.
@@ -302,12 +337,16 @@ impl Core {
                 .as_ref()
                 .zip(branch.flow)
                 .map(|(bytes, flow)| (Bytes::from(bytes.to_vec()), flow)),
+            rings_until_ms: branch.rings_until_ms,
+            alternatives: branch.alternatives.clone(),
+            host: branch.host.clone(),
         });
         let live = LiveProxy {
             machine: record.machine.clone(),
             ticket: None,
             stay: record.stay,
             more: record.more.clone(),
+            rings_stored_ms: record.branches.iter().map(|b| b.rings_until_ms).collect(),
             branches: branches.collect(),
         };
         let pending: Vec<usize> = live.machine.pending().collect();
@@ -353,29 +392,32 @@ impl Core {
         if let Some(live) = self.clients.get_mut(&client) {
             live.purpose = Purpose::Engine;
             live.forwards = Some((id.clone(), index));
+            live.alternatives = branch.alternatives.into();
+            live.host = branch.host;
             live.cancel = if taken_back {
                 Cancel::Wanted
             } else {
                 Cancel::No
             };
         }
+        if let Some(live) = self.clients.get(&client) {
+            let flows: Vec<Flow> = std::iter::once(flow)
+                .chain(live.alternatives.iter().copied())
+                .collect();
+            let host = live.host.clone();
+            self.expect(&flows, host.as_deref());
+        }
         self.launch_paced(client, resent);
         let age_ms = self.now.wall_ms().saturating_sub(branch.begun_ms);
         let left = |limit: Option<u64>| limit.map(|ms| ms.saturating_sub(age_ms));
-        let mut arms = vec![Effect::Arm(
-            index,
-            crate::proxy::Timer::C,
-            crate::proxy::TIMER_C_MS,
-        )];
+        // A callee that still rings says so again when it hears the INVITE again.
+        let rings_ms = branch.rings_until_ms.saturating_sub(self.now.wall_ms());
+        let mut arms = vec![Effect::Arm(index, Timer::C, rings_ms)];
         if let Some(after_ms) = left(options.provisional_ms) {
-            arms.push(Effect::Arm(
-                index,
-                crate::proxy::Timer::Provisional,
-                after_ms,
-            ));
+            arms.push(Effect::Arm(index, Timer::Provisional, after_ms));
         }
         if let Some(after_ms) = left(options.final_ms) {
-            arms.push(Effect::Arm(index, crate::proxy::Timer::Final, after_ms));
+            arms.push(Effect::Arm(index, Timer::Final, after_ms));
         }
         self.perform_proxy(id, arms, None);
     }

@@ -75,6 +75,10 @@ pub(super) struct Client {
     pub early_body: Vec<u8>,
     /// Where to try next (RFC 3263 section 4.3).
     pub alternatives: VecDeque<Flow>,
+    /// The name that led to these servers.
+    pub host: Option<String>,
+    /// Flows of the device that failed, by `reg-id`.
+    pub flows_tried: Vec<u32>,
 }
 
 impl Client {
@@ -90,6 +94,8 @@ impl Client {
             cancelled: self.cancel != Cancel::No,
             answer: None,
             provisional: None,
+            alternatives: self.alternatives.iter().copied().collect(),
+            host: self.host.clone(),
         }
     }
 
@@ -176,6 +182,8 @@ impl Core {
             heard: Vec::new(),
             early_body: Vec::new(),
             alternatives: VecDeque::new(),
+            host: None,
+            flows_tried: Vec::new(),
         };
         self.clients.insert(id, client);
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_bytes::ByteBuf;
 
 use super::apps::Home;
+use super::dialog_counts::Party;
 use super::flow::{Flow, is_private};
 use super::legs::call_of_leg;
 use super::orphans::UntoldAck;
@@ -57,6 +58,10 @@ pub(super) struct LiveDialog {
     pub session_alarm: u64,
     /// No refresh before that, Unix milliseconds: the last one met something.
     pub refresh_after_ms: u64,
+    /// The largest Min-SE of a 422, seconds: our refreshes repeat it (RFC 4028 section 7.4).
+    pub least_s: u32,
+    /// Whose it is, once it is counted.
+    pub party: Option<Party>,
     /// Send BYE once the application has acknowledged: its CANCEL came too late.
     pub end_after_ack: bool,
 }
@@ -82,6 +87,8 @@ impl LiveDialog {
             server_update: None,
             session_alarm: 0,
             refresh_after_ms: 0,
+            least_s: 0,
+            party: None,
             end_after_ack: false,
         }
     }
@@ -182,11 +189,11 @@ impl Core {
             return;
         };
         let id: Id = Rc::from(dialog);
+        self.give_dialog(&id, ticket.app);
         let Some(live) = self.dialogs.get_mut(&id) else {
             self.fail(&ticket, "unable to find dialog");
             return;
         };
-        live.app = Some(ticket.app);
         if method == "ACK" {
             self.app_ack(&ticket, &id, message);
             return;
@@ -316,6 +323,9 @@ impl Core {
         let Some(live) = self.dialogs.remove(id) else {
             return;
         };
+        if let Some(party) = &live.party {
+            self.dialog_counts.remove(party);
+        }
         if let Some(leg) = &live.record.leg {
             self.legs.remove(leg);
         }

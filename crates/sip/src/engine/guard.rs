@@ -34,6 +34,7 @@ figures! {
     replays: "counter", "Answers to a challenge that were used before.";
     shed: "counter", "New work refused because the engine is overloaded.";
     crowded: "counter", "New requests refused because their source has too many.";
+    crowded_dialogs: "counter", "New calls and subscriptions refused: their address or user has too many.";
     lateness_ms: "gauge", "How late the last timer fired, in ms.";
     qualified: "counter", "Devices asked with OPTIONS.";
     unreachable: "gauge", "Contacts that do not answer OPTIONS.";

@@ -1,6 +1,7 @@
 //! What arrives from the network, sorted.
 use std::rc::Rc;
 
+use super::failover::FLOW_FAILED;
 use super::flow::Flow;
 use super::metrics::{Metrics, is_known_method};
 use super::subscriptions::is_subscribing;
@@ -72,7 +73,8 @@ impl Core {
             }
             (Start::Response { status, .. }, Ok(essentials)) => {
                 self.setup.metrics.received_response(status);
-                if status != 503 || !self.refused_for_now(message, &essentials) {
+                let elsewhere = matches!(status, 503 | FLOW_FAILED);
+                if !elsewhere || !self.refused_for_now(message, &essentials) {
                     self.response(flow, message, &essentials, status);
                 }
             }
@@ -179,10 +181,15 @@ impl Core {
             }
             return;
         }
-        if self.dialogs.len() >= DIALOGS_MAX && (method == "INVITE" || is_subscribing(method)) {
-            Metrics::count(&self.setup.metrics.refused);
-            self.refuse_busy(&flow, message, essentials);
-            return;
+        if method == "INVITE" || is_subscribing(method) {
+            if self.dialogs.len() >= DIALOGS_MAX {
+                Metrics::count(&self.setup.metrics.refused);
+                self.refuse_busy(&flow, message, essentials);
+                return;
+            }
+            if self.refuses_dialog(&flow, message, essentials, user.as_deref()) {
+                return;
+            }
         }
         if method == "INVITE" {
             let refused = self.refuses_interval(&flow, message, essentials)

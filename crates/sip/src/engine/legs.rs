@@ -54,11 +54,11 @@ impl Core {
     }
 
     fn attach_dialog(&mut self, ticket: &Ticket, id: &Id) {
-        let Some(live) = self.dialogs.get_mut(id) else {
+        self.give_dialog(id, ticket.app);
+        let Some(live) = self.dialogs.get(id) else {
             self.fail(ticket, "the leg is gone");
             return;
         };
-        live.app = Some(ticket.app);
         let record = &live.record;
         let (request, response) = (record.request.clone(), record.response.clone());
         let (flow, transaction) = (record.flow, record.transaction_id.clone());

@@ -1,7 +1,8 @@
 //! Requests whose connection went away, or never came up, before anybody answered.
 //!
 //! A registered phone comes back with a new connection (RFC 5626 section 4.5): its requests
-//! wait for its next REGISTER and then go over the new one. To anybody else a lost
+//! wait for its next REGISTER and then go over the new one, unless the device keeps another
+//! flow: then they go over that at once. To anybody else a lost
 //! connection is a 503 (RFC 3261 section 8.1.3.1).
 use super::flow::Flow;
 use super::{Core, Id};
@@ -64,7 +65,8 @@ impl Core {
                 self.send(new, bytes);
             }
             // Its own timer ends it when the phone stays away.
-            Some(_) => self.stranded.push(id.clone()),
+            Some(_) if !self.try_next_flow(id, None) => self.stranded.push(id.clone()),
+            Some(_) => {}
             None => {
                 self.step_client(id, Input::Unreachable);
             }

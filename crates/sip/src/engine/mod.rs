@@ -20,6 +20,7 @@ mod calls_in;
 mod cancels;
 mod client;
 mod commits;
+pub mod dialog_counts;
 mod dialogs;
 mod failover;
 pub mod flow;
@@ -34,6 +35,7 @@ pub mod location;
 mod login;
 mod lost;
 pub mod metrics;
+mod next_flow;
 mod orphans;
 mod outgoing;
 mod overload;
@@ -270,6 +272,8 @@ pub struct Setup {
     pub trusted: Vec<Network>,
     /// Session timers.
     pub session_timer: SessionTimer,
+    /// How many dialogs an address and a user may have.
+    pub dialog_limits: dialog_counts::DialogLimits,
     /// Derives To tags.
     pub tag_key: [u8; 32],
     /// Seed of unique identifiers: random, never used twice.
@@ -296,6 +300,7 @@ pub struct Core {
     server_keys: HashMap<String, Id>,
     clients: HashMap<Id, Client>,
     client_keys: HashMap<String, Id>,
+    dialog_counts: dialog_counts::DialogCounts,
     dialogs: HashMap<Id, LiveDialog>,
     /// `X-Leg` to the client transaction or dialog that is that leg.
     legs: HashMap<String, legs::Place>,
@@ -348,6 +353,7 @@ impl Core {
             server_keys: HashMap::new(),
             clients: HashMap::new(),
             client_keys: HashMap::new(),
+            dialog_counts: dialog_counts::DialogCounts::default(),
             dialogs: HashMap::new(),
             legs: HashMap::new(),
             apps: Apps::default(),

@@ -83,9 +83,20 @@ impl Core {
             app,
             "a dialog passes to another application"
         );
-        live.app = Some(app);
         live.turn = None;
+        self.give_dialog(id, app);
         Some(app)
+    }
+
+    /// A dialog is this application's from now on; its tags go to the journal with the next
+    /// change of the dialog.
+    pub(super) fn give_dialog(&mut self, id: &Id, app: AppId) {
+        let Some(live) = self.dialogs.get_mut(id) else {
+            return;
+        };
+        if live.app.replace(app) != Some(app) {
+            live.record.tags = self.apps.tags(Some(app));
+        }
     }
 
     /// Nobody takes a request now: it is refused when nobody does in time.

@@ -7,7 +7,7 @@ use super::legs::Place;
 use super::location::Target;
 use super::metrics::Metrics;
 use super::retarget::aimed;
-use super::routing::{Lookup, Route};
+use super::routing::{Lookup, Route, Way};
 use super::sending::Ticket;
 use super::{Core, Id};
 use crate::config::Transport;
@@ -99,11 +99,12 @@ impl Core {
             return;
         }
         let next = if route_url.is_empty() { uri } else { route_url };
-        let (mut flows, open) = match self.route(next, found) {
-            Ok(Route::To { flows, open, host }) => {
-                self.expect(&flows, host.as_deref());
-                (flows, open)
-            }
+        let Way {
+            mut flows,
+            open,
+            host,
+        } = match self.route(next, found) {
+            Ok(Route::To(way)) => way,
             Ok(Route::Ask(question)) => {
                 self.look_up(question, Lookup::new(ticket, route_url, text));
                 return;
@@ -123,7 +124,7 @@ impl Core {
         };
         let flow = flows.remove(0);
         let id = self.add_client(method, branch, flow, bytes, Some(ticket.app), None);
-        self.set_alternatives(&id, flows, open);
+        self.set_alternatives(&id, Way { flows, open, host });
         if method != "INVITE" {
             if method == "SUBSCRIBE" {
                 self.subscribing(&id);

@@ -59,7 +59,7 @@ impl Load {
     }
 
     /// Differs from one refusal to the next, so that not all come back at once.
-    fn retry_after_s(&mut self) -> u32 {
+    pub fn retry_after_s(&mut self) -> u32 {
         self.refusals = self.refusals.wrapping_add(1);
         let mixed = self.refusals.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let spread = u32::try_from(mixed % u64::from(RETRY_AFTER_SPREAD_S)).unwrap_or(0);

@@ -13,8 +13,9 @@ use crate::drachtio::ProxyCommand;
 use crate::drachtio::headers::{complete, parse};
 use crate::durable::proxied::{BranchRecord, ProxyRecord, proxy_key};
 use crate::journal::{JournalError, JournalOp};
+use crate::limits::TIMER_C_STORED_MS;
 use crate::message::{Essentials, Message, Name, Start, Uri, Via};
-use crate::proxy::{Effect, Input, Machine, Options, duration_ms, forward};
+use crate::proxy::{Effect, Input, Machine, Options, Progress, Timer, duration_ms, forward};
 
 /// One branch while this node leads.
 #[derive(Clone, Debug)]
@@ -25,6 +26,12 @@ pub(super) struct LiveBranch {
     pub begun_ms: u64,
     /// The newest response, and where it came from.
     pub response: Option<(Bytes, Flow)>,
+    /// When timer C ends it, Unix milliseconds.
+    pub rings_until_ms: u64,
+    /// Its other servers.
+    pub alternatives: Vec<Flow>,
+    /// The name that led to them.
+    pub host: Option<String>,
 }
 
 /// A proxied request while this node leads.
@@ -36,13 +43,31 @@ pub(super) struct LiveProxy {
     pub stay: bool,
     pub more: String,
     pub branches: Vec<LiveBranch>,
+    /// Which deadlines of timer C the journal has, as many as it has branches.
+    pub rings_stored_ms: Vec<u64>,
 }
 
 impl LiveProxy {
+    /// Whether a branch has come to its end.
+    pub fn is_settled(&self, index: usize) -> bool {
+        let branch = self.machine.branches.get(index);
+        branch.is_some_and(|branch| matches!(branch.progress, Progress::Final(_)))
+    }
+
+    /// Notes when timer C fires now; whether the journal's idea of it is too old.
+    fn ring_on(&mut self, index: usize, until_ms: u64) -> bool {
+        let Some(branch) = self.branches.get_mut(index) else {
+            return false;
+        };
+        branch.rings_until_ms = until_ms;
+        let stored_ms = self.rings_stored_ms.get(index);
+        stored_ms.is_some_and(|stored_ms| until_ms > stored_ms + TIMER_C_STORED_MS)
+    }
+
     fn record(&self, id: &Id) -> ProxyRecord {
         let branches = self.branches.iter().enumerate().map(|(index, branch)| {
             let progress = self.machine.branches.get(index).map(|b| b.progress);
-            let is_final = matches!(progress, Some(crate::proxy::Progress::Final(_)));
+            let is_final = matches!(progress, Some(Progress::Final(_)));
             let response = branch.response.as_ref().filter(|_| is_final);
             BranchRecord {
                 client: branch.client.as_deref().unwrap_or_default().to_owned(),
@@ -50,6 +75,9 @@ impl LiveProxy {
                 flow: branch.flow,
                 begun_ms: branch.begun_ms,
                 response: response.map(|(bytes, _)| ByteBuf::from(bytes.to_vec())),
+                rings_until_ms: branch.rings_until_ms,
+                alternatives: branch.alternatives.clone(),
+                host: branch.host.clone(),
             }
         });
         ProxyRecord {
@@ -169,6 +197,7 @@ impl Core {
             stay,
             more,
             branches: Vec::new(),
+            rings_stored_ms: Vec::new(),
         };
         self.proxies.insert(id.clone(), live);
         self.proxy_effects(id, effects, None);
@@ -265,10 +294,10 @@ impl Core {
             .first()
             .and_then(|route| crate::message::Address::parse(route))
             .map_or(target.clone(), |route| route.uri.to_owned());
-        let Ok(super::routing::Route::To { flows, .. }) = self.route(&next, None) else {
+        let Ok(super::routing::Route::To(way)) = self.route(&next, None) else {
             return;
         };
-        let flow = flows[0];
+        let flow = way.flows[0];
         let branch = self.ids.branch();
         let via = self.via(&flow, &branch);
         let hop = forward::Hop {
@@ -320,14 +349,21 @@ impl Core {
 
     /// Commits what was prepared, when anything rests on it, and performs it.
     pub(super) fn commit_proxy(&mut self, id: &Id, all: Vec<Effect>, decided: Option<(Id, u16)>) {
-        let Some(live) = self.proxies.get(id) else {
+        let now_ms = self.now.wall_ms();
+        let Some(live) = self.proxies.get_mut(id) else {
             return;
         };
+        let mut rings_on = false;
+        for effect in &all {
+            if let Effect::Arm(index, Timer::C, after_ms) = effect {
+                rings_on |= live.ring_on(*index, now_ms + after_ms);
+            }
+        }
         let invite = live.machine.options.invite;
         let weighty = |effect: &Effect| !matches!(effect, Effect::Arm(..));
         let stored = self.servers.get(id).is_some_and(|server| server.stored);
         let answered = live.machine.answered && live.machine.is_over() && stored;
-        if !invite || !(all.iter().any(weighty) || decided.is_some() || answered) {
+        if !invite || !(all.iter().any(weighty) || decided.is_some() || answered || rings_on) {
             self.perform_proxy(id, all, decided);
             return;
         }
@@ -339,11 +375,7 @@ impl Core {
                 JournalOp::Delete { key },
             ]
         } else {
-            vec![JournalOp::Set {
-                key: proxy_key(id),
-                value: live.record(id).encode(),
-                expires_at_ms: None,
-            }]
+            self.set_proxy(id).into_iter().collect()
         };
         if over && let Some(server) = self.servers.get_mut(id) {
             server.stored = false;
@@ -357,6 +389,27 @@ impl Core {
                 decided,
             },
         );
+    }
+
+    /// The journal entry of a forwarded INVITE as it is now.
+    pub(super) fn set_proxy(&mut self, id: &Id) -> Option<JournalOp> {
+        let live = self.proxies.get_mut(id)?;
+        live.rings_stored_ms = live.branches.iter().map(|b| b.rings_until_ms).collect();
+        Some(JournalOp::Set {
+            key: proxy_key(id),
+            value: live.record(id).encode(),
+            expires_at_ms: None,
+        })
+    }
+
+    /// A timer of a branch; timer C may have begun anew since it was armed.
+    pub(super) fn branch_timer(&mut self, id: &Id, index: usize, timer: Timer) {
+        let live = self.proxies.get(id);
+        let branch = live.and_then(|live| live.branches.get(index));
+        let until_ms = branch.map_or(0, |branch| branch.rings_until_ms);
+        if timer != Timer::C || self.now.wall_ms() >= until_ms {
+            self.proxy_step(id, Input::Fired(index, timer));
+        }
     }
 
     /// The branches are safe, or need not be.

@@ -105,10 +105,10 @@ impl Core {
         if self.qualify.busy.contains(&asked) {
             return;
         }
-        let Ok(Route::To { flows, .. }) = self.route(&binding.contact, None) else {
+        let Ok(Route::To(way)) = self.route(&binding.contact, None) else {
             return;
         };
-        let flow = flows[0];
+        let flow = way.flows[0];
         // A closed connection is the device's to open.
         if flow.transport.is_reliable() && self.lost_flows.has(&flow) {
             self.judged(asked, false);

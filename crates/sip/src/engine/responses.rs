@@ -157,8 +157,9 @@ impl Core {
             }
             Some(_) => {}
             None => {
-                self.dialogs
-                    .insert(dialog, LiveDialog::new(record, app, false));
+                let live = LiveDialog::new(record, app, false);
+                self.dialogs.insert(dialog.clone(), live);
+                self.count_dialog(&dialog);
             }
         }
     }
@@ -206,6 +207,7 @@ impl Core {
             is_call: client.method == "INVITE",
             session: Session::agreed(message, true, self.now.wall_ms()),
             subscriptions: Vec::new(),
+            tags: self.apps.tags(client.app),
         })
     }
 
@@ -339,6 +341,7 @@ impl Core {
         live.confirmed = true;
         live.ack = None;
         live.end_after_ack |= cancelled;
+        self.count_dialog(&id);
         self.hold(&id);
         self.arm_session(&id);
         id

@@ -49,7 +49,7 @@ impl LostFlows {
     }
 }
 
-fn flow_of(binding: &Binding) -> Option<Flow> {
+pub(super) fn flow_of(binding: &Binding) -> Option<Flow> {
     let peer: Listen = binding.received.parse().ok()?;
     let ours: Listen = binding.local.parse().ok()?;
     Some(Flow {

@@ -27,17 +27,20 @@ impl Lookup {
     }
 }
 
+/// Servers that may be tried.
+pub(super) struct Way {
+    /// In this order.
+    pub flows: Vec<Flow>,
+    /// Nobody said which transport: a long request may go over TCP.
+    pub open: bool,
+    /// The name that led here.
+    pub host: Option<String>,
+}
+
 /// What is known about a destination.
 pub(super) enum Route {
-    /// Send to the first, to the next when that fails.
-    To {
-        /// Never empty.
-        flows: Vec<Flow>,
-        /// Nobody said which transport: a long request may go over TCP.
-        open: bool,
-        /// The name that led here.
-        host: Option<String>,
-    },
+    /// Send to the first, to the next when that fails; there is at least one.
+    To(Way),
     /// Look this name up first.
     Ask(NameQuery),
 }
@@ -48,11 +51,11 @@ impl Core {
     pub(super) fn route(&self, text: &str, found: Option<Vec<Target>>) -> Result<Route, String> {
         if let Some(flow) = self.registered_flow(text) {
             let flows = vec![flow];
-            return Ok(Route::To {
+            return Ok(Route::To(Way {
                 flows,
                 open: false,
                 host: None,
-            });
+            }));
         }
         let text = text.trim_matches(['<', '>']);
         let uri = Uri::parse(text);
@@ -90,7 +93,7 @@ impl Core {
         }
         let open = question.transport.is_none();
         let host = uri.ip().is_none().then(|| uri.host.to_owned());
-        Ok(Route::To { flows, open, host })
+        Ok(Route::To(Way { flows, open, host }))
     }
 
     /// Whoever answers on these flows must prove to be `host` (RFC 5922 section 7.2).

@@ -84,6 +84,8 @@ impl Server {
                 .reliable
                 .as_ref()
                 .map(super::reliable::Reliable::record),
+            alternatives: Vec::new(),
+            host: None,
         }
     }
 }
@@ -241,10 +243,11 @@ impl Core {
             }
             None => format::new_request(&message_id, &request, &flow, wall_us, id),
         };
-        if let Some(dialog) = dialog.and_then(|id| self.dialogs.get_mut(&id)) {
-            dialog.app = Some(app);
+        let invite = server.method == "INVITE";
+        if let Some(dialog) = dialog {
+            self.give_dialog(&dialog, app);
         }
-        if server.method != "INVITE" {
+        if !invite {
             let at_ms = self.now.mono_ms + crate::transaction::T2_MS;
             self.timers.arm(at_ms, Alarm::Slow(id.clone()));
         }

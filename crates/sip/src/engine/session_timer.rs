@@ -169,7 +169,8 @@ impl Core {
         writer.header(Name::Contact, &dialog.contact);
         writer.header(Name::Supported, TAG);
         writer.header(Name::SessionExpires, &session.request_value());
-        writer.header(Name::MinSe, &self.setup.session_timer.min_se_s.to_string());
+        let least_s = self.setup.session_timer.min_se_s.max(live.least_s);
+        writer.header(Name::MinSe, &least_s.to_string());
         if !body.is_empty() {
             writer.header(Name::ContentType, "application/sdp");
         }
@@ -204,6 +205,7 @@ impl Core {
             408 | 481 => self.hang_up(id, EXPIRED),
             422 => {
                 let least_s = min_se(answer).unwrap_or(0);
+                live.least_s = live.least_s.max(least_s);
                 let longer = live.record.session.as_mut();
                 match longer.filter(|session| session.interval_s < least_s) {
                     Some(session) => {

@@ -102,6 +102,7 @@ impl Core {
             None => {
                 let live = LiveDialog::new(record, app, true);
                 self.dialogs.insert(id.clone(), live);
+                self.count_dialog(id);
             }
         }
         self.arm_subscriptions(id);
@@ -196,6 +197,7 @@ impl Core {
             is_call: false,
             session: None,
             subscriptions: Vec::new(),
+            tags: self.apps.tags(client.app),
         };
         let seconds = stated_lifetime_s(message).unwrap_or_else(|| lifetime_s(&request, message));
         record.subscribe(&event_of(&request), seconds, self.now.wall_ms());

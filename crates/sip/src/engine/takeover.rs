@@ -1,10 +1,13 @@
 //! Leading, following, and the copy of the state that makes the one follow the other.
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::apps::Home;
 use super::client::{Cancel, Purpose};
 use super::dialogs::LiveDialog;
+use super::flow::Flow;
 use super::legs::Place;
 use super::replies::begin_response;
 use super::server::{Server, Stage};
@@ -117,6 +120,7 @@ impl Core {
         self.clients.clear();
         self.client_keys.clear();
         self.dialogs.clear();
+        self.dialog_counts.clear();
         self.legs.clear();
         self.subscribing.clear();
         self.timers.clear();
@@ -139,10 +143,16 @@ impl Core {
             self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
         }
         let end = record.end.clone();
+        let tags = record.tags.iter().cloned().collect::<BTreeSet<_>>();
         let mut live = LiveDialog::new(record, None, true);
+        live.home = (!tags.is_empty()).then(|| {
+            let routes = BTreeSet::new();
+            Rc::new(Home { tags, routes })
+        });
         live.restored = true;
         live.alone_until_ms = self.now.mono_ms + APPLICATION_RETURN_MS;
         self.dialogs.insert(id.clone(), live);
+        self.count_dialog(&id);
         self.arm_session(&id);
         self.arm_subscriptions(&id);
         match end {
@@ -178,13 +188,7 @@ impl Core {
     }
 
     /// A server transaction as it was after its request was stored.
-    fn insert_server(
-        &mut self,
-        id: Id,
-        request: Bytes,
-        flow: super::flow::Flow,
-        dialog: Option<Id>,
-    ) {
+    fn insert_server(&mut self, id: Id, request: Bytes, flow: Flow, dialog: Option<Id>) {
         let Ok(message) = Message::parse(&request) else {
             return;
         };
@@ -268,13 +272,7 @@ impl Core {
         self.step_server(id, Input::Respond(200));
     }
 
-    pub(super) fn resend(
-        &mut self,
-        id: &Id,
-        method: &str,
-        flow: super::flow::Flow,
-        request: Bytes,
-    ) {
+    pub(super) fn resend(&mut self, id: &Id, method: &str, flow: Flow, request: Bytes) {
         let branch = Message::parse(&request).ok().and_then(|message| {
             let essentials = Essentials::of(&message).ok()?;
             essentials.via.branch().map(str::to_owned)
@@ -302,6 +300,10 @@ impl Core {
             self.forget_client(&id);
             return;
         }
+        let flows = std::iter::once(client.flow).chain(record.alternatives.iter().copied());
+        let flows: Vec<Flow> = flows.collect();
+        client.alternatives = record.alternatives.into();
+        client.host = record.host.clone();
         client.leg = record.leg.clone();
         client.cancel = if record.cancelled {
             Cancel::Wanted
@@ -311,6 +313,7 @@ impl Core {
         if let Some(leg) = record.leg {
             self.legs.insert(leg, Place::Client(id.clone()));
         }
+        self.expect(&flows, record.host.as_deref());
         *resent += 1;
         if *resent <= RESENT_AT_ONCE {
             self.launch(&id);
@@ -353,9 +356,7 @@ impl Core {
                 }
                 Alarm::Silence(id) => self.silence(&id),
                 Alarm::Hold(id) => self.release_held(&id),
-                Alarm::Proxy(id, index, timer) => {
-                    self.proxy_step(&id, crate::proxy::Input::Fired(index, timer));
-                }
+                Alarm::Proxy(id, index, timer) => self.branch_timer(&id, index, timer),
                 Alarm::Alone(id) => self.nobody_came(&id),
                 Alarm::Unauthenticated(app) => self.unauthenticated(app),
                 Alarm::Ended(id) => self.ended(&id),

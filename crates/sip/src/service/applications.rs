@@ -1,35 +1,77 @@
 //! The drachtio protocol server's sockets.
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::shell::{Outflow, Shared, outlet};
 use super::streams::ACCEPT_PAUSE;
 use crate::drachtio::FrameReader;
+use crate::engine::metrics::Metrics;
 use crate::engine::{AppId, Input};
-use crate::limits::APPLICATIONS_MAX;
+use crate::limits::{APPLICATIONS_MAX, HANDSHAKE_TIMEOUT};
+use crate::transport::tls::{Tls, Wire};
 
-/// Accepts applications for ever.
-pub(super) async fn accept(shared: Shared, listener: TcpListener) {
-    let mut last: AppId = 0;
+/// What the listeners for applications have in common.
+pub(super) struct Reception {
+    /// The id of the connection accepted last.
+    last: Cell<AppId>,
+    /// One for each connection, also while it still shakes hands.
+    places: Arc<Semaphore>,
+}
+
+impl Default for Reception {
+    fn default() -> Self {
+        Reception {
+            last: Cell::new(0),
+            places: Arc::new(Semaphore::new(APPLICATIONS_MAX)),
+        }
+    }
+}
+
+/// Accepts applications for ever; with `tls`, such as speak it.
+pub(super) async fn accept(
+    shared: Shared,
+    reception: Rc<Reception>,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             // Out of descriptors: others may go meanwhile.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if shared.borrow().apps.len() >= APPLICATIONS_MAX {
+        let Ok(place) = reception.places.clone().try_acquire_owned() else {
+            Metrics::count(&shared.borrow().metrics.refused_connections);
             tracing::warn!(%peer, "too many applications");
             continue;
-        }
-        last += 1;
-        let shared = shared.clone();
+        };
+        let app = reception.last.get() + 1;
+        reception.last.set(app);
+        let (shared, tls) = (shared.clone(), tls.clone());
         spawn_local(async move {
-            prepare(&stream, last);
-            serve(shared, stream, last).await;
+            let _place = place;
+            prepare(&stream, app);
+            match timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, tls)).await {
+                Ok(Ok(wire)) => serve(shared, wire, app).await,
+                Ok(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => Metrics::count(&shared.borrow().metrics.slow_connections),
+            }
         });
+    }
+}
+
+async fn shake_hands(stream: TcpStream, tls: Option<Arc<Tls>>) -> io::Result<Box<dyn Wire>> {
+    match tls {
+        Some(tls) => tls.accept(stream).await,
+        None => Ok(Box::new(stream)),
     }
 }
 

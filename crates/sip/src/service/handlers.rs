@@ -1,12 +1,15 @@
 //! Web servers that are asked about requests, and applications the engine connects to.
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::applications::{prepare, serve};
 use super::shell::Shared;
@@ -14,6 +17,7 @@ use crate::config::HandlerMethod;
 use crate::engine::handlers::{Place, QUESTION_MS, Question};
 use crate::engine::{AppId, Input};
 use crate::limits::{HANDLER_ANSWER_BYTES_MAX, HANDLERS_ASKED_MAX};
+use crate::transport::tls::{Tls, Wire};
 
 /// How long a connection to an application may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +26,10 @@ const QUESTION_TIMEOUT: Duration = Duration::from_millis(QUESTION_MS);
 /// Asks and connects as the core says, for ever.
 pub(super) async fn errands(shared: Shared) {
     let wake = shared.borrow().handlers.clone();
-    let client = Rc::new(client());
+    let client = {
+        let tls = shared.borrow().tls.clone();
+        Rc::new(client(tls.as_deref()))
+    };
     let places = Rc::new(Semaphore::new(HANDLERS_ASKED_MAX));
     loop {
         let (questions, dials) = {
@@ -57,10 +64,19 @@ pub(super) async fn errands(shared: Shared) {
     }
 }
 
-fn client() -> ureq::Agent {
+/// Believes the authority of `sip.tls` when there is one, else those known to the public.
+fn client(tls: Option<&Tls>) -> ureq::Agent {
+    let mut trust = TlsConfig::builder();
+    if let Some(authority) = tls.and_then(Tls::authority) {
+        let known = authority
+            .iter()
+            .map(|one| Certificate::from_der(one).to_owned());
+        trust = trust.root_certs(RootCerts::new_with_certs(&known.collect::<Vec<_>>()));
+    }
     ureq::Agent::config_builder()
         .timeout_global(Some(QUESTION_TIMEOUT))
         .max_redirects(3)
+        .tls_config(trust.build())
         .build()
         .into()
 }
@@ -99,23 +115,28 @@ fn ask(client: &ureq::Agent, question: &Question) -> Option<String> {
 }
 
 async fn dial(shared: Shared, app: AppId, place: Place) {
-    match timeout(CONNECT_TIMEOUT, connect(&place)).await {
-        Ok(Ok(stream)) => {
-            prepare(&stream, app);
-            serve(shared, stream, app).await;
+    let tls = shared.borrow().tls.clone();
+    match timeout(CONNECT_TIMEOUT, connect(app, &place, tls)).await {
+        Ok(Ok(wire)) => return serve(shared, wire, app).await,
+        Ok(Err(error)) => {
+            tracing::warn!(host = %place.host, port = place.port, %error, "cannot connect");
         }
-        failed => {
-            tracing::warn!(host = %place.host, port = place.port, ?failed, "cannot connect");
-            shared.borrow_mut().turn(Input::AppUnreachable { app });
+        Err(_) => {
+            tracing::warn!(host = %place.host, port = place.port, "cannot connect in time");
         }
     }
+    shared.borrow_mut().turn(Input::AppUnreachable { app });
 }
 
-async fn connect(place: &Place) -> io::Result<TcpStream> {
-    if place.secure {
-        return Err(io::Error::other(
-            "connections to applications over TLS are not offered",
-        ));
+async fn connect(app: AppId, place: &Place, tls: Option<Arc<Tls>>) -> io::Result<Box<dyn Wire>> {
+    let stream = TcpStream::connect((place.host.as_str(), place.port)).await?;
+    prepare(&stream, app);
+    if !place.secure {
+        return Ok(Box::new(stream));
     }
-    TcpStream::connect((place.host.as_str(), place.port)).await
+    let tls = tls.ok_or_else(|| io::Error::other("TLS needs a certificate: set sip.tls"))?;
+    let address = stream.peer_addr()?.ip();
+    // An address in place of a name is what the certificate must show then.
+    let name = (place.host.parse::<IpAddr>().is_err()).then_some(place.host.as_str());
+    tls.connect(stream, name, address).await
 }

@@ -12,7 +12,7 @@ mod streams;
 mod web_socket;
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -36,6 +36,7 @@ pub type EventSink = Box<dyn Fn(Vec<EngineEvent>) + Send>;
 pub struct Engine {
     addresses: Vec<Listen>,
     applications: SocketAddr,
+    secure_applications: Option<SocketAddr>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
     thread: Option<JoinHandle<()>>,
@@ -59,6 +60,11 @@ impl Engine {
             .applications
             .local_addr()
             .map_err(EngineError::Thread)?;
+        let secure = sockets.secure_applications.as_ref();
+        let secure_applications = secure
+            .map(TcpListener::local_addr)
+            .transpose()
+            .map_err(EngineError::Thread)?;
         let seed = random_seed().map_err(EngineError::Thread)?;
         let metrics = Arc::new(Metrics::default());
         let mailbox = Arc::new(Mailbox::default());
@@ -79,6 +85,7 @@ impl Engine {
         Ok(Engine {
             addresses,
             applications,
+            secure_applications,
             mailbox,
             metrics,
             thread: Some(thread),
@@ -127,6 +134,11 @@ impl Engine {
     /// Where applications connect.
     pub fn applications(&self) -> SocketAddr {
         self.applications
+    }
+
+    /// Where they connect over TLS.
+    pub fn secure_applications(&self) -> Option<SocketAddr> {
+        self.secure_applications
     }
 
     /// Metrics in Prometheus text format.
@@ -183,9 +195,7 @@ fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
         };
         addresses.push(Listen { transport, address });
     }
-    let address = config.drachtio.listen;
-    let applications =
-        bind::tcp(address).map_err(|source| EngineError::BindDrachtio { address, source })?;
+    let (applications, secure_applications) = open_for_applications(config)?;
     let sockets = Sockets {
         udp,
         streams,
@@ -193,8 +203,29 @@ fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
         name_servers: config.name_servers.clone(),
         tls,
         applications,
+        secure_applications,
     };
     Ok((addresses, sockets))
+}
+
+/// The listener for applications, and the one over TLS.
+fn open_for_applications(
+    config: &EngineConfig,
+) -> Result<(TcpListener, Option<TcpListener>), EngineError> {
+    let handlers = &config.request_handlers;
+    if config.tls.is_none() {
+        if let Some(address) = config.drachtio.secure {
+            return Err(EngineError::NoApplicationCertificate(address));
+        }
+        if let Some(handler) = handlers.iter().find(|one| one.url.starts_with("tls:")) {
+            return Err(EngineError::NoHandlerCertificate(handler.url.clone()));
+        }
+    }
+    let bound = |address| {
+        bind::tcp(address).map_err(|source| EngineError::BindDrachtio { address, source })
+    };
+    let secure = config.drachtio.secure.map(bound).transpose()?;
+    Ok((bound(config.drachtio.listen)?, secure))
 }
 
 fn core(
@@ -212,6 +243,7 @@ fn core(
         authenticate_calls: config.authenticate_calls,
         trusted: config.trusted,
         session_timer: config.session_timer,
+        dialog_limits: config.dialog_limits,
         tag_key: config.tag_key,
         seed,
         users: Box::new(move |user| journal.credentials(user)),

@@ -29,6 +29,7 @@ pub(super) struct Sockets {
     pub name_servers: Vec<SocketAddr>,
     pub tls: Option<Arc<Tls>>,
     pub applications: std::net::TcpListener,
+    pub secure_applications: Option<std::net::TcpListener>,
 }
 
 /// Runs until the mailbox says stop.
@@ -66,16 +67,25 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
         Err(error) => tracing::warn!(%error, "host names cannot be looked up"),
     }
     shared.borrow_mut().per_source_max = sockets.per_source_max;
-    if let Some(tls) = sockets.tls {
+    if let Some(tls) = &sockets.tls {
         shared.borrow_mut().tls = Some(tls.clone());
-        spawn_local(tls.follow());
+        spawn_local(tls.clone().follow());
     }
     for (listen, listener) in sockets.streams {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         spawn_local(streams::accept(shared.clone(), listen, listener));
     }
-    let listener = tokio::net::TcpListener::from_std(sockets.applications)?;
-    spawn_local(applications::accept(shared.clone(), listener));
+    let reception = Rc::new(applications::Reception::default());
+    let open = [
+        (Some(sockets.applications), None),
+        (sockets.secure_applications, sockets.tls),
+    ];
+    for (listener, tls) in open {
+        let Some(listener) = listener else { continue };
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (shared, reception) = (shared.clone(), reception.clone());
+        spawn_local(applications::accept(shared, reception, listener, tls));
+    }
     spawn_local(streams::errands(shared.clone()));
     spawn_local(handlers::errands(shared.clone()));
     spawn_local(keep_time(shared.clone()));

@@ -113,6 +113,11 @@ impl Tls {
         Ok(Tls { files, now })
     }
 
+    /// The authority of the configuration; None when the system's are asked.
+    pub fn authority(&self) -> Option<Vec<CertificateDer<'static>>> {
+        certificates(self.files.authority.as_ref()?).ok()
+    }
+
     /// Secures a connection that a peer began.
     pub async fn accept<W: Wire + 'static>(&self, wire: W) -> io::Result<Box<dyn Wire>> {
         let acceptor = self.now.read().acceptor.clone();

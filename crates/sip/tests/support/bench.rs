@@ -69,6 +69,7 @@ impl Bench {
             session_timer: raftpbx_sip::SessionTimer::default(),
             registrar: config.registrar,
             authenticate_calls: config.authenticate_calls,
+            dialog_limits: config.dialog_limits,
             tag_key: config.tag_key,
             seed: [3; 32],
             users: Box::new(|user| {

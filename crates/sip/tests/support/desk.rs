@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use raftpbx_sip::engine::flow::Flow;
+use raftpbx_sip::engine::location::Target;
 use raftpbx_sip::engine::metrics::Metrics;
 use raftpbx_sip::engine::{AppId, Core, Input, Now, Output, Setup};
 use raftpbx_sip::{JournalOp, Listen, Transport};
@@ -25,6 +26,8 @@ pub struct Desk {
     /// Commits wait until `release`.
     pub holding: bool,
     held: Vec<(u64, Vec<JournalOp>)>,
+    /// Names that are to be looked up.
+    lookups: Vec<u64>,
 }
 
 fn core(seed: u8) -> Core {
@@ -39,6 +42,7 @@ fn core(seed: u8) -> Core {
         authenticate_calls: false,
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),
@@ -60,6 +64,7 @@ impl Desk {
             count: 0,
             holding: false,
             held: Vec::new(),
+            lookups: Vec::new(),
         };
         desk.step(Input::Lead);
         desk
@@ -98,6 +103,7 @@ impl Desk {
                 Output::CloseApp { app } => self.closed.push(app),
                 Output::Commit { token, ops } if self.holding => self.held.push((token, ops)),
                 Output::Commit { token, ops } => self.commit(token, ops),
+                Output::Resolve { token, .. } => self.lookups.push(token),
                 _ => {}
             }
         }
@@ -226,6 +232,17 @@ impl Desk {
         };
         let bytes = text.as_bytes();
         self.step(Input::Received { flow, bytes });
+    }
+
+    /// The name that was asked for has these servers, over UDP.
+    pub fn resolve(&mut self, servers: &[&str]) {
+        let token = self.lookups.pop().expect("a name is asked for");
+        let targets = servers.iter().map(|address| Target {
+            transport: Transport::Udp,
+            address: address.parse().expect("an address"),
+        });
+        let targets = targets.collect();
+        self.step(Input::Resolved { token, targets });
     }
 
     /// The next message to a peer; it must start so.

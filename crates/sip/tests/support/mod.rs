@@ -34,9 +34,11 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         }],
         name_servers: Vec::new(),
         connections_per_source: 1_024,
+        dialog_limits: raftpbx_sip::DialogLimits::default(),
         tls: None,
         drachtio: DrachtioConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
+            secure: None,
             secret: SECRET.to_owned(),
         },
         request_handlers: Vec::new(),

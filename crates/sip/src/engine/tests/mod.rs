@@ -9,6 +9,7 @@ mod updates;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::dialog_counts::DialogLimits;
 use super::flow::Flow;
 use super::metrics::Metrics;
 use super::{Core, Input, Now, Output, Setup};
@@ -76,6 +77,10 @@ fn core(timer: SessionTimer, seed: u8) -> Core {
         request_handlers: Vec::new(),
         trusted: vec!["198.51.100.0/24".parse().expect("a network")],
         session_timer: timer,
+        dialog_limits: DialogLimits {
+            per_source: 4,
+            ..DialogLimits::default()
+        },
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),

@@ -131,6 +131,25 @@ fn a_refresh_that_meets_another_transaction_is_tried_again() {
 }
 
 #[test]
+fn a_refresh_that_is_too_short_is_repeated_with_the_min_se_of_its_422() {
+    let mut bench = Bench::with_timer(TIMER);
+    bench.dial("Session-Expires: 1800;refresher=uac\r\nAllow: UPDATE\r\n");
+    bench.pass(HALF_MS);
+    let update = bench.sent("UPDATE");
+    bench.phone(&response(&update, "422 X", "Min-SE: 3600\r\n", ""));
+    let longer = bench.sent("UPDATE");
+    assert_eq!(header(&longer, "Session-Expires"), "3600;refresher=uac");
+    // RFC 4028 section 7.4: what is asked for is what must be granted at least.
+    assert_eq!(header(&longer, "Min-SE"), "3600");
+    let agreed = "Session-Expires: 3600;refresher=uac\r\n";
+    bench.phone(&response(&longer, "200 OK", agreed, ""));
+    bench.pass(1_700_000);
+    assert_eq!(bench.count("UPDATE"), 0);
+    bench.pass(200_000);
+    bench.sent("UPDATE");
+}
+
+#[test]
 fn a_proxy_that_wants_a_timer_makes_us_the_refresher() {
     let mut bench = Bench::with_timer(TIMER);
     let call = bench.call("Session-Expires: 600\r\nAllow: UPDATE\r\n");

@@ -35,6 +35,34 @@ fn replacing_is_refused_as_the_rfc_says() {
 }
 
 #[test]
+fn a_call_that_is_ending_is_not_replaced() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    bench.ask(&call.dialog, "BYE", "", "");
+    bench.sent("BYE");
+    bench.phone(&replacing(&call, ""));
+    bench.sent("SIP/2.0 603");
+    assert!(!bench.was_told("INVITE"));
+}
+
+#[test]
+fn replaces_that_cannot_be_read_is_refused() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    let twice = format!(
+        "\r\nReplaces: theirs@phone;to-tag={};from-tag=phone\r\n",
+        call.tag
+    );
+    bench.phone(&replacing(&call, twice.trim_end()));
+    bench.sent("SIP/2.0 400");
+    let tagless = "Replaces: theirs@phone;from-tag=phone\r\n";
+    let from = ("other", "");
+    bench.phone(&of_call("new2@phone", from, ("INVITE", 1), tagless, SDP));
+    bench.sent("SIP/2.0 400");
+    assert!(!bench.was_told("INVITE"));
+}
+
+#[test]
 fn an_early_dialog_of_the_caller_is_not_replaced() {
     let mut bench = Bench::new();
     bench.phone(&request("INVITE", 1, "", "", SDP));
@@ -64,6 +92,19 @@ fn a_request_that_waits_gets_one_late_100_and_never_408() {
     bench.answer(&message, "408 Request Timeout", "", "");
     bench.pass(70_000);
     assert!(bench.sent.is_empty());
+}
+
+#[test]
+fn a_request_nobody_answers_gets_no_408_and_nothing_after_its_end() {
+    let mut bench = Bench::new();
+    bench.phone(&request("MESSAGE", 1, "", "", ""));
+    let message = bench.told("MESSAGE").transaction().to_owned();
+    bench.pass(70_000);
+    assert_eq!(bench.count("SIP/2.0 408"), 0);
+    bench.sent.clear();
+    bench.answer(&message, "183 Session Progress", "", "");
+    assert!(bench.sent.is_empty(), "{:?}", bench.sent);
+    assert_eq!(bench.echo().tokens[3].split('|').next(), Some("NOK"));
 }
 
 #[test]
@@ -122,4 +163,40 @@ fn reasons_pass_both_ways() {
     );
     bench.phone(&request("BYE", 2, &call.tag, reason, ""));
     assert!(bench.told("BYE").text.contains("Q.850;cause=16"));
+}
+
+/// The phone subscribes in a dialog of its own.
+fn subscription(bench: &mut Bench, call: &str) -> bool {
+    let event = "Event: dialog\r\nExpires: 600\r\n";
+    bench.phone(&of_call(call, (call, ""), ("SUBSCRIBE", 1), event, ""));
+    if !bench.was_told("SUBSCRIBE") {
+        assert_ne!(header(&bench.sent("SIP/2.0 503"), "Retry-After"), "");
+        return false;
+    }
+    let subscribe = bench.told("SUBSCRIBE").transaction().to_owned();
+    bench.answer(&subscribe, "200 OK", "Expires: 600\r\n", "");
+    bench.sent("SIP/2.0 200");
+    true
+}
+
+#[test]
+fn an_address_with_too_many_dialogs_waits_until_one_ends_also_after_a_takeover() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    for name in ["one", "two", "three"] {
+        assert!(subscription(&mut bench, name));
+    }
+    assert!(!subscription(&mut bench, "four"));
+    let mut bench = bench.successor();
+    assert!(!subscription(&mut bench, "five"));
+    // Elsewhere there is room, and what there is goes on.
+    bench.remote = "198.51.100.7:5060".parse().expect("an address");
+    assert!(subscription(&mut bench, "six"));
+    bench.remote = peer().remote;
+    bench.phone(&request("BYE", 2, &call.tag, "", ""));
+    let bye = bench.told("BYE").transaction().to_owned();
+    bench.answer(&bye, "200 OK", "", "");
+    bench.pass(70_000);
+    bench.sent.clear();
+    assert!(subscription(&mut bench, "seven"));
 }
