@@ -2,7 +2,7 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::guard::GuardMetrics;
+use super::guard::{GuardMetrics, TraceMetrics};
 
 const METHODS: [&str; 15] = [
     "INVITE",
@@ -65,6 +65,8 @@ pub struct Metrics {
     pub leading: AtomicU64,
     /// Defence and overload.
     pub guard: GuardMetrics,
+    /// Trace and collector.
+    pub trace: TraceMetrics,
 }
 
 impl Default for Metrics {
@@ -94,6 +96,7 @@ impl Default for Metrics {
             applications: AtomicU64::default(),
             leading: AtomicU64::default(),
             guard: GuardMetrics::default(),
+            trace: TraceMetrics::default(),
         }
     }
 }
@@ -179,6 +182,7 @@ impl Metrics {
             line(&mut text, &format!("raftpbx_sip_{name}"), "", value);
         }
         self.guard.render(&mut text);
+        self.trace.render(&mut text);
         text
     }
 

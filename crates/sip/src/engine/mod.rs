@@ -243,6 +243,13 @@ pub enum Output {
         /// The name and what is known of it.
         question: NameQuery,
     },
+    /// A Call-ID is a leg of a call: who looks at the one wants to see the other.
+    Leg {
+        /// As call control names it.
+        call: String,
+        /// On the wire.
+        call_id: String,
+    },
     /// Tell the host.
     Event(EngineEvent),
     /// Close all SIP connections: this node leads no more.
