@@ -3,6 +3,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::guard::{GuardMetrics, TraceMetrics};
+use super::timings::Timings;
 
 const METHODS: [&str; 15] = [
     "INVITE",
@@ -65,6 +66,8 @@ pub struct Metrics {
     pub leading: AtomicU64,
     /// Defence and overload.
     pub guard: GuardMetrics,
+    /// How long things take.
+    pub timings: Timings,
     /// Trace and collector.
     pub trace: TraceMetrics,
 }
@@ -96,6 +99,7 @@ impl Default for Metrics {
             applications: AtomicU64::default(),
             leading: AtomicU64::default(),
             guard: GuardMetrics::default(),
+            timings: Timings::default(),
             trace: TraceMetrics::default(),
         }
     }
@@ -182,6 +186,7 @@ impl Metrics {
             line(&mut text, &format!("raftpbx_sip_{name}"), "", value);
         }
         self.guard.render(&mut text);
+        self.timings.render(&mut text);
         self.trace.render(&mut text);
         text
     }

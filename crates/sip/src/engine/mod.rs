@@ -57,6 +57,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub mod timings;
 mod turns;
 mod updates;
 
@@ -114,6 +115,18 @@ impl Now {
 
     fn wall_s(self) -> u64 {
         self.wall_us / 1_000_000
+    }
+
+    /// Microseconds since an earlier time. The wall clock is the finer one, but somebody may
+    /// have set it meanwhile: then milliseconds have to do.
+    fn us_since(self, earlier: Now) -> u64 {
+        let mono_us = self.mono_ms.saturating_sub(earlier.mono_ms) * 1_000;
+        let wall_us = self.wall_us.saturating_sub(earlier.wall_us);
+        if wall_us.abs_diff(mono_us) <= 1_000 {
+            wall_us
+        } else {
+            mono_us
+        }
     }
 }
 
@@ -307,7 +320,8 @@ pub struct Core {
     /// `X-Leg` to the client transaction or dialog that is that leg.
     legs: HashMap<String, legs::Place>,
     apps: Apps,
-    commits: HashMap<u64, Then>,
+    /// What waits for a commit, and since when.
+    commits: HashMap<u64, (Then, Now)>,
     lookups: HashMap<u64, routing::Lookup>,
     /// Requests being forwarded, by the transaction of the caller.
     proxies: HashMap<Id, proxying::LiveProxy>,

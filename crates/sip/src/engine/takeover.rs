@@ -222,6 +222,7 @@ impl Core {
             stored: false,
             number: self.token(),
             born_ms: self.now.mono_ms,
+            came: None,
             told: 0,
             tag: None,
             asked: false,
