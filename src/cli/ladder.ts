@@ -68,7 +68,7 @@ export function formatLadder(messages: readonly TraceMessage[]): string {
     const [from, to] = message.sent ? [columns.own, peer] : [peer, columns.own];
     return `${time}${arrow({ from, to, count, gap }, labelOf(step))}`.trimEnd();
   });
-  return [headingOf(columns.titles, gap), ...lines].join('\n');
+  return [headingOf(columns.titles, gap), ...lines].map(withoutControls).join('\n');
 }
 
 interface Columns {
@@ -105,8 +105,13 @@ function userAt(remote: string, messages: readonly TraceMessage[]): string {
   // Whoever sends a request is its From, whoever gets it its To; a response turns that around.
   const isResponse = message.text.startsWith('SIP/2.0 ');
   const name = message.sent === isResponse ? 'From' : 'To';
-  const user = /sips?:([^@;>]+)@/i.exec(header(message.text, name))?.[1];
+  const user = /sips?:([^@:;>]+)[^@;>]*@/i.exec(header(message.text, name))?.[1];
   return user ?? remote;
+}
+
+/** Strangers choose names and reasons: a terminal must not take them for commands. */
+function withoutControls(line: string): string {
+  return line.replace(/\p{Cc}/gu, '?');
 }
 
 function labelOf(step: Step): string {

@@ -94,6 +94,19 @@ it('phones that have no column of their own share one', () => {
   expect(heading.trim().split(/\s+/)).toEqual(['1001', 'pbx', '2000', '2001', '2002', 'others']);
 });
 
+it('what strangers write cannot command the terminal', () => {
+  const evil = message({
+    ms: 0,
+    sent: false,
+    peer: { user: '\u001b]0;owned\u0007', address: '192.0.2.66:5060' },
+    line: 'SIP/2.0 200 \u001b[2J\u009b31mOK',
+    cseq: '1 INVITE',
+  });
+  const lines = formatLadder([evil]).split('\n');
+  expect(lines.join('')).not.toMatch(/\p{Cc}/u);
+  expect(lines[1]).toContain('200 ?[2J?31mOK 1 INVITE');
+});
+
 it('there is no ladder without messages', () => {
   expect(formatLadder([])).toBe('');
 });
