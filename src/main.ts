@@ -26,6 +26,7 @@ import { startObserveServer } from './observe/server.ts';
 import { startApi } from './portal/api/index.ts';
 import type { Holding } from './portal/api/status.ts';
 import { reportDifference, type WantedMember } from './portal/members.ts';
+import { askForTrace, otherNodes } from './portal/trace-nodes.ts';
 
 import { SipEventFeed } from './sip/event-feed.ts';
 
@@ -202,7 +203,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
 
   let address: Vip | null = null;
   const holding = { server: config.name, holdsVip: () => address?.status().holding ?? false };
-  await startPortal(here, undo, { store, calls, holding });
+  await startPortal(here, undo, { store, calls, engine, holding });
 
   const held = Vip.start({ interface: vip.interface, addresses: vip.addresses }, store, engine);
   address = held;
@@ -214,10 +215,10 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
 async function startPortal(
   here: Surroundings,
   undo: Undo[],
-  parts: { store: Store; calls: CallManagerHandle; holding: Holding },
+  parts: { store: Store; calls: CallManagerHandle; engine: SipEngine; holding: Holding },
 ): Promise<void> {
   const { config, log, health, reload } = here;
-  const { store, calls, holding } = parts;
+  const { store, calls, engine, holding } = parts;
   const { api } = config;
   if (api === undefined) {
     return;
@@ -228,6 +229,7 @@ async function startPortal(
   reload.add('members', ({ cluster }) => {
     wanted = cluster.peers;
   });
+  const authority = readFileSync(config.cluster.certificates.authority, 'utf8');
   const portal = await startApi({
     listen: api.listen,
     tls: { certificate: api.certificate, key: api.key },
@@ -243,6 +245,12 @@ async function startPortal(
     },
     here: holding,
     backups: store,
+    traces: {
+      server: config.name,
+      here: (ids) => engine.trace(ids),
+      others: () => otherNodes(store, config.name, api.listen),
+      ask: (node, ids, authorization) => askForTrace(node, ids, { authorization, authority }),
+    },
     health,
     log: partLog(here, 'portal'),
   });
@@ -291,11 +299,9 @@ function openStore(config: ServerConfig, id: number): Promise<Store> {
   });
 }
 
-function sipOptions(
-  config: ServerConfig,
-  sip: NonNullable<ServerConfig['sip']>,
-  drachtioSecret: string,
-) {
+type SipConfig = NonNullable<ServerConfig['sip']>;
+
+function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string) {
   return {
     listen: sip.listen,
     nameServers: sip.nameServers,
@@ -331,8 +337,15 @@ function sipOptions(
     authenticateCalls: true,
     trusted: sip.trustedPeers,
     sessionTimer: { expiresS: sip.sessionTimerS, minSeS: sip.sessionTimerMinS },
+    traceBytes: sip.trace.enabled ? sip.trace.memoryMb * 1024 * 1024 : 0,
+    hep: sip.hep === undefined ? null : collectorOf(sip.hep),
     secret: readSecret(config.cluster.secretFile),
   };
+}
+
+function collectorOf({ address, id, passwordFile }: NonNullable<SipConfig['hep']>) {
+  const password = passwordFile === undefined ? null : readSecret(passwordFile);
+  return { address, id, password };
 }
 
 function observeRole(handle: RoleHandle, name: string, metrics: Metrics, health: Health): void {

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { describeFatal } from '../observe/fatal.ts';
 import { addBackup, addRestore } from './backup.ts';
+import { addCall } from './call.ts';
 import { addCertificate } from './certificate.ts';
 import { CliError, exitStatus } from './failure.ts';
 import { addGet } from './get.ts';
@@ -22,7 +23,7 @@ export function buildProgram(): Command {
     .enablePositionalOptions()
     .helpCommand(true);
   const services = [addStart, addLab, addSip, addMedia, addStore, addStoreAccount];
-  const data = [addUser, addMember, addCertificate, addBackup, addRestore];
+  const data = [addCall, addUser, addMember, addCertificate, addBackup, addRestore];
   for (const add of [addStatus, addGet, ...data, ...services]) {
     add(program);
   }

@@ -250,6 +250,7 @@ const filePaths: Path[] = [
   ['cluster', 'certificates', 'key'],
   ['store', 'passwordFile'],
   ['sip', 'drachtioSecretFile'],
+  ['sip', 'hep', 'passwordFile'],
   ['sip', 'tls', 'certificate'],
   ['sip', 'tls', 'key'],
   ['sip', 'tls', 'authority'],

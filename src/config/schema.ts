@@ -217,6 +217,34 @@ const sipTls = z.strictObject({
     .describe("whom to trust on connections to others; without it the system's authorities"),
 });
 
+const trace = z.strictObject({
+  enabled: z.boolean().default(true).describe('keep copies for `raftpbx call trace`'),
+  memoryMb: z
+    .int()
+    .min(1)
+    .max(4096)
+    .default(32)
+    .describe('megabytes of memory for copies; the oldest are forgotten first'),
+});
+
+const hep = z.strictObject({
+  address: z
+    .string()
+    .refine(isHostAndPort, { error: 'is not HOST:PORT (IPv6 in brackets)' })
+    .meta({ example: 'homer.example.com:9060' })
+    .describe('where it listens, UDP'),
+  id: z
+    .int()
+    .min(1)
+    .max(0xffff_ffff)
+    .default(1)
+    .describe('how it tells its sources apart: a number of its own for each server'),
+  passwordFile: file
+    .optional()
+    .meta({ example: 'secrets/hep' })
+    .describe('the key it asks for, mode 600; it is sent as it is'),
+});
+
 const sip = z.strictObject({
   domain: z
     .string()
@@ -309,6 +337,8 @@ const sip = z.strictObject({
     .optional()
     .describe('sources that are never banned, besides our own servers'),
   push: push.optional().describe('how to wake devices that sleep (RFC 8599)'),
+  trace: trace.prefault({}).describe('copies of the newest messages, in memory only'),
+  hep: hep.optional().describe('a HEP collector (Homer) that gets a copy of every message'),
 });
 
 const media = z.strictObject({
@@ -455,6 +485,11 @@ function checkSipTls(
 
 function afterSlash(text: string): string {
   return text.slice(text.indexOf('/') + 1);
+}
+
+function isHostAndPort(text: string): boolean {
+  const address = splitAddress(text);
+  return isSocketAddress(text) || (address !== null && /^[A-Za-z0-9.-]+$/.test(address.host));
 }
 
 function isSocketAddress(text: string): boolean {

@@ -10,6 +10,12 @@ export const limits = {
   sdpBytesMax: 16_384,
   /** Ring time before a call counts as not answered. */
   answerTimeoutMs: 60_000,
+  /** Names of calls in one question for a trace: the Call-IDs of a call that forks widely. */
+  tracedIdsMax: 32,
+  /** How long another Call Manager may take for its part of a trace. */
+  traceAnswerMs: 3_000,
+  /** Bytes of such a part: 512 messages for each of 16 legs are cut off before that. */
+  traceBytesMax: 64 * 1024 * 1024,
   /** How often deadlines of calls are looked at; a call may ring this much longer. */
   deadlineTickMs: 500,
   /** Orphans are looked for this often; two sightings make one, so nothing young is hit. */

@@ -15,6 +15,7 @@ import {
 } from './backup.ts';
 import { decodeReplies, encodeRequests } from './codec.ts';
 import type {
+  CallTrace,
   Command,
   LogLine,
   MediaEvent,
@@ -59,6 +60,7 @@ interface NativeStore {
 
 interface NativeSip {
   addresses(): string[];
+  trace(ids: string[]): string;
   status(): string;
   metrics(): string;
   shutdown(): void;
@@ -302,6 +304,11 @@ export class SipEngine {
 
   metrics(): string {
     return this.#native.metrics();
+  }
+
+  /** What this node said and heard of calls, each named by its id or by a Call-ID. */
+  trace(ids: readonly string[]): CallTrace {
+    return JSON.parse(this.#native.trace([...ids])) as CallTrace;
   }
 
   close(): void {

@@ -165,6 +165,10 @@ export interface SipOptions {
   trusted: string[];
   /** Session timers (RFC 4028), seconds; `expiresS` 0 offers none. */
   sessionTimer: { expiresS: number; minSeS: number };
+  /** Bytes of memory for copies of messages; 0, as without it, keeps none. */
+  traceBytes?: number;
+  /** A collector that gets a copy of every message, HEP3 over UDP. */
+  hep?: { address: string; id: number; password: string | null } | null;
   /** Cluster secret from which nonce and tag keys are derived; the same on every node. */
   secret: string;
 }
@@ -201,6 +205,32 @@ export interface SipStatus {
   bindings: number;
   connections: number;
   applications: number;
+}
+
+/** One message that this node received or sent, credentials masked. */
+export interface TracedMessage {
+  /** Unix microseconds. */
+  atUs: number;
+  sent: boolean;
+  transport: 'udp' | 'tcp' | 'tls' | 'ws' | 'wss';
+  /** `host:port` of ours, IPv6 in brackets. */
+  local: string;
+  remote: string;
+  /** Bytes on the wire; `text` is shorter when the message was cut. */
+  length: number;
+  /** What turns `text` into the bytes. */
+  encoding: 'utf8' | 'latin1';
+  text: string;
+}
+
+/** What this node knows of some calls. */
+export interface CallTrace {
+  /** The Call-IDs of their legs. */
+  callIds: string[];
+  /** In the order of time. */
+  messages: TracedMessage[];
+  /** Messages that were too many to keep. */
+  skipped: number;
 }
 
 export interface VipOptions {

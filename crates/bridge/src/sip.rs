@@ -7,9 +7,9 @@ use bytes::Bytes;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_sip::{
-    DialogLimits, DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, Listen,
-    MemoryJournal, Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler, SessionTimer,
-    TlsFiles, WhenFull,
+    DialogLimits, DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, HepConfig,
+    Listen, MemoryJournal, Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler,
+    SessionTimer, TlsFiles, WhenFull,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -41,6 +41,19 @@ struct WireSipOptions {
     session_timer: WireSessionTimer,
     trusted: Vec<String>,
     secret: String,
+    /// 0 keeps no trace.
+    #[serde(default)]
+    trace_bytes: usize,
+    #[serde(default)]
+    hep: Option<WireHep>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireHep {
+    address: String,
+    id: u32,
+    password: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +228,12 @@ impl WireSipOptions {
                 min_se_s: self.session_timer.min_se_s,
             },
             tag_key: derive(&self.secret, "tag"),
+            trace_bytes: self.trace_bytes,
+            hep: self.hep.map(|wire| HepConfig {
+                address: wire.address,
+                id: wire.id,
+                password: wire.password,
+            }),
         })
     }
 }
@@ -309,6 +328,13 @@ impl NativeSip {
             .as_ref()
             .map(Engine::metrics)
             .unwrap_or_default()
+    }
+
+    /// What this node said and heard of calls, each named by its id or by a Call-ID; JSON.
+    #[napi]
+    pub fn trace(&self, ids: Vec<String>) -> napi::Result<String> {
+        let trace = self.engine.lock().as_ref().map(|engine| engine.trace(&ids));
+        serde_json::to_string(&trace.unwrap_or_default()).map_err(failure)
     }
 
     /// Closes the listeners; a second call does nothing.

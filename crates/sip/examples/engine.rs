@@ -63,6 +63,8 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
+        trace_bytes: 1024 * 1024,
+        hep: None,
     })
 }
 

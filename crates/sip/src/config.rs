@@ -203,6 +203,24 @@ pub struct RegistrarConfig {
     pub policy: RegistrarPolicy,
 }
 
+/// A collector that gets a copy of every message, in HEP version 3.
+#[derive(Clone)]
+pub struct HepConfig {
+    /// `host:port`, UDP.
+    pub address: String,
+    /// How the collector tells its sources apart.
+    pub id: u32,
+    /// What it may ask for.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for HepConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, id, .. } = self;
+        write!(f, "HepConfig {{ address: {address:?}, id: {id} }}")
+    }
+}
+
 /// Everything the engine needs to start.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -230,4 +248,8 @@ pub struct EngineConfig {
     pub dialog_limits: DialogLimits,
     /// Derives To tags; the same on every node, so that any node answers with the same tag.
     pub tag_key: [u8; 32],
+    /// Bytes of memory for copies of the newest messages; 0 keeps none.
+    pub trace_bytes: usize,
+    /// Who gets a copy of every message.
+    pub hep: Option<HepConfig>,
 }

@@ -15,6 +15,7 @@
 //! - [`durable`]: the records in the journal and each node's copy of them.
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
+//! - [`trace`]: copies of the newest messages, and of all for a collector.
 //! - [`trust`]: whose word on identities counts.
 //! - [`transport`], [`service`]: sockets, and the [`Engine`] handle with its thread.
 pub mod config;
@@ -32,14 +33,15 @@ pub mod policy;
 pub mod proxy;
 pub mod registrar;
 pub mod service;
+pub mod trace;
 pub mod transaction;
 pub mod transport;
 pub mod trust;
 pub mod view;
 
 pub use config::{
-    DrachtioConfig, EngineConfig, HandlerMethod, Listen, RegistrarConfig, RequestHandler, TlsFiles,
-    Transport,
+    DrachtioConfig, EngineConfig, HandlerMethod, HepConfig, Listen, RegistrarConfig,
+    RequestHandler, TlsFiles, Transport,
 };
 pub use dialog::session::SessionTimer;
 pub use digest::Offer;
@@ -48,5 +50,6 @@ pub use error::EngineError;
 pub use journal::{Credentials, Journal, JournalError, JournalOp, MemoryJournal, digest_ha1};
 pub use policy::{RegistrarPolicy, WhenFull};
 pub use service::Engine;
+pub use trace::{CallTrace, TracedMessage};
 pub use trust::Network;
 pub use view::{DialogView, EngineEvent, EngineStatus, Role};

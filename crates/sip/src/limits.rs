@@ -158,5 +158,18 @@ pub const TRANSACTIONS_PER_SOURCE_MAX: usize = 20_000;
 pub const RETRY_AFTER_SPREAD_S: u32 = 10;
 /// How often a few registered devices are asked, in ms.
 pub const QUALIFY_STEP_MS: u64 = 200;
+/// Bytes of one message that are kept in the trace and sent to a HEP collector; a request with
+/// a large description and certificates has half of it.
+pub const TRACE_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Messages of one Call-ID in the trace: an hour of a call that is refreshed each minute.
+pub const TRACE_CALL_MESSAGES_MAX: usize = 512;
+/// Calls whose legs the trace can put together; the oldest is forgotten first.
+pub const TRACED_CALLS_MAX: usize = 20_000;
+/// Legs of one traced call: the caller, and ten devices that ring.
+pub const TRACE_LEGS_MAX: usize = 16;
+/// Messages waiting to be sent to a HEP collector; more are dropped and counted.
+pub const HEP_QUEUE_MAX: usize = 2_048;
+/// How often the address of a HEP collector with a host name is looked up.
+pub const HEP_LOOK_UP: Duration = Duration::from_secs(60);
 /// OPTIONS a device may miss before it counts as unreachable.
 pub const QUALIFY_FAILURES: u32 = 2;

@@ -380,3 +380,22 @@ fn those_that_are_asked_are_spread_over_the_period() {
     // Two are begun in each step; earlier ones are repeated meanwhile.
     assert!(most < 40, "{most} at once");
 }
+
+#[test]
+fn a_registration_is_measured_until_its_200_and_a_challenge_is_not() {
+    let mut bench = bench();
+    let count = "raftpbx_sip_server_transaction_seconds_count{method=\"REGISTER\"}";
+    bench.ask(udp(PHONE), &register("").text(""));
+    assert!(bench.metrics.render().contains(&format!("{count} 0\n")));
+    accepted(
+        &mut bench,
+        &register("Contact: <sip:1001@192.0.2.10:5060>\r\n"),
+    );
+    assert!(bench.metrics.render().contains(&format!("{count} 1\n")));
+    assert!(
+        bench
+            .metrics
+            .render()
+            .contains("raftpbx_sip_commit_seconds_count 1\n")
+    );
+}

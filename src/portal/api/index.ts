@@ -6,7 +6,7 @@
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
  * - `certificate.ts`: a certificate that is renewed while the API serves
  * - one file a noun: `status`, `members`, `servers`, `calls`, `registrations`, `users`, `cdrs`,
- *   `backup`
+ *   `backup`, `traces`
  */
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -19,6 +19,7 @@ import type { CallManagerApi } from '../../call-manager/api.ts';
 import { splitAddress } from '../../config/address.ts';
 import type { Health } from '../../observe/health.ts';
 import type { Logger } from '../../observe/log.ts';
+import type { TraceSource } from '../trace-nodes.ts';
 import { Authenticator, parseAdministrator } from './authentication.ts';
 import { addBackup, type BackupSource } from './backup.ts';
 import { addBans } from './bans.ts';
@@ -30,6 +31,7 @@ import { addMembers, type MemberSource } from './members.ts';
 import { addRegistrations } from './registrations.ts';
 import { addServers } from './servers.ts';
 import { addStatus, type Holding } from './status.ts';
+import { addTraces } from './traces.ts';
 import { addUsers } from './users.ts';
 
 /** Bytes a request body may have: the users one request may add fit. */
@@ -47,6 +49,8 @@ export interface ApiOptions {
   here: Holding;
   /** Where backups come from. */
   backups: BackupSource;
+  /** Where traces of calls come from. */
+  traces: TraceSource;
   health: Health;
   log: Logger;
 }
@@ -73,6 +77,7 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   addStatus(api, options.source, options.here);
   addBackup(api, options.backups);
   addMembers(api, options.members);
+  addTraces(api, options.traces);
   for (const add of [addServers, addCalls, addRegistrations, addBans, addUsers, addCdrs]) {
     add(api, options.source);
   }

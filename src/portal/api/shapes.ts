@@ -110,6 +110,35 @@ export const banShape = z.object({
 });
 export type BanEntry = z.output<typeof banShape>;
 
+const traceId = z.string().min(1).max(1024).describe('id of a call, or a Call-ID');
+export const traceQuery = z.strictObject({
+  id: z.union([traceId, z.array(traceId).min(1).max(limits.tracedIdsMax)]),
+  here: z.enum(['true', 'false']).default('false').describe('do not ask the other servers'),
+});
+
+export const traceShape = z.object({
+  callIds: z.array(z.string()).describe('Call-IDs of the legs'),
+  messages: z.array(
+    z.object({
+      server: z.string().describe('which Call Manager received or sent it'),
+      atUs: z.number().describe('Unix microseconds'),
+      sent: z.boolean().describe('else it was received'),
+      transport: z.enum(['udp', 'tcp', 'tls', 'ws', 'wss']),
+      local: z.string(),
+      remote: z.string(),
+      length: z.number().describe('bytes on the wire; a long message is cut in text'),
+      encoding: z.enum(['utf8', 'latin1']).describe('what turns text into bytes'),
+      text: z.string().describe('the message; credentials, keys and texts are masked'),
+    }),
+  ),
+  skipped: z.number().describe('messages that were too many to keep'),
+  servers: z.array(
+    z.object({ name: z.string(), problem: z.string().nullable().describe('why it is missing') }),
+  ),
+});
+export type TraceEntry = z.output<typeof traceShape>;
+export type TraceMessage = TraceEntry['messages'][number];
+
 export const userShape = z.object({
   name: z.string(),
   displayName: z.string(),

@@ -30,6 +30,8 @@ describe('a configuration file', () => {
     expect(config.store.raftPort).toBe(7001);
     expect(config.metrics.listen).toBe('[::]:9464');
     expect(config.log.level).toBe('info');
+    expect(config.sip?.trace).toEqual({ enabled: true, memoryMb: 32 });
+    expect(config.sip?.hep).toBeUndefined();
     expect(parseConfig(mediaExample, 'node.yaml').media?.ports).toEqual({
       from: 20_000,
       to: 59_999,
@@ -40,12 +42,30 @@ describe('a configuration file', () => {
     const directory = mkdtempSync(join(tmpdir(), 'raftpbx-config-'));
     made.push(directory);
     const file = join(directory, 'node.yaml');
-    writeFileSync(file, callManagerExample);
+    const collector = '  hep: { address: homer.test:9060, passwordFile: secrets/hep }\n';
+    writeFileSync(file, callManagerExample.replace('api:\n', `${collector}api:\n`));
     const config = loadConfig(file);
+    expect(config.sip?.hep?.passwordFile).toBe(join(directory, 'secrets/hep'));
     expect(config.cluster.secretFile).toBe(join(directory, 'secrets/cluster'));
     expect(config.sip?.tls?.key).toBe(join(directory, 'tls/sip-key.pem'));
     expect(config.api?.adminFile).toBe(join(directory, 'secrets/admin'));
   });
+
+  it.each(['homer.test:9060', '10.77.0.40:9060', '"[fd77::40]:9060"'])(
+    'may name a collector at %s',
+    (address) => {
+      const text = callManagerExample.replace('api:\n', `  hep: { address: ${address} }\napi:\n`);
+      expect(parseConfig(text, 'node.yaml').sip?.hep?.id).toBe(1);
+    },
+  );
+
+  it.each(['homer.test', '"homer test:9060"', '"fd77::40:9060"', 'homer.test:99999'])(
+    'may not name a collector at %s',
+    (address) => {
+      const text = callManagerExample.replace('api:\n', `  hep: { address: ${address} }\napi:\n`);
+      expect(problemsOf(text)).toHaveLength(1);
+    },
+  );
 
   it('with a listener over TLS needs a certificate for it', () => {
     const text = callManagerExample.replace(/ {2}tls:\n( {4}.*\n){2}/, '');

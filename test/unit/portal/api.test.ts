@@ -12,6 +12,7 @@ import {
 } from '../../../src/portal/api/authentication.ts';
 import { type ApiServer, startApi } from '../../../src/portal/api/index.ts';
 import type { MemberSource } from '../../../src/portal/api/members.ts';
+import type { TraceSource } from '../../../src/portal/trace-nodes.ts';
 
 const ban = {
   key: '203.0.113.5',
@@ -88,6 +89,33 @@ function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   };
 }
 
+const traced = {
+  atUs: 1,
+  sent: true,
+  transport: 'udp' as const,
+  local: '10.77.0.100:5060',
+  remote: '10.77.0.50:5060',
+  length: 4,
+  encoding: 'utf8' as const,
+  text: 'text',
+};
+
+const traceSource: TraceSource = {
+  server: 'cm-1',
+  here: (ids) => ({
+    callIds: ids.filter((id) => id === 'known'),
+    messages: ids.includes('known') ? [traced] : [],
+    skipped: 0,
+  }),
+  others: () => [{ name: 'cm-2', api: '10.77.0.12:8443' }],
+  ask: async (_node, ids, authorization) => {
+    if (ids.includes('lost') || !authorization.startsWith('Basic ')) {
+      throw new Error('connect ECONNREFUSED');
+    }
+    return { callIds: [], messages: [], skipped: 0 };
+  },
+};
+
 /** Servers whose last member has left. */
 const forgotten: string[] = [];
 
@@ -142,11 +170,30 @@ describe('the API', () => {
       members: memberSource,
       here: { server: 'cm-1', holdsVip: () => holdsVip },
       backups: { backup: () => takeBackup() },
+      traces: traceSource,
       health: new Health('cm-1', []),
       log: createLog('cm-1', 'error', { write: () => undefined }),
     });
   });
   afterEach(() => api.close());
+
+  it('gathers the trace of a call, and says what is missing', async () => {
+    const known = await ask('GET', '/api/v1/traces?id=known');
+    expect(known.json()).toMatchObject({
+      callIds: ['known'],
+      messages: [{ server: 'cm-1', text: 'text' }],
+      servers: [{ name: 'cm-1' }, { name: 'cm-2' }],
+    });
+    const here = await ask('GET', '/api/v1/traces?id=lost&id=known&here=true');
+    expect(here.json()).toMatchObject({ callIds: ['known'], servers: [{ name: 'cm-1' }] });
+    const lost = await ask('GET', '/api/v1/traces?id=lost');
+    expect(lost.json().servers[1]).toEqual({ name: 'cm-2', problem: 'connect ECONNREFUSED' });
+    const unknown = await ask('GET', '/api/v1/traces?id=unknown');
+    expect([unknown.statusCode, unknown.json().code]).toEqual([404, 'PBX_TRACE_UNKNOWN']);
+    const many = Array.from({ length: 33 }, () => 'id=x').join('&');
+    expect((await ask('GET', `/api/v1/traces?${many}`)).statusCode).toBe(400);
+    expect((await ask('GET', '/api/v1/traces')).statusCode).toBe(400);
+  });
 
   it('streams a backup, one at a time', async () => {
     const taken = await ask('GET', '/api/v1/backup');

@@ -24,6 +24,7 @@ impl Core {
     ) {
         let id = self.add_server(message, essentials, flow, user, None);
         tracing::info!(callId = %id, sip = essentials.call_id, peer = %flow.remote, "INVITE");
+        self.show_leg(&id, essentials.call_id);
         self.store_invite(id);
     }
 

@@ -13,7 +13,7 @@ use super::legs::call_of_leg;
 use super::metrics::Metrics;
 use super::sending::Ticket;
 use super::timers::Alarm;
-use super::{AppId, Core, Id};
+use super::{AppId, Core, Id, Now};
 use crate::durable::{Side, TransactionRecord};
 use crate::message::build::reason;
 use crate::message::{Essentials, Message, Name, Start, Writer};
@@ -51,6 +51,8 @@ pub(super) struct Client {
     pub begin: Vec<Effect>,
     pub method: String,
     pub flow: Flow,
+    /// When it was sent first.
+    pub launched: Option<Now>,
     /// Exactly as sent.
     pub request: Bytes,
     pub app: Option<AppId>,
@@ -168,6 +170,7 @@ impl Core {
             begin,
             method: method.to_owned(),
             flow,
+            launched: None,
             request,
             app: None,
             dialog: None,
@@ -194,6 +197,7 @@ impl Core {
             return;
         };
         let effects = std::mem::take(&mut client.begin);
+        client.launched = Some(self.now);
         self.setup.metrics.sent_request(&client.method);
         self.client_effects(id, effects, false);
         self.watch_silence(id);
@@ -217,7 +221,13 @@ impl Core {
         let Some(client) = self.clients.get_mut(id) else {
             return false;
         };
+        let was_final = client.machine.is_final();
         let effects = client.machine.step(input);
+        let is_answer = matches!(input, Input::Response(200..)) && !was_final;
+        if let Some(launched) = client.launched.filter(|_| is_answer) {
+            let us = self.now.us_since(launched);
+            self.setup.metrics.timings.was_answered(&client.method, us);
+        }
         self.client_effects(id, effects, true)
     }
 

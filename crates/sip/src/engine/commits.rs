@@ -73,7 +73,7 @@ pub(super) enum Then {
 
 impl Core {
     pub(super) fn committed(&mut self, token: u64, result: Result<(), JournalError>) {
-        let Some(then) = self.commits.remove(&token) else {
+        let Some((then, since)) = self.commits.remove(&token) else {
             return;
         };
         if let Err(error) = result {
@@ -82,12 +82,16 @@ impl Core {
             self.commit_failed(then, &error);
             return;
         }
+        let us = self.now.us_since(since);
+        self.setup.metrics.timings.committed(us);
         match then {
             Then::Registered {
                 user,
                 reply,
                 response,
             } => {
+                // It waited for nothing else.
+                self.setup.metrics.timings.answered("REGISTER", us);
                 self.speculations.settle(&user, false);
                 self.setup.metrics.sent_response(200);
                 self.send(reply, response);
@@ -215,7 +219,7 @@ impl Core {
 
     /// Applications always get an answer, also when this node stops leading.
     pub(super) fn fail_commits(&mut self) {
-        for then in std::mem::take(&mut self.commits).into_values() {
+        for (then, _) in std::mem::take(&mut self.commits).into_values() {
             let ticket = match then {
                 Then::Answered(answer) | Then::Updated(answer) | Then::Subscribed(answer) => {
                     answer.ticket

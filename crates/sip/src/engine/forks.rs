@@ -52,6 +52,7 @@ impl Core {
         let ack = dialog
             .write("ACK", &dialog.target, essentials.cseq, &via)
             .finish(b"");
+        self.setup.metrics.sent_request("ACK");
         self.send(destination, ack.into());
         let via = self.via(&destination, &bye);
         let request = dialog

@@ -1,16 +1,16 @@
-//! Figures about what the engine keeps away from itself.
+//! Figures about what the engine keeps away from itself, and about copies of messages.
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! figures {
-    ($($name:ident: $kind:literal, $doc:literal;)*) => {
-        /// Counters and gauges of defence and overload.
+    (#[doc = $about:literal] $figures:ident; $($name:ident: $kind:literal, $doc:literal;)*) => {
+        #[doc = $about]
         #[derive(Debug, Default)]
-        pub struct GuardMetrics {
+        pub struct $figures {
             $(#[doc = $doc] pub $name: AtomicU64,)*
         }
 
-        impl GuardMetrics {
+        impl $figures {
             /// In Prometheus text format.
             pub fn render(&self, text: &mut String) {
                 $({
@@ -27,6 +27,8 @@ macro_rules! figures {
 }
 
 figures! {
+    /// Counters and gauges of defence and overload.
+    GuardMetrics;
     banned: "counter", "Bans begun.";
     bans_refused: "counter", "Bans not begun because there are too many.";
     bans: "gauge", "Bans in this node's copy.";
@@ -38,4 +40,14 @@ figures! {
     lateness_ms: "gauge", "How late the last timer fired, in ms.";
     qualified: "counter", "Devices asked with OPTIONS.";
     unreachable: "gauge", "Contacts that do not answer OPTIONS.";
+}
+
+figures! {
+    /// Counters and gauges of the trace and of the copies for a collector.
+    TraceMetrics;
+    trace_messages: "gauge", "Messages in the trace.";
+    trace_bytes: "gauge", "Bytes of memory the trace takes.";
+    trace_skipped: "counter", "Messages not traced because their call has as many as it may.";
+    hep_sent: "counter", "Messages sent to the collector.";
+    hep_dropped: "counter", "Messages not sent to the collector: it is unknown, or too many waited.";
 }

@@ -3,7 +3,8 @@
 //! Call control re-executes its ordinary path after a takeover; the `X-Leg` header makes
 //! that harmless.
 use super::sending::Ticket;
-use super::{Core, Id};
+use super::{Core, Id, Output};
+use crate::message::{Message, Name};
 
 /// Where a leg is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,22 @@ pub(super) fn call_of_leg(leg: &str) -> &str {
 }
 
 impl Core {
+    /// Tells which call a Call-ID belongs to.
+    pub(super) fn show_leg(&mut self, call: &str, call_id: &str) {
+        self.out.push(Output::Leg {
+            call: call.to_owned(),
+            call_id: call_id.to_owned(),
+        });
+    }
+
+    /// The same of the INVITE that makes the leg.
+    pub(super) fn show_leg_of(&mut self, call: &str, invite: &[u8]) {
+        let message = Message::parse(invite).ok();
+        if let Some(call_id) = message.as_ref().and_then(|one| one.get(Name::CallId)) {
+            self.show_leg(call, call_id);
+        }
+    }
+
     /// Answers a request for a leg that exists; false when there is none.
     pub(super) fn attach(&mut self, ticket: &Ticket, leg: &str) -> bool {
         match self.legs.get(leg).cloned() {

@@ -5,6 +5,7 @@
 //! flow: then they go over that at once. To anybody else a lost
 //! connection is a 503 (RFC 3261 section 8.1.3.1).
 use super::flow::Flow;
+use super::metrics::Metrics;
 use super::{Core, Id};
 use crate::message::{Message, Start};
 use crate::transaction::{Input, State};
@@ -62,6 +63,7 @@ impl Core {
                 client.flow = new;
                 let bytes = client.request.clone();
                 tracing::info!(callId = client.call(id), peer = %new.remote, "the phone is back");
+                Metrics::count(&self.setup.metrics.retransmissions);
                 self.send(new, bytes);
             }
             // Its own timer ends it when the phone stays away.

@@ -2,7 +2,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::guard::GuardMetrics;
+use super::guard::{GuardMetrics, TraceMetrics};
+use super::timings::Timings;
 
 const METHODS: [&str; 15] = [
     "INVITE",
@@ -65,6 +66,10 @@ pub struct Metrics {
     pub leading: AtomicU64,
     /// Defence and overload.
     pub guard: GuardMetrics,
+    /// How long things take.
+    pub timings: Timings,
+    /// Trace and collector.
+    pub trace: TraceMetrics,
 }
 
 impl Default for Metrics {
@@ -94,6 +99,8 @@ impl Default for Metrics {
             applications: AtomicU64::default(),
             leading: AtomicU64::default(),
             guard: GuardMetrics::default(),
+            timings: Timings::default(),
+            trace: TraceMetrics::default(),
         }
     }
 }
@@ -179,6 +186,8 @@ impl Metrics {
             line(&mut text, &format!("raftpbx_sip_{name}"), "", value);
         }
         self.guard.render(&mut text);
+        self.timings.render(&mut text);
+        self.trace.render(&mut text);
         text
     }
 

@@ -59,6 +59,7 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub mod timings;
 mod turns;
 mod updates;
 
@@ -116,6 +117,18 @@ impl Now {
 
     fn wall_s(self) -> u64 {
         self.wall_us / 1_000_000
+    }
+
+    /// Microseconds since an earlier time. The wall clock is the finer one, but somebody may
+    /// have set it meanwhile: then milliseconds have to do.
+    fn us_since(self, earlier: Now) -> u64 {
+        let mono_us = self.mono_ms.saturating_sub(earlier.mono_ms) * 1_000;
+        let wall_us = self.wall_us.saturating_sub(earlier.wall_us);
+        if wall_us.abs_diff(mono_us) <= 1_000 {
+            wall_us
+        } else {
+            mono_us
+        }
     }
 }
 
@@ -245,6 +258,13 @@ pub enum Output {
         /// The name and what is known of it.
         question: NameQuery,
     },
+    /// A Call-ID is a leg of a call: who looks at the one wants to see the other.
+    Leg {
+        /// As call control names it.
+        call: String,
+        /// On the wire.
+        call_id: String,
+    },
     /// Tell the host.
     Event(EngineEvent),
     /// Close all SIP connections: this node leads no more.
@@ -305,7 +325,8 @@ pub struct Core {
     /// `X-Leg` to the client transaction or dialog that is that leg.
     legs: HashMap<String, legs::Place>,
     apps: Apps,
-    commits: HashMap<u64, Then>,
+    /// What waits for a commit, and since when.
+    commits: HashMap<u64, (Then, Now)>,
     lookups: HashMap<u64, routing::Lookup>,
     /// Requests being forwarded, by the transaction of the caller.
     proxies: HashMap<Id, proxying::LiveProxy>,

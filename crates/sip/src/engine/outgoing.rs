@@ -3,7 +3,7 @@ use bytes::Bytes;
 
 use super::dialogs::LiveDialog;
 use super::flow::Flow;
-use super::legs::Place;
+use super::legs::{Place, call_of_leg};
 use super::location::Target;
 use super::metrics::Metrics;
 use super::retarget::aimed;
@@ -134,6 +134,8 @@ impl Core {
         }
         if let (Some(leg), Some(client)) = (leg, self.clients.get_mut(&id)) {
             client.leg = Some(leg.to_owned());
+            let request = client.request.clone();
+            self.show_leg_of(call_of_leg(leg), &request);
             self.legs.insert(leg.to_owned(), Place::Client(id.clone()));
         }
         self.store_invite_of_app(&id, Some(ticket));

@@ -32,7 +32,7 @@ impl Core {
         }
         Metrics::count(&self.setup.metrics.commits);
         let token = self.token();
-        self.commits.insert(token, then);
+        self.commits.insert(token, (then, self.now));
         self.out.push(Output::Commit { token, ops });
     }
 

@@ -9,7 +9,7 @@ use super::flow::Flow;
 use super::metrics::Metrics;
 use super::replies::app_view;
 use super::timers::Alarm;
-use super::{AppId, Core, Id};
+use super::{AppId, Core, Id, Now};
 use crate::drachtio::format;
 use crate::durable::{Side, TransactionRecord, transaction_key};
 use crate::journal::JournalOp;
@@ -56,6 +56,8 @@ pub(super) struct Server {
     pub number: u64,
     /// When it came, ms.
     pub born_ms: u64,
+    /// The same, to measure by; None for one of before a takeover.
+    pub came: Option<Now>,
     /// The frame that told the application of it.
     pub told: u64,
     /// Only an application with this tag is to get it.
@@ -135,6 +137,7 @@ impl Core {
             stored: false,
             number: self.token(),
             born_ms: self.now.mono_ms,
+            came: Some(self.now),
             told: 0,
             tag: None,
             asked: false,
@@ -151,7 +154,16 @@ impl Core {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        for effect in server.machine.step(input) {
+        let was_final = server.machine.is_final();
+        let effects = server.machine.step(input);
+        let came = server
+            .came
+            .filter(|_| !was_final && server.machine.is_final());
+        if let Some(came) = came {
+            let us = self.now.us_since(came);
+            self.setup.metrics.timings.answered(&server.method, us);
+        }
+        for effect in effects {
             let Some(server) = self.servers.get(id) else {
                 return;
             };

@@ -8,7 +8,7 @@ use super::apps::Home;
 use super::client::{Cancel, Purpose};
 use super::dialogs::LiveDialog;
 use super::flow::Flow;
-use super::legs::Place;
+use super::legs::{Place, call_of_leg};
 use super::replies::begin_response;
 use super::server::{Server, Stage};
 use super::timers::Alarm;
@@ -142,6 +142,11 @@ impl Core {
         if let Some(leg) = &record.leg {
             self.legs.insert(leg.clone(), Place::Dialog(id.clone()));
         }
+        if record.is_call {
+            let leg = record.leg.as_deref();
+            let call = leg.map_or(record.transaction_id.as_str(), call_of_leg);
+            self.show_leg(call, &record.dialog.call_id);
+        }
         let end = record.end.clone();
         let tags = record.tags.iter().cloned().collect::<BTreeSet<_>>();
         let mut live = LiveDialog::new(record, None, true);
@@ -221,6 +226,7 @@ impl Core {
             stored: false,
             number: self.token(),
             born_ms: self.now.mono_ms,
+            came: None,
             told: 0,
             tag: None,
             asked: false,
@@ -242,6 +248,9 @@ impl Core {
         server.user = record.user;
         server.stored = true;
         server.cancelled = record.cancelled;
+        if of_dialog.is_none() && server.method == "INVITE" {
+            self.show_leg_of(&id, &request);
+        }
         if let Some(provisional) = record.provisional {
             self.restore_reliable(&id, provisional);
         }
@@ -311,6 +320,8 @@ impl Core {
             Cancel::No
         };
         if let Some(leg) = record.leg {
+            let request = client.request.clone();
+            self.show_leg_of(call_of_leg(&leg), &request);
             self.legs.insert(leg, Place::Client(id.clone()));
         }
         self.expect(&flows, record.host.as_deref());

@@ -4,11 +4,13 @@
 //! on the engine thread, in the order of the calls.
 mod applications;
 mod byte_stream;
+mod collector;
 mod handlers;
 mod mailbox;
 mod run;
 mod shell;
 mod streams;
+mod tap;
 mod web_socket;
 
 use std::io::Read;
@@ -21,13 +23,16 @@ use crate::engine::metrics::Metrics;
 use crate::engine::{Core, Setup, status_of};
 use crate::error::EngineError;
 use crate::journal::{Journal, MemoryJournal};
+use crate::trace::{CallTrace, Trace};
 use crate::transport::bind;
 use crate::transport::tls::Tls;
 use crate::view::{EngineEvent, EngineStatus};
 
 use mailbox::{Command, Mailbox};
+use parking_lot::Mutex;
 use run::Sockets;
 use shell::Shell;
+use tap::Tap;
 
 /// Where the engine's events go; called on the engine thread.
 pub type EventSink = Box<dyn Fn(Vec<EngineEvent>) + Send>;
@@ -39,6 +44,7 @@ pub struct Engine {
     secure_applications: Option<SocketAddr>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
+    trace: Option<Arc<Mutex<Trace>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -68,6 +74,8 @@ impl Engine {
         let seed = random_seed().map_err(EngineError::Thread)?;
         let metrics = Arc::new(Metrics::default());
         let mailbox = Arc::new(Mailbox::default());
+        let tap = Tap::open(&config, metrics.clone()).map_err(EngineError::Thread)?;
+        let trace = tap.trace();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -77,8 +85,8 @@ impl Engine {
             .name("sip-engine".to_owned())
             .spawn(move || {
                 let (mailbox, metrics) = for_thread;
-                let core = core(config, listen, seed, journal.clone(), metrics.clone());
-                let shell = Shell::new(core, journal, events, mailbox.clone(), metrics);
+                let core = core(config, listen, seed, journal.clone(), metrics);
+                let shell = Shell::new(core, journal, events, mailbox.clone(), tap);
                 run::run(&runtime, shell, sockets, &mailbox);
             })
             .map_err(EngineError::Thread)?;
@@ -88,6 +96,7 @@ impl Engine {
             secure_applications,
             mailbox,
             metrics,
+            trace,
             thread: Some(thread),
         })
     }
@@ -149,6 +158,12 @@ impl Engine {
     /// The engine in figures.
     pub fn status(&self) -> EngineStatus {
         status_of(&self.metrics)
+    }
+
+    /// What this node said and heard of calls, each named by call control's id or by a Call-ID.
+    pub fn trace(&self, ids: &[String]) -> CallTrace {
+        let trace = self.trace.as_ref();
+        trace.map_or_else(CallTrace::default, |trace| trace.lock().of(ids))
     }
 
     /// Stops the thread and closes all sockets.

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::EventSink;
 use super::mailbox::{Command, Mailbox};
+use super::tap::Tap;
 use crate::config::Transport;
 use crate::engine::flow::Flow;
 use crate::engine::handlers::{Place, Question};
@@ -110,6 +111,7 @@ pub(super) struct Shell {
     events: EventSink,
     mailbox: Arc<Mailbox>,
     pub metrics: Arc<Metrics>,
+    tap: Tap,
     started: Instant,
     pub udp: HashMap<SocketAddr, UdpPort>,
     pub streams: HashMap<Flow, Outlet>,
@@ -155,14 +157,15 @@ impl Shell {
         journal: Arc<dyn Journal>,
         events: EventSink,
         mailbox: Arc<Mailbox>,
-        metrics: Arc<Metrics>,
+        tap: Tap,
     ) -> Shell {
         Shell {
             core,
             journal,
             events,
             mailbox,
-            metrics,
+            metrics: tap.metrics(),
+            tap,
             started: Instant::now(),
             udp: HashMap::new(),
             streams: HashMap::new(),
@@ -198,12 +201,20 @@ impl Shell {
 
     /// Steps the core and queues its outputs; `finish` sends them.
     pub fn feed(&mut self, input: Input<'_>) {
-        for output in self.core.step(self.now(), input) {
+        let now = self.now();
+        if let Input::Received { flow, bytes } = &input {
+            self.tap.received(now.wall_us, *flow, bytes);
+        }
+        for output in self.core.step(now, input) {
             self.perform(output);
         }
     }
 
     fn perform(&mut self, output: Output) {
+        if let Output::Send { flow, bytes } = &output {
+            // Not the time of the step: what is sent follows what came.
+            self.tap.sent(self.now().wall_us, *flow, bytes);
+        }
         match output {
             Output::Send { flow, bytes } if flow.transport == Transport::Udp => {
                 if let Some(port) = self.udp.get_mut(&flow.local) {
@@ -242,6 +253,7 @@ impl Shell {
                 self.handlers.notify_one();
             }
             Output::Expect { flow, host } => self.expect(flow, host),
+            Output::Leg { call, call_id } => self.tap.leg(&call, &call_id),
             Output::Event(event) => self.told.push(event),
             Output::Disconnect => self.streams.clear(),
         }

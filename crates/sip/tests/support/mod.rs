@@ -57,6 +57,8 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
         tag_key: [2; 32],
+        trace_bytes: 1024 * 1024,
+        hep: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod rows;
 mod session_timer;
 mod standards;
 mod subscriptions;
+mod timings;
 mod updates;
 
 use std::collections::BTreeMap;
