@@ -2,7 +2,7 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `storm`, `calls`, `relay`, `failover`, `store`,
+ * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `failover`, `store`,
  *   `store-failover`, `store-size`, `cdrs`
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
@@ -18,6 +18,7 @@
 import { measureCalls } from './calls.ts';
 import { measureCdrs } from './cdrs.ts';
 import { measureFailover } from './failover.ts';
+import { measureParsers } from './parsers.ts';
 import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
 import { type PartResult, record, say } from './report.ts';
@@ -30,6 +31,7 @@ const parts: Record<string, () => Promise<PartResult>> = {
   registrations: measureRegistrations,
   storm: measureStorm,
   calls: measureCalls,
+  parsers: measureParsers,
   relay: measureRelay,
   store: measureStore,
   'store-failover': measureStoreFailover,
