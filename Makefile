@@ -69,6 +69,10 @@ simulate: ## Simulate clusters from seeds 0 to SEEDS (10000); nightly
 bench-store: build ## Measure the store beside etcd and redis; failovers, a million keys, ten million CDRs
 	@scripts/bench/run store store-failover store-size registrations cdrs
 
+.PHONY: bench-sip
+bench-sip: build ## Measure the SIP engine beside kamailio and other parsers; SCALE=0.1 for a tenth
+	@scripts/bench/run registrations storm calls parsers
+
 .PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix fuzz bench
 
 $(npm_stamp): package-lock.json scripts/setup

@@ -20,6 +20,21 @@ export function cpuSeconds(pid: number): number {
 
 /** The same for a process and all its descendants: a server that forks workers. */
 export function cpuSecondsOfTree(root: number): number {
+  return treeOf(root).reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+}
+
+/** Memory of a process and all its descendants; what they share counts once. */
+export function memoryBytesOfTree(root: number): number {
+  return treeOf(root).reduce((sum, pid) => sum + memoryBytes(pid), 0);
+}
+
+/** Its part of the memory it shares, and all of its own. */
+function memoryBytes(pid: number): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1');
+  return Number(/^Pss: *(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024;
+}
+
+function treeOf(root: number): number[] {
   const family = new Set([root]);
   const parents = readdirSync('/proc')
     .map(Number)
@@ -31,7 +46,7 @@ export function cpuSecondsOfTree(root: number): number {
       family.add(pid);
     }
   }
-  return [...family].reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  return [...family];
 }
 
 function parentOf(pid: number): number {

@@ -1,42 +1,39 @@
 /**
- * Digest registrations per second and the processor time of one, at our leader behind the
- * VIP (every binding committed on a majority of three before its 200) and at a kamailio that
- * keeps them in its own memory only. The same sipp scenario, network path and machine.
+ * Digest registrations per second, the processor time of one and its memory: at our leader behind
+ * the VIP (every binding committed on a majority of three before its 200), at a kamailio that
+ * keeps them in its own memory only, and at one of three that replicate with DMQ after they have
+ * answered. The same sipp scenario, network path and machine.
  */
-import {
-  copyFileSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { labDomain, labPorts } from '../../src/lab/index.ts';
 import { inNamespace } from '../../src/lab/network.ts';
 import { bridgeName } from '../../src/lab/plan.ts';
+import { startKamailio } from './kamailio.ts';
 import { addUsers, type BenchLab, withLab } from './lab.ts';
-import { cpuSeconds, cpuSecondsOfTree, percentile } from './machine.ts';
-import { plugIn } from './network.ts';
-import { finish, start } from './processes.ts';
+import { cpuSeconds, cpuSecondsOfTree, memoryBytesOfTree } from './machine.ts';
+import { type Place, plugIn } from './network.ts';
+import { type Running, start } from './processes.ts';
 import { type PartResult, say } from './report.ts';
+import { scaled } from './scale.ts';
+import { applyLoad, authentication, type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
 
 const perSecond = 5500;
-const users = 50_000;
+const users = scaled(50_000);
 const firstUser = 100_000;
 const phoneAddress = '10.77.0.230';
-const kamailioAddress = '10.77.0.90';
+const kamailioAddresses = ['10.77.0.90', '10.77.0.91', '10.77.0.92'];
 const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-interface Load {
-  successful: number;
-  failed: number;
-  retransmissions: number;
-  seconds: number;
-  p50Ms: number;
-  p99Ms: number;
+/** One server over a run. */
+interface Spent {
+  cpu: number;
+  bytes: number;
+}
+
+interface Measured {
+  load: Load;
+  /** The server that answered first, then the others. */
+  spent: Spent[];
 }
 
 export async function measureRegistrations(): Promise<PartResult> {
@@ -44,7 +41,8 @@ export async function measureRegistrations(): Promise<PartResult> {
     say(`adding ${users} users`);
     const password = await addUsers(lab, firstUser, users);
     const ours = await measureOurs(lab, password);
-    const theirs = await measureKamailio(lab, password);
+    const alone = await measureKamailio(lab, password, 1);
+    const three = await measureKamailio(lab, password, 3);
     return {
       part: 'registrations',
       title: `Registrations: ${perSecond} a second with digest, beside kamailio`,
@@ -53,71 +51,92 @@ export async function measureRegistrations(): Promise<PartResult> {
           'system time of the server processes over the run, divided by registrations.',
         'Ours commits each binding on a majority of three servers before the 200 and runs them ' +
           'all on this machine; "leader" is the process that answers, "all three" the cluster.',
-        'kamailio is one process group, unreplicated, bindings in memory, the password compared ' +
-          'from its configuration; it looks no user up.',
+        'kamailio keeps bindings in memory and compares the password from its configuration; it ' +
+          'looks no user up. The one alone is unreplicated. Three with DMQ (`dmq_usrloc`) ' +
+          'replicate after the 200; phones register at the first.',
+        'Memory is what the processes have more of after the run than before, shared pages ' +
+          'counted once, divided by bindings; for all three, the mean of the servers. The log in ' +
+          'memory and the JavaScript heap of ours are in it.',
         'All of them share the processors with sipp.',
       ],
-      head: ['server', 'rate/s', 'failed', 'retransm.', 'p50 ms', 'p99 ms', 'CPU us'],
+      head: [...loadHead, 'CPU us', 'B a binding'],
       rows: [
-        row('raftpbx, leader', ours.load, ours.leaderCpu),
-        row('raftpbx, all three', ours.load, ours.allCpu),
-        row('kamailio 5, one server', theirs.load, theirs.cpu),
+        ...rows('raftpbx, leader', 'raftpbx, all three', ours),
+        ...rows('kamailio 5, one server', '', alone),
+        ...rows('kamailio 5 with DMQ, first', 'kamailio 5 with DMQ, all three', three),
       ],
     };
   });
 }
 
-function row(name: string, load: Load, cpu: number): string[] {
-  return [
-    name,
-    (load.successful / load.seconds).toFixed(0),
-    String(load.failed),
-    String(load.retransmissions),
-    load.p50Ms.toFixed(1),
-    load.p99Ms.toFixed(1),
-    ((cpu * 1e6) / Math.max(1, load.successful)).toFixed(1),
-  ];
+function rows(first: string, all: string, { load, spent }: Measured): string[][] {
+  const row = (name: string, of: readonly Spent[]) => {
+    const cpu = sum(of.map((one) => one.cpu));
+    const bytes = sum(of.map((one) => one.bytes)) / of.length / Math.max(1, load.successful);
+    return [...loadRow(name, load), perSuccess(cpu, load), bytes.toFixed(0)];
+  };
+  return [row(first, spent.slice(0, 1)), ...(spent.length > 1 ? [row(all, spent)] : [])];
 }
 
-async function measureOurs(lab: BenchLab, password: string) {
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+
+async function measureOurs(lab: BenchLab, password: string): Promise<Measured> {
   const { leader } = await lab.untilHealthy();
   const names = lab.plan.servers.filter((one) => one.id !== null).map((one) => one.name);
-  const used = (name: string) => cpuSeconds(lab.pidOf(name));
-  const before = new Map(names.map((name) => [name, used(name)]));
-  const load = await register(lab, lab.plan.vip[0] ?? '', password);
-  const spent = names.map((name) => ({ name, cpu: used(name) - (before.get(name) ?? 0) }));
-  return {
-    load,
-    leaderCpu: spent.find(({ name }) => name === leader)?.cpu ?? Number.NaN,
-    allCpu: spent.reduce((sum, { cpu }) => sum + cpu, 0),
-  };
+  const leaderFirst = [...names].sort((a, b) => Number(b === leader) - Number(a === leader));
+  const pids = leaderFirst.map((name) => lab.pidOf(name));
+  return await over(pids, cpuSeconds, () => register(lab, lab.plan.vip[0] ?? '', password));
 }
 
-async function measureKamailio(lab: BenchLab, password: string) {
+/** A load, and what these processes used meanwhile. */
+async function over(
+  pids: readonly number[],
+  cpuOf: (pid: number) => number,
+  run: () => Promise<Load>,
+): Promise<Measured> {
+  const look = () => pids.map((pid) => ({ cpu: cpuOf(pid), bytes: memoryBytesOfTree(pid) }));
+  const before = look();
+  const load = await run();
+  const spent = look().map(({ cpu, bytes }, at) => ({
+    cpu: cpu - (before[at]?.cpu ?? 0),
+    bytes: bytes - (before[at]?.bytes ?? 0),
+  }));
+  return { load, spent };
+}
+
+async function measureKamailio(lab: BenchLab, password: string, count: number): Promise<Measured> {
   const { plan } = lab;
-  const place = plugIn(`${plan.prefix}-kama`, plan.switchNamespace, bridgeName, [kamailioAddress]);
-  const folder = mkdtempSync(join(tmpdir(), 'raftpbx-kamailio-'));
-  const define = (name: string, value: string) => ['-A', `${name}=${value}`];
-  const kamailio = await start(
-    place.command([
-      'kamailio',
-      ...['-f', file('./kamailio.cfg'), '-m', '768', '-M', '16', '-E', '-DD'],
-      ...['-P', join(folder, 'pid'), '-Y', folder],
-      ...define('LISTEN', `udp:${kamailioAddress}:${labPorts.sip}`),
-      ...define('REALM', `"${labDomain}"`),
-      ...define('PASSWORD', `"${password}"`),
-    ]),
-    null,
-  );
+  const places: Place[] = [];
+  const servers: Running[] = [];
   try {
-    await answers(lab, kamailioAddress);
-    const before = cpuSecondsOfTree(kamailio.pid);
-    const load = await register(lab, kamailioAddress, password);
-    return { load, cpu: cpuSecondsOfTree(kamailio.pid) - before };
+    for (const [at, address] of kamailioAddresses.slice(0, count).entries()) {
+      const namespace = `${plan.prefix}-kama${at + 1}`;
+      const place = plugIn(namespace, plan.switchNamespace, bridgeName, [address]);
+      places.push(place);
+      const uri = (host = '') => `"sip:${host}:${labPorts.sip}"`;
+      const peer = kamailioAddresses[at === 0 ? 1 : 0];
+      servers.push(
+        await startKamailio({
+          configuration: 'kamailio.cfg',
+          inside: place.command,
+          define: {
+            LISTEN: `udp:${address}:${labPorts.sip}`,
+            REALM: `"${labDomain}"`,
+            PASSWORD: `"${password}"`,
+            ...(count > 1 ? { DMQ_SELF: uri(address), DMQ_PEER: uri(peer) } : {}),
+          },
+        }),
+      );
+      await answers(lab, address);
+    }
+    const pids = servers.map(({ pid }) => pid);
+    const first = kamailioAddresses[0] ?? '';
+    return await over(pids, cpuSecondsOfTree, () => register(lab, first, password));
   } finally {
-    await kamailio.stop();
-    place.remove();
-    rmSync(folder, { recursive: true, force: true });
+    await Promise.all(servers.map((server) => server.stop()));
+    for (const place of places) {
+      place.remove();
+    }
   }
 }
 
@@ -136,50 +155,19 @@ async function answers(lab: BenchLab, address: string): Promise<void> {
 /** Registers every user once at `address`. */
 async function register(lab: BenchLab, address: string, password: string): Promise<Load> {
   say(`registering ${users} users at ${address}, ${perSecond}/s`);
-  const folder = mkdtempSync(join(tmpdir(), 'raftpbx-sipp-'));
-  try {
-    const rows = Array.from({ length: users }, (_, i) => {
-      const name = firstUser + i;
-      return `${name};[authentication username=${name} password=${password}]`;
-    });
-    writeFileSync(join(folder, 'rows.csv'), `${['SEQUENTIAL', ...rows].join('\n')}\n`);
-    // sipp writes its response times beside the scenario.
-    copyFileSync(file('./register.xml'), join(folder, 'register.xml'));
-    const argv = inNamespace(lab.plan.phonesNamespace, [
-      ...['sipp', `${address}:${labPorts.sip}`, '-sf', 'register.xml'],
-      ...['-i', phoneAddress, '-p', '5060', '-inf', 'rows.csv', '-key', 'domain', labDomain],
-      ...['-r', String(perSecond), '-m', String(users), '-l', '20000', '-recv_timeout', '8000'],
-      ...['-nostdin', '-trace_stat', '-stf', 'statistics.csv', '-fd', '1', '-trace_rtt'],
-      ...['-rtt_freq', '5000', '-buff_size', '4194304'],
-    ]);
-    const startedAt = performance.now();
-    const sipp = await finish(argv, 90_000, folder);
-    if (sipp.status === null || sipp.status > 1) {
-      throw new Error(`sipp failed (${sipp.status}): ${sipp.stderr.slice(-500)}`);
-    }
-    return summarise(folder, (performance.now() - startedAt) / 1000);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function summarise(folder: string, seconds: number): Load {
-  const lines = readFileSync(join(folder, 'statistics.csv'), 'latin1').trim().split('\n');
-  const names = (lines[0] ?? '').split(';');
-  const last = (lines.at(-1) ?? '').split(';');
-  const count = (name: string) => Number(last[names.indexOf(name)] ?? 0);
-  const rttFile = readdirSync(folder).find((name) => name.endsWith('_rtt.csv')) ?? '';
-  const rtts = readFileSync(join(folder, rttFile), 'latin1')
-    .trim()
-    .split('\n')
-    .slice(1)
-    .map((line) => Number(line.split(';')[1]));
-  return {
-    successful: count('SuccessfulCall(C)'),
-    failed: count('FailedCall(C)'),
-    retransmissions: count('Retransmissions(C)'),
-    seconds,
-    p50Ms: percentile(rtts, 0.5),
-    p99Ms: percentile(rtts, 0.99),
-  };
+  return await applyLoad({
+    scenario: 'register.xml',
+    inside: (argv) => inNamespace(lab.plan.phonesNamespace, argv),
+    remote: `${address}:${labPorts.sip}`,
+    address: phoneAddress,
+    port: 5060,
+    domain: labDomain,
+    rows: Array.from({ length: users }, (_, i) => {
+      const name = String(firstUser + i);
+      return [name, authentication(name, password)];
+    }),
+    perSecond,
+    calls: users,
+    timeoutMs: 90_000,
+  });
 }

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { machine } from './machine.ts';
+import { isFullSize } from './scale.ts';
 
 export interface PartResult {
   /** Name on the command line. */
@@ -33,12 +34,15 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), rule, ...rows.map(line)].join('\n');
 }
 
-/** Prints a result and puts it into the page. */
+/** Prints a result and puts it into the page, unless it is of a smaller run. */
 export function record(result: PartResult): void {
   const body = table(result.head, result.rows);
   say(`\n${result.title}\n\n${body}\n`);
   for (const note of result.notes) {
     say(`  ${note}`);
+  }
+  if (!isFullSize) {
+    return;
   }
   const day = new Date().toISOString().slice(0, 10);
   const section = [

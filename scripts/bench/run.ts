@@ -2,28 +2,36 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `relay`, `failover`, `store`, `store-failover`, `store-size`,
- *   `cdrs`
+ * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `failover`, `store`,
+ *   `store-failover`, `store-size`, `cdrs`
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
  * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
  * - `machine.ts`, `report.ts`: processor time, tables, `docs/benchmarks.md`
- * - `probe.ts`: asks the VIP; `etcdput/`: writes to etcd; `register.xml`, `kamailio.cfg`
+ * - `scale.ts`: runs with less of everything
+ * - `sipp.ts` with its scenarios, `kamailio.ts` with its configurations, `proxy-application.ts`
+ * - `probe.ts`: asks the VIP; `etcdput/`: writes to etcd
  *
  * Every part cleans up after itself, also when it fails. Load stays inside namespaces that
  * are made for it.
  */
+import { measureCalls } from './calls.ts';
 import { measureCdrs } from './cdrs.ts';
 import { measureFailover } from './failover.ts';
+import { measureParsers } from './parsers.ts';
 import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
 import { type PartResult, record, say } from './report.ts';
 import { measureStore } from './store.ts';
 import { measureStoreFailover } from './store-failover.ts';
 import { measureStoreSize } from './store-size.ts';
+import { measureStorm } from './storm.ts';
 
 const parts: Record<string, () => Promise<PartResult>> = {
   registrations: measureRegistrations,
+  storm: measureStorm,
+  calls: measureCalls,
+  parsers: measureParsers,
   relay: measureRelay,
   store: measureStore,
   'store-failover': measureStoreFailover,

@@ -381,6 +381,7 @@ fn those_that_are_asked_are_spread_over_the_period() {
     assert!(most < 40, "{most} at once");
 }
 
+<<<<<<< HEAD
 #[test]
 fn a_registration_is_measured_until_its_200_and_a_challenge_is_not() {
     let mut bench = bench();
@@ -398,4 +399,52 @@ fn a_registration_is_measured_until_its_200_and_a_challenge_is_not() {
             .render()
             .contains("raftpbx_sip_commit_seconds_count 1\n")
     );
+=======
+/// A call from this Contact outlives its connection: the BYE goes to where the device is now.
+fn bye_follows(contact_of: fn(&str) -> String) {
+    let mut bench = bench().with_app(&["invite"]);
+    let flows = ["203.0.113.7:40001", "203.0.113.7:40002"].map(|at| flow(Transport::Tcp, at));
+    let contact = "sip:a@x8f.invalid;transport=tcp";
+    let more = format!("Contact: <{contact}>;{INSTANCE};reg-id=1\r\nSupported: outbound, gruu\r\n");
+    let answer = bench.log_in(flows[0], &register(&more));
+    let own = contact_of(&parameter(&answer, "pub-gruu"));
+
+    let mut invite = register("");
+    let more = format!("Contact: <{own}>\r\n");
+    (invite.method, invite.uri, invite.more) = ("INVITE", "sip:1002@pbx.test", &more);
+    invite.call_id = "talk";
+    bench.told.clear();
+    bench.receive(flows[0], &invite.text(""));
+    let mut told = bench.told.iter();
+    let told = told.find(|frame| frame.contains("|sip|network|"));
+    let transaction = told
+        .and_then(|frame| frame.split('|').nth(8))
+        .expect("told");
+    let transaction = transaction.to_owned();
+    let body = "\r\nSIP/2.0 200 OK\r\n\r\n";
+    bench.command(&format!("m|sip|{transaction}|{body}"));
+
+    bench.feed(Input::Disconnected { flow: flows[0] });
+    let again = Request {
+        cseq: 5,
+        more: &format!("Contact: <{contact}>;{INSTANCE};reg-id=1\r\nSupported: outbound\r\n"),
+        ..register("")
+    };
+    bench.log_in(flows[1], &again);
+    let dialog = "talk;from-tag=phonetalk";
+    bench.command(&format!("m|sip||{dialog}\r\nBYE sip:placeholder SIP/2.0\r\n\r\n"));
+    bench.sent.clear();
+    bench.feed(Input::Disconnected { flow: flows[0] });
+    assert_eq!(bench.sent.len(), 1, "{:?}", bench.told);
+    let (flow, bye) = bench.sent.remove(0);
+    assert_eq!(flow, flows[1]);
+    assert!(bye.starts_with(&format!("BYE {own} SIP/2.0")), "{bye}");
+}
+
+#[test]
+fn a_dialog_follows_its_device_to_a_new_connection_whatever_its_contact_is_called() {
+    bye_follows(|_| "sip:a@x8f.invalid;transport=tcp".to_owned());
+    bye_follows(|_| "sip:a@x8f.invalid;transport=tcp;ob".to_owned());
+    bye_follows(str::to_owned);
+>>>>>>> w-peers
 }

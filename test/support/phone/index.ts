@@ -9,8 +9,9 @@ import type { AudioReport } from './rtp.ts';
 
 export type { BurstReport } from './burst.ts';
 export type { Outcome } from './exchange.ts';
-export type { Snapshot } from './phone.ts';
+
 export type { AudioReport } from './rtp.ts';
+export type { Snapshot } from './snapshot.ts';
 
 type Remote<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R

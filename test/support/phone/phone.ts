@@ -26,6 +26,7 @@ import {
   tagOf,
 } from './message.ts';
 import { type AudioReport, RtpEnd } from './rtp.ts';
+import type { CallState, Snapshot } from './snapshot.ts';
 import { hostPort, openTcp, openUdp, type Place, type Wire } from './wire.ts';
 
 export interface PhoneOptions {
@@ -41,21 +42,6 @@ export interface PhoneOptions {
   algorithm: DigestAlgorithm;
   /** The tone this phone says into the call. */
   hertz: number;
-}
-
-export type CallState = 'idle' | 'calling' | 'ringing' | 'up' | 'ended';
-
-export interface Snapshot {
-  state: CallState;
-  /** Final status of the INVITE, 0 before. */
-  status: number;
-  endedBy: '' | 'local' | 'remote' | 'cancel';
-  /** The peer put us on hold. */
-  held: boolean;
-  /** Requests received, copies included. */
-  requests: Record<string, number>;
-  /** Contact URI. */
-  peer: string;
 }
 
 export class Phone {
@@ -106,6 +92,7 @@ export class Phone {
         ['CSeq', `${this.#registration.sequence} REGISTER`],
         ['Contact', `<${this.#contact()}>;expires=${expiresS}`],
         ['Expires', String(expiresS)],
+        ['Supported', 'path'],
         ...authorization,
       ]);
     };
@@ -225,6 +212,7 @@ export class Phone {
       held: this.#held,
       requests: { ...this.#requests },
       peer: this.#dialog?.target ?? '',
+      routes: this.#dialog?.routes ?? [],
     };
   }
 

@@ -52,7 +52,7 @@ impl Core {
         let target = Message::parse(&client.request)
             .ok()
             .and_then(|message| match message.start {
-                Start::Request { uri, .. } => self.registered_flow(uri),
+                Start::Request { uri, .. } => self.device_flow(uri),
                 Start::Response { .. } => None,
             });
         match target.filter(|new| new.listen() == old.listen()) {

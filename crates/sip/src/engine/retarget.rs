@@ -86,6 +86,15 @@ impl Core {
         })
     }
 
+    /// The flow of the device that the target of a dialog names: a registered Contact, the
+    /// same with the `ob` of requests that begin dialogs (RFC 5626 section 4.3), or a GRUU.
+    pub(super) fn device_flow(&self, uri: &str) -> Option<Flow> {
+        let registered = self.registered_flow(uri);
+        let plain = || self.registered_flow(&without_ob(uri)?);
+        let of_gruu = || self.registered_flow(&self.target(uri)?.uri);
+        registered.or_else(plain).or_else(of_gruu)
+    }
+
     /// The binding of a Contact, or another flow of its device when that one is closed.
     fn living_flow(&self, contact: &str, now_ms: u64) -> Option<Binding> {
         let bindings = self.replica.bindings_with(contact, now_ms)?;
@@ -126,6 +135,14 @@ impl Core {
     }
 }
 
+/// The URI without its `ob` parameter; None when it has none.
+fn without_ob(uri: &str) -> Option<String> {
+    const OB: &str = ";ob";
+    let ends = |at: &usize| matches!(uri.as_bytes().get(at + OB.len()), None | Some(b';' | b'?'));
+    let at = uri.match_indices(OB).map(|(at, _)| at).find(ends)?;
+    Some(format!("{}{}", &uri[..at], &uri[at + OB.len()..]))
+}
+
 /// A request of an application, aimed at its target: where it goes first, and its text. The
 /// way stands in Path headers, which belong to REGISTER: `Route` is what applications may not
 /// write, so it could not be told from theirs.
@@ -140,4 +157,25 @@ pub(super) fn aimed(text: &str, target: &Target) -> Option<(Option<String>, Stri
     aimed.push_str(rest);
     let next = target.path.first().and_then(|value| Address::parse(value));
     Some((next.map(|address| address.uri.to_owned()), aimed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ob_is_taken_out_of_a_uri_and_nothing_else() {
+        for (uri, plain) in [
+            (
+                "sip:a@b.invalid;transport=ws;ob",
+                Some("sip:a@b.invalid;transport=ws"),
+            ),
+            ("sip:a@b;ob;transport=ws", Some("sip:a@b;transport=ws")),
+            ("sip:a@b;ob?x=1", Some("sip:a@b?x=1")),
+            ("sip:a@b;obey;transport=ws", None),
+            ("sip:ob@b", None),
+        ] {
+            assert_eq!(without_ob(uri).as_deref(), plain, "{uri}");
+        }
+    }
 }

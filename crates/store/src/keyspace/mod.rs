@@ -36,6 +36,8 @@ mod tree;
 mod value;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;

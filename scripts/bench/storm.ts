@@ -1,0 +1,71 @@
+/**
+ * All phones at once: every user is registered, the leader is killed, and while the next one
+ * takes over all of them register again within ten seconds, as phones do that lost their server.
+ */
+import { labDomain, labPorts } from '../../src/lab/index.ts';
+import { inNamespace } from '../../src/lab/network.ts';
+import { addUsers, type BenchLab, withLab } from './lab.ts';
+import { cpuSeconds } from './machine.ts';
+import { type PartResult, say } from './report.ts';
+import { scaled } from './scale.ts';
+import { applyLoad, authentication, type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
+
+const users = scaled(50_000);
+const firstUser = 100_000;
+const stormSeconds = 10;
+const phoneAddress = '10.77.0.230';
+
+export async function measureStorm(): Promise<PartResult> {
+  return await withLab(async (lab) => {
+    say(`adding ${users} users`);
+    const password = await addUsers(lab, firstUser, users);
+    const { leader } = await lab.untilHealthy();
+    const calm = await register(lab, password);
+    const names = lab.plan.servers
+      .filter((one) => one.id !== null && one.name !== leader)
+      .map((one) => one.name);
+    const used = () => names.reduce((sum, name) => sum + cpuSeconds(lab.pidOf(name)), 0);
+    const before = used();
+    await lab.kill(leader ?? '');
+    const storm = await register(lab, password);
+    const cpu = used() - before;
+    const status = await lab.api.status();
+    return {
+      part: 'storm',
+      title: `Storm: ${users} phones register within ${stormSeconds} s after the leader is killed`,
+      notes: [
+        'sipp registers every user with digest, first with all servers there, then again from the ' +
+          'moment the leader is dead; the takeover is inside the second row. Times are from a ' +
+          'REGISTER with credentials to its 200, retransmissions included.',
+        'CPU is user and system time of the two remaining Call Managers, divided by registrations.',
+        `Registered users afterwards, as the new leader counts: ${status?.registrations ?? '?'}.`,
+        'sipp and the servers share the processors.',
+      ],
+      head: [...loadHead, 'CPU us'],
+      rows: [
+        [...loadRow('all servers there', calm), '-'],
+        [...loadRow('leader killed', storm), perSuccess(cpu, storm)],
+      ],
+    };
+  });
+}
+
+async function register(lab: BenchLab, password: string): Promise<Load> {
+  const address = lab.plan.vip[0] ?? '';
+  say(`registering ${users} users at ${address} within ${stormSeconds} s`);
+  return await applyLoad({
+    scenario: 'register.xml',
+    inside: (argv) => inNamespace(lab.plan.phonesNamespace, argv),
+    remote: `${address}:${labPorts.sip}`,
+    address: phoneAddress,
+    port: 5060,
+    domain: labDomain,
+    rows: Array.from({ length: users }, (_, i) => {
+      const name = String(firstUser + i);
+      return [name, authentication(name, password)];
+    }),
+    perSecond: Math.ceil(users / stormSeconds),
+    calls: users,
+    timeoutMs: 60_000,
+  });
+}
