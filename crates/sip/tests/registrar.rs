@@ -381,7 +381,6 @@ fn those_that_are_asked_are_spread_over_the_period() {
     assert!(most < 40, "{most} at once");
 }
 
-<<<<<<< HEAD
 #[test]
 fn a_registration_is_measured_until_its_200_and_a_challenge_is_not() {
     let mut bench = bench();
@@ -399,7 +398,8 @@ fn a_registration_is_measured_until_its_200_and_a_challenge_is_not() {
             .render()
             .contains("raftpbx_sip_commit_seconds_count 1\n")
     );
-=======
+}
+
 /// A call from this Contact outlives its connection: the BYE goes to where the device is now.
 fn bye_follows(contact_of: fn(&str) -> String) {
     let mut bench = bench().with_app(&["invite"]);
@@ -432,7 +432,9 @@ fn bye_follows(contact_of: fn(&str) -> String) {
     };
     bench.log_in(flows[1], &again);
     let dialog = "talk;from-tag=phonetalk";
-    bench.command(&format!("m|sip||{dialog}\r\nBYE sip:placeholder SIP/2.0\r\n\r\n"));
+    bench.command(&format!(
+        "m|sip||{dialog}\r\nBYE sip:placeholder SIP/2.0\r\n\r\n"
+    ));
     bench.sent.clear();
     bench.feed(Input::Disconnected { flow: flows[0] });
     assert_eq!(bench.sent.len(), 1, "{:?}", bench.told);
@@ -446,5 +448,4 @@ fn a_dialog_follows_its_device_to_a_new_connection_whatever_its_contact_is_calle
     bye_follows(|_| "sip:a@x8f.invalid;transport=tcp".to_owned());
     bye_follows(|_| "sip:a@x8f.invalid;transport=tcp;ob".to_owned());
     bye_follows(str::to_owned);
->>>>>>> w-peers
 }
