@@ -96,7 +96,8 @@ export class MediaControl {
     const fields = {
       'call-id': callId,
       'from-tag': from,
-      SDES: suites.map((suite) => `only-${suite}`),
+      // Padded, because there are phones that lose the end of a longer key without (baresip).
+      SDES: [...suites.map((suite) => `only-${suite}`), 'pad'],
       OSRTP: ['offer', 'accept'],
       ...(profile === null ? {} : { 'transport-protocol': profile }),
       ...(keySeed === undefined ? {} : { 'key-seed': keySeed }),
