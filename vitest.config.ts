@@ -7,7 +7,8 @@ export default defineConfig({
     reporters: ['default'],
     projects: [
       { test: { name: 'tidy', include: ['test/tidy.test.ts'] } },
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      // Some of them start the program, which takes its time on a busy machine.
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 20_000 } },
       {
         test: {
           name: 'wire',
