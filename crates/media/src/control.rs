@@ -74,11 +74,7 @@ impl Control {
         let (text, from_tag) = required(request)?;
         let sdp = Sdp::parse(text)?;
         security::check_transport(&sdp, request)?;
-        let keys = sdp
-            .media
-            .iter()
-            .map(|media| security::offered(media, request));
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let keys = security::offered_lines(&sdp, request)?;
         let to_tag = request.to_tag.as_deref();
         let known = self.calls.get(&request.call_id[..]);
         let place =

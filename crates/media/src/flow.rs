@@ -154,13 +154,28 @@ impl Flow {
         length: usize,
         now_ns: u64,
     ) -> Verdict {
-        let (opaque, clock_hz) = (self.opaque, self.clock_hz);
         // Encryption leaves the headers as they are.
-        let kind = if opaque {
+        let kind = if self.opaque {
             Kind::Other
         } else {
             classify(&room[..length])
         };
+        match self.take(at, source, kind, &mut room[..length], now_ns) {
+            Ok((length, learned)) => self.pass_on(at, kind, room, length, learned),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Lets a packet in: its length without encryption, and whether its source was new.
+    fn take(
+        &mut self,
+        at: SocketId,
+        source: &RawAddress,
+        kind: Kind,
+        packet: &mut [u8],
+        now_ns: u64,
+    ) -> Result<(usize, bool), Verdict> {
+        let (opaque, clock_hz) = (self.opaque, self.clock_hz);
         let side = &mut self.sides[at.side()];
         let stream = if at.rtcp() {
             &mut side.rtcp
@@ -174,32 +189,39 @@ impl Flow {
         };
         if !fits {
             stream.counters.errors += 1;
-            return Verdict::NotRtp;
+            return Err(Verdict::NotRtp);
         }
         let learned = match stream.judge(source) {
             Source::Wrong => {
                 stream.counters.errors += 1;
-                return Verdict::WrongSource;
+                return Err(Verdict::WrongSource);
             }
             Source::Accepted => false,
             Source::Learned => true,
         };
+        let length = packet.len();
         let opened = match &mut side.secure {
-            Some(secure) => open(&mut secure.inbound, kind, &mut room[..length]),
+            Some(secure) => open(&mut secure.inbound, kind, packet),
             None => Ok(length),
         };
-        let plain = match opened {
-            Ok(plain) => plain,
-            Err(reason) => {
-                stream.counters.errors += 1;
-                return reason;
-            }
-        };
+        let plain = opened.inspect_err(|_| stream.counters.errors += 1)?;
         stream.learn(source);
         stream.count(length, now_ns);
         if let Kind::Rtp(header) = kind {
             stream.quality.take(&header, clock_hz, now_ns);
         }
+        Ok((plain, learned))
+    }
+
+    /// Makes of a plain packet what the other side is to get.
+    fn pass_on(
+        &mut self,
+        at: SocketId,
+        kind: Kind,
+        room: &mut [u8],
+        length: usize,
+        learned: bool,
+    ) -> Verdict {
         let other = 1 - at.side();
         let rtcp = match kind {
             Kind::Rtcp => !self.sides[other].mux,
@@ -211,8 +233,8 @@ impl Flow {
             return Verdict::Nowhere;
         }
         let length = match &mut self.sides[other].secure {
-            Some(secure) => close(&mut secure.outbound, kind, room, plain),
-            None => Some(plain),
+            Some(secure) => close(&mut secure.outbound, kind, room, length),
+            None => Some(length),
         };
         length.map_or(Verdict::Nowhere, |length| Verdict::Send {
             from,

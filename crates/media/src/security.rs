@@ -84,7 +84,7 @@ fn cryptos<'a>(media: &'a Media<'_>) -> impl Iterator<Item = Crypto> + 'a {
 ///
 /// # Errors
 /// Secure RTP without a line of a known suite.
-pub fn offered(media: &Media<'_>, request: &Request) -> Result<Vec<Crypto>, Refusal> {
+fn offered(media: &Media<'_>, request: &Request) -> Result<Vec<Crypto>, Refusal> {
     let secure = is_secure(media.protocol);
     if media.port == 0 || !(secure || request.osrtp.accept) {
         return Ok(Vec::new());
@@ -137,6 +137,15 @@ pub fn check_transport(sdp: &Sdp<'_>, request: &Request) -> Result<(), Refusal> 
         return Ok(());
     }
     Err(Refusal::error("Unsupported transport-protocol"))
+}
+
+/// What an offer wants, line by line.
+///
+/// # Errors
+/// See [`offered`].
+pub fn offered_lines(sdp: &Sdp<'_>, request: &Request) -> Result<Vec<Vec<Crypto>>, Refusal> {
+    let lines = sdp.media.iter();
+    lines.map(|media| offered(media, request)).collect()
 }
 
 impl LineKeys {

@@ -197,7 +197,10 @@ fn forged_sources_do_not_displace_the_real_one() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..80), n in 0..8_usize) {
+    fn no_bytes_make_it_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+        n in 0..8_usize,
+    ) {
         let suite = Suite::ALL[n];
         let key = MasterKey::random(suite);
         let mut inbound = Inbound::new(key.clone(), n);
