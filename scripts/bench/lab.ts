@@ -34,6 +34,8 @@ export interface BenchLab {
 
 /** Brings the lab up, runs `measure`, and takes it down whatever happens. */
 export async function withLab<T>(measure: (lab: BenchLab) => Promise<T>): Promise<T> {
+  // What an interrupted measurement left would be measured too.
+  await clusterDown(benchLab);
   const { plan } = await clusterUp(benchLab);
   const insider = new Insider(plan.phonesNamespace);
   try {

@@ -13,14 +13,11 @@ import { addUsers, type BenchLab, withLab } from './lab.ts';
 import { cpuSeconds, cpuSecondsOfTree, memoryBytesOfTree } from './machine.ts';
 import { type Place, plugIn } from './network.ts';
 import { type Running, start } from './processes.ts';
+import { firstUser, phoneAddress, registerAll, users } from './register.ts';
 import { type PartResult, say } from './report.ts';
-import { scaled } from './scale.ts';
-import { applyLoad, authentication, type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
+import { type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
 
 const perSecond = 5500;
-const users = scaled(50_000);
-const firstUser = 100_000;
-const phoneAddress = '10.77.0.230';
 const kamailioAddresses = ['10.77.0.90', '10.77.0.91', '10.77.0.92'];
 const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
@@ -155,19 +152,5 @@ async function answers(lab: BenchLab, address: string): Promise<void> {
 /** Registers every user once at `address`. */
 async function register(lab: BenchLab, address: string, password: string): Promise<Load> {
   say(`registering ${users} users at ${address}, ${perSecond}/s`);
-  return await applyLoad({
-    scenario: 'register.xml',
-    inside: (argv) => inNamespace(lab.plan.phonesNamespace, argv),
-    remote: `${address}:${labPorts.sip}`,
-    address: phoneAddress,
-    port: 5060,
-    domain: labDomain,
-    rows: Array.from({ length: users }, (_, i) => {
-      const name = String(firstUser + i);
-      return [name, authentication(name, password)];
-    }),
-    perSecond,
-    calls: users,
-    timeoutMs: 90_000,
-  });
+  return await registerAll(lab, address, password, { perSecond, timeoutMs: 90_000 });
 }

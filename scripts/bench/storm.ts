@@ -2,18 +2,13 @@
  * All phones at once: every user is registered, the leader is killed, and while the next one
  * takes over all of them register again within ten seconds, as phones do that lost their server.
  */
-import { labDomain, labPorts } from '../../src/lab/index.ts';
-import { inNamespace } from '../../src/lab/network.ts';
 import { addUsers, type BenchLab, withLab } from './lab.ts';
 import { cpuSeconds } from './machine.ts';
+import { firstUser, registerAll, users } from './register.ts';
 import { type PartResult, say } from './report.ts';
-import { scaled } from './scale.ts';
-import { applyLoad, authentication, type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
+import { type Load, loadHead, loadRow, perSuccess } from './sipp.ts';
 
-const users = scaled(50_000);
-const firstUser = 100_000;
 const stormSeconds = 10;
-const phoneAddress = '10.77.0.230';
 
 export async function measureStorm(): Promise<PartResult> {
   return await withLab(async (lab) => {
@@ -53,19 +48,8 @@ export async function measureStorm(): Promise<PartResult> {
 async function register(lab: BenchLab, password: string): Promise<Load> {
   const address = lab.plan.vip[0] ?? '';
   say(`registering ${users} users at ${address} within ${stormSeconds} s`);
-  return await applyLoad({
-    scenario: 'register.xml',
-    inside: (argv) => inNamespace(lab.plan.phonesNamespace, argv),
-    remote: `${address}:${labPorts.sip}`,
-    address: phoneAddress,
-    port: 5060,
-    domain: labDomain,
-    rows: Array.from({ length: users }, (_, i) => {
-      const name = String(firstUser + i);
-      return [name, authentication(name, password)];
-    }),
+  return await registerAll(lab, address, password, {
     perSecond: Math.ceil(users / stormSeconds),
-    calls: users,
     timeoutMs: 60_000,
   });
 }

@@ -125,12 +125,17 @@ export class LabApi {
   /** Adds the lab's users that are not there; returns how many. */
   async addMissingUsers(): Promise<number> {
     const added = await this.#until(async () => {
-      const page = await this.ask<Page<UserEntry>>('/api/v1/users?limit=1000');
-      if (page === null) {
-        return null;
+      const users: Credentials['users'] = [];
+      for (const user of this.#credentials.users) {
+        // One by one: a person may have added more users than a page holds.
+        const page = await this.ask<Page<UserEntry>>(`/api/v1/users?limit=1&prefix=${user.name}`);
+        if (page === null) {
+          return null;
+        }
+        if (page.items[0]?.name !== user.name) {
+          users.push(user);
+        }
       }
-      const there = new Set(page.items.map((user) => user.name));
-      const users = this.#credentials.users.filter((user) => !there.has(user.name));
       if (users.length === 0) {
         return 0;
       }

@@ -35,6 +35,16 @@ test('bringing the lab up twice changes nothing', async () => {
   expect(again.status).toMatchObject({ leader: before.status.leader, term: before.status.term });
 });
 
+test('a lab with more users than a page holds is brought up again all the same', async () => {
+  const users = Array.from({ length: 1000 }, (_, i) => ({
+    name: String(100_000 + i),
+    password: `of-${i}-alone`,
+  }));
+  expect(await lab.api('POST', 'users', { users })).toEqual({ added: users.length });
+
+  expect((await clusterUp(testLab)).started).toEqual([]);
+});
+
 test('the command line says what the cluster is, in one JSON document', async () => {
   const status = await raftpbx('status', '-o', 'json');
   expect(status.status).toBe(0);

@@ -90,13 +90,12 @@ export class DeviceLeg {
       return;
     }
     const { otherSdp } = this.#call;
-    if (error?.status === notAcceptableHere && otherSdp !== null && this.#sdp !== otherSdp) {
-      if (!this.#cancelled) {
-        this.#sdp = otherSdp;
-        this.#request = null;
-        this.#start();
-        return;
-      }
+    const mayTryOther = otherSdp !== null && this.#sdp !== otherSdp && !this.#cancelled;
+    if (error?.status === notAcceptableHere && mayTryOther) {
+      this.#sdp = otherSdp;
+      this.#request = null;
+      this.#start();
+      return;
     }
     this.#over = true;
     this.#release();

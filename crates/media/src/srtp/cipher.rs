@@ -120,6 +120,12 @@ impl Protection {
         matches!(self.mode, Mode::Galois(_))
     }
 
+    /// What the tag of an RTP packet covers besides the packet: counter mode authenticates the
+    /// roll-over counter, GCM has it in its nonce.
+    pub fn rollover_for_tag<'a>(&self, rollover: &'a [u8; 4]) -> &'a [u8] {
+        if self.is_aead() { &[] } else { rollover }
+    }
+
     /// Encrypts `packet[from..length]` and answers the tag, in its first [`Self::tag_bytes`].
     /// `extra` is authenticated too: behind the packet in counter mode; with GCM, behind the
     /// head (`packet[..from]`).

@@ -1,13 +1,10 @@
 //! What comes from a party.
 
 use super::cipher::Protection;
-use super::index::Window;
+use super::index::{Window, rollover};
 use super::keys::{MasterKey, Stream};
-use super::{Unopened, payload_at, rtcp_source, rtp_fields};
+use super::{ENCRYPTED, Unopened, payload_at, rtcp_source, rtp_fields};
 use crate::limits::SRTP_SOURCES_MAX;
-
-/// The bit of the SRTCP index that says the packet is encrypted.
-const ENCRYPTED: u32 = 1 << 31;
 
 struct Source {
     ssrc: u32,
@@ -72,12 +69,8 @@ impl Inbound {
         }
         let end = packet.len().checked_sub(self.rtp.tag_bytes());
         let end = end.filter(|end| *end >= from).ok_or(Unopened::Malformed)?;
-        let rollover = ((index >> 16) as u32).to_be_bytes();
-        let extra = if self.rtp.is_aead() {
-            &[][..]
-        } else {
-            &rollover[..]
-        };
+        let rollover = rollover(index);
+        let extra = self.rtp.rollover_for_tag(&rollover);
         if !self.rtp.open(packet, from, extra, ssrc, index) {
             return Err(Unopened::Forged);
         }

@@ -68,6 +68,11 @@ impl Window {
     }
 }
 
+/// The roll-over counter of an index, as it stands beside a packet.
+pub fn rollover(index: u64) -> [u8; 4] {
+    ((index >> 16) as u32).to_be_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,9 @@ pub use suite::Suite;
 /// Bytes a packet grows by at most: an authentication tag and, in SRTCP, its index.
 pub const GROWTH_MAX: usize = 16 + 4;
 
+/// The bit of the index of SRTCP that says the packet is encrypted (RFC 3711 section 3.4).
+const ENCRYPTED: u32 = 1 << 31;
+
 /// Why a packet was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unopened {

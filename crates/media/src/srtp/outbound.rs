@@ -1,16 +1,13 @@
 //! What is sent to a party.
 
 use super::cipher::Protection;
-use super::index::Window;
+use super::index::{Window, rollover};
 use super::keys::{MasterKey, Stream};
-use super::{GROWTH_MAX, payload_at, rtcp_source, rtp_fields};
+use super::{ENCRYPTED, GROWTH_MAX, payload_at, rtcp_source, rtp_fields};
 use crate::limits::SRTP_SOURCES_MAX;
 
 /// RTCP packets under one key at most (RFC 3711 section 9.2).
 const RTCP_INDEX_MAX: u32 = 0x7fff_ffff;
-
-/// RTCP packets that are encrypted say so in the highest bit of their index.
-const ENCRYPTED: u32 = 1 << 31;
 
 struct Source {
     ssrc: u32,
@@ -60,14 +57,8 @@ impl Outbound {
             return None;
         }
         source.sent.note(index);
-        let rollover = (index >> 16) as u32;
-        // GCM has the roll-over counter in its nonce; counter mode authenticates it.
-        let extra = rollover.to_be_bytes();
-        let extra = if self.rtp.is_aead() {
-            &[][..]
-        } else {
-            &extra[..]
-        };
+        let rollover = rollover(index);
+        let extra = self.rtp.rollover_for_tag(&rollover);
         let tag = self.rtp.seal(&mut room[..length], from, extra, ssrc, index);
         let end = length + self.rtp.tag_bytes();
         room[length..end].copy_from_slice(&tag[..self.rtp.tag_bytes()]);

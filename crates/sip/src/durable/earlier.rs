@@ -200,13 +200,17 @@ mod tests {
     use super::*;
     use crate::config::Transport;
 
-    #[test]
-    fn records_of_the_first_version_are_still_read() {
-        let flow = Flow {
+    fn flow() -> Flow {
+        Flow {
             transport: Transport::Udp,
             local: "192.0.2.9:5060".parse().expect("an address"),
             remote: "192.0.2.1:5062".parse().expect("an address"),
-        };
+        }
+    }
+
+    #[test]
+    fn records_of_the_first_version_are_still_read() {
+        let flow = flow();
         let old = TransactionOne {
             id: "t".into(),
             side: Side::Client,
@@ -228,11 +232,7 @@ mod tests {
 
     #[test]
     fn records_of_the_second_version_are_still_read() {
-        let flow = Flow {
-            transport: Transport::Udp,
-            local: "192.0.2.9:5060".parse().expect("an address"),
-            remote: "192.0.2.1:5062".parse().expect("an address"),
-        };
+        let flow = flow();
         let old = TransactionTwo {
             id: "t".into(),
             side: Side::Client,
