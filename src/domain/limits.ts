@@ -37,6 +37,8 @@ export const limits = {
   movesPerTick: 200,
   /** Attempts to commit the end of a call; afterwards the next leader's sweep ends it. */
   endAttempts: 5,
+  /** A record waits this long to share an entry with the engine's commit behind it. */
+  recordPatienceMs: 5,
   /** First pause between those attempts, doubled each time. */
   endRetryMs: 200,
   /** Retry-After of a refused call, s. */

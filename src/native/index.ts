@@ -41,6 +41,7 @@ export type * from './types.ts';
 
 interface NativeStore {
   submit(requests: Buffer): Promise<Buffer>;
+  submitAsLeader(request: Buffer, patienceMs: number): Promise<Buffer | null>;
   read(command: Buffer): Buffer;
   readLinearizable(command: Buffer): Promise<Buffer>;
   scan(prefix: string, after: string | null, limit: number): { key: string; value: string }[];
@@ -149,6 +150,20 @@ export class Store {
         setImmediate(() => this.#flush());
       }
     }).then((reply) => (single ? [reply] : (reply as Reply[])));
+  }
+
+  /**
+   * The same, before whatever the SIP engine of this node is told to commit from now on, as long
+   * as this node leads; afterwards held like any other. It may wait `patienceMs`, 100 at most,
+   * for another commit to share its entry with.
+   */
+  async transactionInOrder(commands: readonly Command[], patienceMs: number): Promise<Reply[]> {
+    const bytes = await this.#native.submitAsLeader(encodeRequests([commands]), patienceMs);
+    if (bytes === null) {
+      return await this.transaction(commands);
+    }
+    const reply = one(bytes);
+    return commands.length === 1 ? [reply] : (reply as Reply[]);
   }
 
   #flush(): void {

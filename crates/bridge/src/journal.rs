@@ -1,8 +1,9 @@
 //! What the SIP engine commits, said to the store.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use raftpbx_sip::journal::Done;
 use raftpbx_sip::{Credentials, Journal, JournalError, JournalOp};
 use raftpbx_store::{Command, Reply, Store, StoreError};
 
@@ -58,10 +59,10 @@ fn outcome(result: Result<Reply, StoreError>) -> Result<(), JournalError> {
 }
 
 impl Journal for StoreJournal {
-    fn commit(&self, ops: Vec<JournalOp>, done: Box<dyn FnOnce(Result<(), JournalError>) + Send>) {
+    fn commit(&self, ops: Vec<JournalOp>, patience: Duration, done: Done) {
         let request = ops.into_iter().map(command).collect();
-        self.store
-            .submit_as_leader(request, Box::new(move |result| done(outcome(result))));
+        let done = Box::new(move |result| done(outcome(result)));
+        self.store.submit_as_leader(request, patience, done);
     }
 
     fn credentials(&self, user: &str) -> Option<Credentials> {

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use napi::bindgen_prelude::Buffer;
+use napi::Env;
+use napi::bindgen_prelude::{Buffer, PromiseRaw};
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_store::{
@@ -16,6 +17,7 @@ use raftpbx_store::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
 
 use crate::wire::{decode_requests, encode, encode_replies};
 use crate::{Sink, deliver, failure, options};
@@ -248,6 +250,32 @@ impl NativeStore {
         let requests = decode_requests(&requests).map_err(failure)?;
         let replies = self.store.execute(requests).await;
         Ok(encode_replies(&replies).into())
+    }
+
+    /// Commits one request as the leader; its reply, or null when this node does not lead any
+    /// more and the outcome is not known. It is submitted when this returns, so that what the SIP
+    /// engine is told to commit afterwards comes later in the log.
+    #[napi]
+    pub fn submit_as_leader<'env>(
+        &self,
+        env: &'env Env,
+        request: Buffer,
+        patience_ms: u32,
+    ) -> napi::Result<PromiseRaw<'env, Option<Buffer>>> {
+        let request = decode_requests(&request).map_err(failure)?.pop();
+        let request = request.ok_or_else(|| failure("PBX_OPTIONS: a request is missing"))?;
+        let (told, answer) = oneshot::channel();
+        let done = Box::new(move |outcome| drop(told.send(outcome)));
+        let patience = Duration::from_millis(u64::from(patience_ms));
+        self.store.submit_as_leader(request, patience, done);
+        env.spawn_future(async move {
+            let reply = answer.await.unwrap_or(Err(StoreError::Closed));
+            let lost = matches!(
+                reply,
+                Err(StoreError::NotLeader { .. } | StoreError::OutcomeUnknown | StoreError::Closed)
+            );
+            Ok((!lost).then(|| encode_replies(&[reply]).into()))
+        })
     }
 
     /// Reads this node's own copy.

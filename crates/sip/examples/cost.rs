@@ -68,7 +68,7 @@ fn exchange(core: &mut Core, now: Now, flow: Flow, bytes: &[u8]) -> Vec<u8> {
     while let Some(output) = outputs.pop() {
         match output {
             Output::Send { bytes, .. } => response = bytes.to_vec(),
-            Output::Commit { token, ops } => {
+            Output::Commit { token, ops, .. } => {
                 let changes = ops.into_iter().map(|op| match op {
                     JournalOp::Set { key, value, .. } => (key, Some(value)),
                     JournalOp::Delete { key } => (key, None),

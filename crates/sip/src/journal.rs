@@ -1,7 +1,7 @@
 //! What the engine needs of a replicated store, and a store of one for tests and for
 //! running alone.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use md5::{Digest, Md5};
 use parking_lot::Mutex;
@@ -57,7 +57,8 @@ pub type Done = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 /// through `Engine::changed`, in log order, own commits too.
 pub trait Journal: Send + Sync + 'static {
     /// Commits `ops` as one atomic entry and calls `done` after it is applied. Never blocks.
-    fn commit(&self, ops: Vec<JournalOp>, done: Done);
+    /// It may wait for `patience` so that others share its entry; the order stays.
+    fn commit(&self, ops: Vec<JournalOp>, patience: Duration, done: Done);
     /// The digests of a user, from a local read.
     fn credentials(&self, user: &str) -> Option<Credentials>;
     /// Wall clock, Unix milliseconds.
@@ -187,7 +188,7 @@ impl Memory {
 }
 
 impl Journal for MemoryJournal {
-    fn commit(&self, ops: Vec<JournalOp>, done: Done) {
+    fn commit(&self, ops: Vec<JournalOp>, _patience: Duration, done: Done) {
         let mut memory = self.memory.lock();
         let mut applied = Vec::with_capacity(ops.len());
         memory.expire(self.now_ms(), &mut applied);

@@ -13,6 +13,8 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const FRAME_DIGITS_MAX: usize = 7;
 /// Journal commits waiting at once; beyond it new work is refused with 503.
 pub const COMMITS_PENDING_MAX: usize = 65_536;
+/// How long the removal of a record that is not needed any more waits for another commit.
+pub const REMOVAL_PATIENCE: Duration = Duration::from_millis(50);
 /// Live transactions; 10,000 calls with two legs need a fifth of it.
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.

@@ -180,9 +180,13 @@ impl Store {
         outcomes
     }
 
-    /// Like [`Store::submit`] but fails at once when this node does not lead.
-    pub fn submit_as_leader(&self, request: Request, done: Done) {
-        self.node.proposer.submit_as_leader(&request, done);
+    /// Like [`Store::submit`] but fails at once when this node does not lead. It may wait for
+    /// `patience`, 100 ms at most, for others to share its entry with; whatever was submitted
+    /// here before it is committed before it or together with it.
+    pub fn submit_as_leader(&self, request: Request, patience: Duration, done: Done) {
+        self.node
+            .proposer
+            .submit_as_leader(&request, patience, done);
     }
 
     /// Reads this node's state, which may be stale.

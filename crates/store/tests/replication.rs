@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use raftpbx_store::{Reply, StoreError, StoreEvent};
 use support::{Cluster, bulk, command, execute, request, until, watch, words};
 
@@ -131,7 +133,7 @@ async fn only_the_leader_takes_requests_that_must_not_be_forwarded() {
     let ask = async |id: u64| {
         let (told, answer) = tokio::sync::oneshot::channel();
         let done = Box::new(move |outcome| drop(told.send(outcome)));
-        cluster.nodes[&id].submit_as_leader(request("INCR a"), done);
+        cluster.nodes[&id].submit_as_leader(request("INCR a"), Duration::ZERO, done);
         answer.await.expect("answered")
     };
     let leader = cluster.leader().await;
@@ -141,6 +143,29 @@ async fn only_the_leader_takes_requests_that_must_not_be_forwarded() {
         matches!(refused, Err(StoreError::NotLeader { .. })),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn patient_requests_of_the_leader_keep_their_order_and_share_an_entry() {
+    let cluster = Cluster::start().await;
+    let leader = &cluster.nodes[&cluster.leader().await];
+    let submit = |patience| {
+        let (told, answer) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |outcome| drop(told.send(outcome)));
+        leader.submit_as_leader(request("INCR a"), patience, done);
+        answer
+    };
+    let patience = Duration::from_millis(100);
+    let before = leader.status().applied;
+    let answers = [submit(patience), submit(patience), submit(Duration::ZERO)];
+    for (answer, expected) in answers.into_iter().zip(1..) {
+        let reply = answer.await.expect("answered").expect("applied");
+        assert_eq!(reply, Reply::Int(expected));
+    }
+    assert_eq!(leader.status().applied, before + 1);
+
+    let alone = submit(patience).await.expect("answered");
+    assert_eq!(alone.expect("applied"), Reply::Int(4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,7 @@
 /**
- * Carries out what the call machine wants, for one call, in its order. A commit is waited for
- * before the effect behind it; everything else is started and reports back as an event.
+ * Carries out what the call machine wants, for one call, in its order; what takes time reports
+ * back as an event. A commit comes before the effects behind it: the engine commits what it sends,
+ * later in the same log and mostly in the same entry; media commands wait until it is done.
  * Owner of: the live objects of the call (its INVITEs), nothing that has to survive.
  */
 import { type CallId, callKey, legKey } from '../../domain/call.ts';
@@ -17,7 +18,7 @@ import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
 import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
 import { step } from './machine.ts';
-import { CallMedia } from './media.ts';
+import { CallMedia, type MediaEffect } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
 import type { Call, CallEffect, CallEvent, Step } from './types.ts';
 
@@ -53,14 +54,16 @@ export class LiveCall {
   #running = false;
   #dropped = false;
   #moveAgainAt = 0;
-  /** The record is in the store. */
-  #committed: boolean;
+  /** The record is in the store, or on its way there. */
+  #recorded: boolean;
+  /** The last commit of these effects; resolves to whether what waits for it may happen. */
+  #commits: Promise<boolean> = Promise.resolve(true);
 
   constructor(here: CallSurroundings, first: Step, resumed: boolean) {
     this.#here = here;
     this.#call = first.call;
     this.#resumed = resumed;
-    this.#committed = resumed;
+    this.#recorded = resumed;
     this.#log = here.log.child({ call: first.call.id });
     this.#media = new CallMedia({
       media: here.media,
@@ -183,6 +186,7 @@ export class LiveCall {
   }
 
   async #runAll(effects: readonly CallEffect[]): Promise<void> {
+    this.#commits = Promise.resolve(true);
     for (const effect of effects) {
       if (this.#dropped) {
         return;
@@ -204,9 +208,11 @@ export class LiveCall {
   #act(effect: CallEffect): Promise<boolean> | undefined {
     switch (effect.type) {
       case 'commit':
-        return this.#commit(effect);
+        this.#commits = this.#commit(effect);
+        return undefined;
       case 'commitEnd':
-        return this.#commitEnd(effect);
+        this.#commits = this.#commitEnd(effect);
+        return undefined;
       case 'forgetDialog':
         this.#forget(effect.dialogId);
         return undefined;
@@ -235,8 +241,7 @@ export class LiveCall {
       case 'renewMedia':
       case 'modifyOffer':
       case 'modifyAnswer':
-        this.#media.act(effect);
-        return undefined;
+        return this.#actOnMedia(effect);
       case 'modifyLeg':
         this.#reinviteLeg(effect);
         return undefined;
@@ -251,25 +256,29 @@ export class LiveCall {
     }
   }
 
+  async #actOnMedia(effect: MediaEffect): Promise<boolean> {
+    const may = await this.#commits;
+    if (may && !this.#dropped) {
+      this.#media.act(effect);
+    }
+    return may;
+  }
+
   async #commit({ record }: EffectOf<'commit'>): Promise<boolean> {
     // Only the first commit may create the key: a late one of a node that has lost its
     // leadership must not bring a call back that the next leader has ended.
-    const mode = this.#committed ? ['XX'] : [];
+    const mode = this.#recorded ? ['XX'] : [];
+    this.#recorded = true;
     try {
+      const set = ['SET', callKey(record.id), JSON.stringify(record), ...mode];
       const { store } = this.#here;
-      const reply = await store.execute([
-        'SET',
-        callKey(record.id),
-        JSON.stringify(record),
-        ...mode,
-      ]);
+      const [reply] = await store.transactionInOrder([set], limits.recordPatienceMs);
       if (reply === null) {
         this.#log.warn({}, 'the call was ended by another node');
         this.drop();
         this.#here.lost(record.id);
         return false;
       }
-      this.#committed = true;
       return true;
     } catch (error) {
       this.#log.error({ error }, 'the call was not committed');
@@ -287,7 +296,7 @@ export class LiveCall {
     ];
     for (let attempt = 0; attempt < limits.endAttempts && !this.#dropped; attempt += 1) {
       try {
-        await this.#here.store.transaction(commands);
+        await this.#here.store.transactionInOrder(commands, limits.recordPatienceMs);
         const { from, to, result, endedBy } = cdr;
         this.#log.info({ from, to, result, endedBy }, 'call ended');
         this.#here.ended(id);

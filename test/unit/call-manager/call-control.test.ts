@@ -154,7 +154,9 @@ test('a call rings both devices, is answered once, and ends with its record', as
   const cancel = await engine.next('CANCEL');
   expect(cancel.transactionId).toBe(second.transactionId);
   engine.respond(second, 487);
-  expect(node.manager?.api.calls()).toMatchObject([{ id: 't1', state: 'answered' }]);
+  await vi.waitFor(() =>
+    expect(node.manager?.api.calls()).toMatchObject([{ id: 't1', state: 'answered' }]),
+  );
   engine.inDialog('cid-t1;from-tag=at1', 'BYE');
   const bye = await engine.next('BYE');
   expect(bye.dialogId).toBe(first.dialogId);
@@ -276,14 +278,17 @@ test('a call whose media server dies is moved to another by re-INVITE', async ()
   other.close();
 }, 15_000);
 
-test('a call whose record cannot be committed is refused and no device rings', async () => {
+test('a call whose record cannot be committed is refused and its device is called off', async () => {
   const { engine } = await leader();
   store.broken = true;
   engine.invite({ id: 't1', user: '1001', to: '1002' });
   await vi.waitFor(() => expect(media.commands.length).toBeGreaterThan(0));
+  // The engine commits the INVITE behind the record; this one could, and has to take it back.
+  const leg = await engine.next('INVITE');
+  expect((await engine.next('CANCEL')).transactionId).toBe(leg.transactionId);
   store.broken = false;
+  engine.respond(leg, 487);
   await engine.next('503');
-  expect(engine.sent.some((sent) => sent.what === 'INVITE')).toBe(false);
   expect(await untilCdr()).toMatchObject({ result: 'failed' });
 });
 
@@ -355,6 +360,7 @@ test('a late commit does not bring a call back that another node has ended', asy
   const { engine } = await leader();
   engine.invite({ id: 't1', user: '1001', to: '1002' });
   const leg = await engine.next('INVITE');
+  await vi.waitFor(() => expect(store.keys.has('call:t1')).toBe(true));
   store.keys.delete('call:t1');
   engine.respond(leg, 486);
   await vi.waitFor(() => expect(nodes[0]?.manager?.status()).toMatchObject({ calls: 0 }));

@@ -56,6 +56,10 @@ export class MemoryStore {
     return commands.map((command) => this.#apply(command.map(String)));
   }
 
+  transactionInOrder(commands: readonly Command[]): Promise<Reply[]> {
+    return this.transaction(commands);
+  }
+
   read([name, key]: Command): Reply {
     return name === 'GET' ? (this.keys.get(String(key)) ?? null) : [];
   }

@@ -83,7 +83,9 @@ impl Core {
             return;
         }
         let us = self.now.us_since(since);
-        self.setup.metrics.timings.committed(us);
+        if !matches!(then, Then::Nothing) {
+            self.setup.metrics.timings.committed(us);
+        }
         match then {
             Then::Registered {
                 user,

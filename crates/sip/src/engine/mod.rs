@@ -67,6 +67,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -250,6 +251,8 @@ pub enum Output {
         token: u64,
         /// One atomic entry.
         ops: Vec<JournalOp>,
+        /// How long it may wait for others to share its entry with.
+        patience: Duration,
     },
     /// Find the servers of a name and come back with `Input::Resolved`.
     Resolve {

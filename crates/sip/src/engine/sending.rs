@@ -1,4 +1,6 @@
 //! The few ways out of the core.
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::commits::Then;
@@ -7,7 +9,7 @@ use super::metrics::Metrics;
 use super::{AppId, Core, Output};
 use crate::drachtio::format;
 use crate::journal::{JournalError, JournalOp};
-use crate::limits::COMMITS_PENDING_MAX;
+use crate::limits::{COMMITS_PENDING_MAX, REMOVAL_PATIENCE};
 
 /// Whom to answer about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +34,13 @@ impl Core {
         }
         Metrics::count(&self.setup.metrics.commits);
         let token = self.token();
+        let patience = patience(&ops, &then);
         self.commits.insert(token, (then, self.now));
-        self.out.push(Output::Commit { token, ops });
+        self.out.push(Output::Commit {
+            token,
+            ops,
+            patience,
+        });
     }
 
     /// Sends a frame to an application; nothing happens when it is gone.
@@ -73,5 +80,16 @@ impl Core {
         let id = self.ids.uuid();
         let frame = format::response_sent(&id, &ticket.id, bytes, flow, wall_us, ids);
         self.tell(ticket.app, frame);
+    }
+}
+
+/// Records that are of no use any more may stay a little longer: gone with the next commit, they
+/// cost nothing.
+fn patience(ops: &[JournalOp], then: &Then) -> Duration {
+    let removes = |op: &JournalOp| matches!(op, JournalOp::Delete { .. });
+    if matches!(then, Then::Nothing) && ops.iter().all(removes) {
+        REMOVAL_PATIENCE
+    } else {
+        Duration::ZERO
     }
 }

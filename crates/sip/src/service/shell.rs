@@ -235,10 +235,14 @@ impl Shell {
             Output::CloseApp { app } => {
                 self.apps.remove(&app);
             }
-            Output::Commit { token, ops } => {
+            Output::Commit {
+                token,
+                ops,
+                patience,
+            } => {
                 let mailbox = self.mailbox.clone();
                 let done = move |result| mailbox.complete(token, result);
-                self.journal.commit(ops, Box::new(done));
+                self.journal.commit(ops, patience, Box::new(done));
             }
             Output::Resolve { token, question } => {
                 self.lookups.push((token, question));

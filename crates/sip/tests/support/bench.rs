@@ -124,7 +124,7 @@ impl Bench {
                 Output::App { frame, .. } => {
                     self.told.push(String::from_utf8_lossy(&frame).into_owned());
                 }
-                Output::Commit { token, ops } => {
+                Output::Commit { token, ops, .. } => {
                     let changes = ops.into_iter().map(|op| self.apply(op)).collect();
                     if let Some(held) = &mut self.held {
                         held.push(token);

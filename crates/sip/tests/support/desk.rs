@@ -101,8 +101,8 @@ impl Desk {
                     }
                 }
                 Output::CloseApp { app } => self.closed.push(app),
-                Output::Commit { token, ops } if self.holding => self.held.push((token, ops)),
-                Output::Commit { token, ops } => self.commit(token, ops),
+                Output::Commit { token, ops, .. } if self.holding => self.held.push((token, ops)),
+                Output::Commit { token, ops, .. } => self.commit(token, ops),
                 Output::Resolve { token, .. } => self.lookups.push(token),
                 _ => {}
             }

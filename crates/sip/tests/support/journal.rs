@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use std::time::Duration;
+
 use parking_lot::{Condvar, Mutex};
 use raftpbx_sip::journal::Done;
 use raftpbx_sip::{Credentials, Engine, EngineEvent, Journal, JournalError, JournalOp, digest_ha1};
@@ -158,7 +160,7 @@ impl TestJournal {
 }
 
 impl Journal for TestJournal {
-    fn commit(&self, ops: Vec<JournalOp>, done: Done) {
+    fn commit(&self, ops: Vec<JournalOp>, _patience: Duration, done: Done) {
         let mut state = self.state.lock();
         if state.is_holding {
             state.held.push((ops, done));

@@ -43,13 +43,18 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// Requests taken from the queue at once.
 const TAKE_MAX: usize = 1_024;
 
+/// How long a request may wait for company.
+const PATIENCE_MAX: Duration = Duration::from_millis(100);
+
 /// Times the other tasks are let run before a batch is closed.
 const GATHER_ROUNDS_MAX: usize = 8;
 
 struct Submitted {
     body: Bytes,
     done: Done,
-    deadline: Instant,
+    /// When it is given up; of a request for this node alone: when it goes, with or without
+    /// company.
+    until: Instant,
 }
 
 /// What waits, for the bounds.
@@ -97,20 +102,33 @@ impl Proposer {
 
     /// Queues a request; it is held through an election.
     pub fn submit(&self, request: &Request, done: Done) {
-        self.enqueue(&self.queue, request, done);
+        let until = Instant::now() + Duration::from_millis(HOLD_MS);
+        self.enqueue(&self.queue, request, until, done);
     }
 
-    /// Queues a request that fails at once unless this node leads.
-    pub fn submit_as_leader(&self, request: &Request, done: Done) {
+    /// Queues a request that fails at once unless this node leads. It may wait for `patience` so
+    /// that others share its entry; requests are committed in the order they came in all the same.
+    pub fn submit_as_leader(&self, request: &Request, patience: Duration, done: Done) {
         if self.consensus.is_leading() {
-            self.enqueue(&self.direct, request, done);
+            self.enqueue(
+                &self.direct,
+                request,
+                Instant::now() + patience.min(PATIENCE_MAX),
+                done,
+            );
         } else {
             let leader = self.consensus.leadership().borrow().leader;
             done(Err(StoreError::NotLeader { leader }));
         }
     }
 
-    fn enqueue(&self, queue: &mpsc::UnboundedSender<Submitted>, request: &Request, done: Done) {
+    fn enqueue(
+        &self,
+        queue: &mpsc::UnboundedSender<Submitted>,
+        request: &Request,
+        until: Instant,
+        done: Done,
+    ) {
         let body = match batch::encode(request) {
             Ok(body) => body,
             Err(error) => return done(Err(error)),
@@ -129,12 +147,7 @@ impl Proposer {
             self.traffic.failed(&error);
             return done(Err(error));
         }
-        let deadline = Instant::now() + Duration::from_millis(HOLD_MS);
-        if let Err(refused) = queue.send(Submitted {
-            body,
-            done,
-            deadline,
-        }) {
+        if let Err(refused) = queue.send(Submitted { body, done, until }) {
             (refused.0.done)(Err(StoreError::Closed));
         }
     }
@@ -216,13 +229,8 @@ impl Driver {
     fn accept(&mut self, taken: &mut Vec<Submitted>) {
         let unled = self.leadership.borrow().leader.is_none();
         let held = unled.then(Instant::now);
-        for Submitted {
-            body,
-            done,
-            deadline,
-        } in taken.drain(..)
-        {
-            self.window.push(body, done, deadline, held);
+        for Submitted { body, done, until } in taken.drain(..) {
+            self.window.push(body, done, until, held);
         }
     }
 

@@ -160,8 +160,8 @@ impl Bench {
                         .push(String::from_utf8(bytes.to_vec()).expect("UTF-8"));
                 }
                 Output::App { frame, .. } => self.hear(frame),
-                Output::Commit { token, ops } if self.holding => self.held.push((token, ops)),
-                Output::Commit { token, ops } => self.apply(token, ops),
+                Output::Commit { token, ops, .. } if self.holding => self.held.push((token, ops)),
+                Output::Commit { token, ops, .. } => self.apply(token, ops),
                 Output::Event(event) => self.events.push(event),
                 _ => {}
             }
