@@ -19,6 +19,7 @@ import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
 import { step } from './machine.ts';
 import { CallMedia } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
+import { type OutgoingTrunk, trunkIdentity } from './trunk-leg.ts';
 import type { Call, CallEffect, CallEvent, Step } from './types.ts';
 
 export interface CallSurroundings {
@@ -29,6 +30,8 @@ export interface CallSurroundings {
   domain: string;
   log: Log;
   now(): number;
+  /** The trunk of a leg; null when it carries no more. */
+  outgoing(trunk: string): OutgoingTrunk | null;
   /** The call's end is committed. */
   ended(id: CallId): void;
   /** The call's end could not be committed; the next sweep or leader ends it. */
@@ -315,18 +318,30 @@ export class LiveCall {
     if (media === null) {
       throw new Error(`call ${id} dials leg ${no} without media`);
     }
+    const over = this.#trunkOf(no);
+    if (over === null) {
+      const at = now();
+      setImmediate(() => this.dispatch({ type: 'legFailed', leg: no, status: 503, at }));
+      return;
+    }
     const name = fromName === '' ? '' : `"${fromName}" `;
     const device = {
       uri,
       key: legKey(id, no),
       from: `${name}<sip:${from}@${domain}>`,
       to: `<sip:${to}@${domain}>`,
+      ...(over === 'device' ? null : trunkIdentity(this.#call, uri, over)),
       hops,
       sdp: isBehindTls(uri) ? media.sdp : withoutKeys(media.sdp),
       otherSdp: isBehindTls(uri) ? insisting(media.sdp) : null,
       attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {
+      heard: () => {
+        if (this.#call.legs.some((leg) => leg.no === no && leg.silentAt)) {
+          this.dispatch({ type: 'legHeard', leg: no });
+        }
+      },
       progress: (status, sdp, source) => {
         this.#sources.set(no, source);
         this.dispatch(
@@ -344,6 +359,13 @@ export class LiveCall {
       failed: (status) => this.dispatch({ type: 'legFailed', leg: no, status, at: now() }),
     });
     this.#legs.set(no, leg);
+  }
+
+  /** The trunk of a leg that may be dialled, or has been. */
+  #trunkOf(no: number): OutgoingTrunk | 'device' | null {
+    const name = this.#call.legs.find((leg) => leg.no === no)?.trunk;
+    const trunk = name === undefined ? null : this.#here.outgoing(name);
+    return name === undefined || (trunk === null && this.#resumed) ? 'device' : trunk;
   }
 
   async #cancel(no: number): Promise<boolean> {

@@ -20,6 +20,7 @@ export interface Ending {
  */
 export function endCall(call: Call, ending: Ending): Step {
   const hungUp = ending.hungUp?.leg ?? null;
+  const winner = call.legs.find((leg) => leg.no === call.winner);
   const effects: CallEffect[] = releaseLegs(call, hungUp);
   const callerTalks =
     call.caller === 'connected' || (call.caller === 'away' && call.state === 'answered');
@@ -45,6 +46,8 @@ export function endCall(call: Call, ending: Ending): Step {
       endedAt: Math.max(ending.at, call.startedAt),
       result: ending.result,
       endedBy: ending.endedBy,
+      fromTrunk: call.trunk,
+      toTrunk: (winner ?? call.legs.at(-1))?.trunk ?? null,
     },
     dialogIds: ending.hungUp === undefined ? [] : [ending.hungUp.dialogId],
   });

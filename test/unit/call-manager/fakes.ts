@@ -97,7 +97,8 @@ export class MemoryStore {
     }
   }
 
-  #apply([name = '', key = '', value = '', mode = '']: string[]): Reply {
+  #apply([name = '', ...rest]: string[]): Reply {
+    const [key = '', value = '', mode = ''] = rest;
     this.log.push(`${name} ${key}`);
     switch (name) {
       case 'SET':
@@ -107,7 +108,7 @@ export class MemoryStore {
         this.keys.set(key, value);
         return 'OK';
       case 'DEL':
-        return this.keys.delete(key) ? 1 : 0;
+        return rest.filter((one) => this.keys.delete(one)).length;
       case 'SQL.EXEC':
         return Number(this.#database.prepare(key).run(...JSON.parse(value)).changes);
       default:

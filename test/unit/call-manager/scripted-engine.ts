@@ -84,7 +84,7 @@ export class ScriptedEngine {
   }
 
   /** The device answers the INVITE of a leg. */
-  respond(request: Sent, status: number, sdp = ''): void {
+  respond(request: Sent, status: number, sdp = '', more: string[] = []): void {
     const text = [
       `SIP/2.0 ${status} Whatever`,
       `Via: SIP/2.0/UDP ${here};branch=z9hG4bKb`,
@@ -93,6 +93,7 @@ export class ScriptedEngine {
       `Call-ID: ${request.headers.get('call-id') ?? ''}`,
       `CSeq: 1 ${request.what}`,
       `Contact: <sip:1002@${peer.address}:5062>`,
+      ...more,
       ...bodyLines(sdp),
     ].join(crlf);
     this.#deliver(request.transactionId, request.dialogId, '', text);
@@ -205,7 +206,9 @@ export class ScriptedEngine {
       sent.transactionId = txn || again || `out-${number}`;
       sent.dialogId = dialog || `leg-${sent.transactionId};from-tag=f`;
       const own = dialog === '' ? [`Call-ID: leg-${sent.transactionId}`] : [];
-      const extra = [...own, `CSeq: 1 ${sent.what}`, `Contact: <sip:app@${here}>`];
+      const all = [...own, `CSeq: 1 ${sent.what}`, `Contact: <sip:app@${here}>`];
+      const isGiven = (line: string) => sent.headers.has(line.split(':')[0]?.toLowerCase() ?? '');
+      const extra = all.filter((line) => !isGiven(line));
       const wire = withHeaders(text, extra, 'From', ';tag=f');
       sent.headers = parse(wire).headers;
       reply(`OK|${meta}|${sent.transactionId}|Msg sent:|${crlf}${wire}`);
