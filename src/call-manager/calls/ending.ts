@@ -88,7 +88,10 @@ function released(leg: Leg): Leg {
 
 /** Ends a call nobody answered with the best of the devices' answers. */
 export function endUnanswered(call: Call, at: number): Step {
-  const status = bestStatus(call.legs.map((leg) => leg.status ?? 480));
+  const last = call.legs.at(-1);
+  // Of trunks, which are tried in turn, the last one has the last word.
+  const legs = last?.trunk === undefined ? call.legs : [last];
+  const status = bestStatus(legs.map((leg) => leg.status ?? 480));
   return endCall(call, {
     at,
     result: resultOfStatus(status),

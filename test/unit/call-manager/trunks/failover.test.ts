@@ -68,6 +68,14 @@ test('a trunk that says nothing is left for the next, and hung up if it answers 
   );
 });
 
+test('what the last trunk says is what the caller hears, not the silence before', () => {
+  const silent = { type: 'legSilent', leg: 1, at: limits.trunkSilenceMs } as const;
+  const gone = { type: 'legFailed', leg: 1, status: 487, at: 5000 } as const;
+  const unknown = { type: 'legFailed', leg: 2, status: 404, at: 5000 } as const;
+  const { effects } = feed(begin(), silent, gone, unknown);
+  expect(effects.at(-1)).toEqual({ type: 'rejectCaller', status: 404 });
+});
+
 test('a trunk that was heard is waited for, and so is the last', () => {
   const at = limits.trunkSilenceMs;
   const heard = feed(begin(), { type: 'legHeard', leg: 1 }, { type: 'legSilent', leg: 1, at });
