@@ -3,6 +3,8 @@
  * a UDP socket, which checks each digest with code of its own.
  */
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CallManagerHandle, startCallManager } from '../../src/call-manager/index.ts';
 import { silentLog } from '../../src/domain/log.ts';
@@ -22,7 +24,7 @@ const sdp = 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0
 const password = 'the password of acme';
 
 const options: SipOptions = {
-  listen: [`udp/${address}:${port.sip}`],
+  listen: [`udp/${address}:${port.sip}`, `tcp/${address}:${port.sip}`],
   nameServers: [],
   connectionsPerAddress: 16,
   tls: null,
@@ -159,6 +161,33 @@ it('answers the challenge of a call in the same call', async () => {
   await next('SIP/2.0 200');
   await next(`ACK sip:444@${address}:${port.provider}`);
   expect(manager.status()).toMatchObject({ calls: 1 });
+});
+
+it('is reached over TCP at the port that listens, and called over the same connection', async () => {
+  const server = createServer();
+  server.listen(port.provider, address);
+  await once(server, 'listening');
+  const proxy = `${address}:${port.provider}`;
+  const account = { user: 'bolt', password, transport: 'tcp' as const };
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  await manager.api.trunks.add({ name: 'stream', proxy, ...account });
+  const [socket] = await connected;
+  let text = '';
+  socket.on('data', (bytes) => {
+    text += bytes.toString();
+  });
+  await eventually('REGISTER', waitMs, () => text.includes('\r\n\r\n'));
+  expect(text).toContain(`Contact: <sip:bolt@${address}:${port.sip};transport=tcp>`);
+  const call = provider
+    .request('INVITE', 'in-tcp', 1, '', 'Content-Type: application/sdp\r\n', sdp)
+    .replace(/^INVITE \S+/, `INVITE sip:bolt@${address}:${port.sip};transport=tcp`)
+    .replace('SIP/2.0/UDP', 'SIP/2.0/TCP');
+  socket.write(call);
+  // No route is for the number in To; but the trunk was known.
+  await eventually('a refusal', waitMs, () => text.includes('SIP/2.0 404'));
+  socket.destroy();
+  server.close();
+  await manager.api.trunks.remove('stream');
 });
 
 it('challenges a call from there again when the trunk is disabled', async () => {
