@@ -52,6 +52,7 @@ beforeAll(async () => {
   rmSync(folder, { recursive: true });
   await cli('route', 'out', '049.', '--over', 'provider', '--strip', '1');
   await cli('route', 'out', '949.', '--over', 'dead', '--over', 'provider', '--strip', '1');
+  await cli('route', 'out', '849.', '--over', 'provider', '--over', 'dead', '--strip', '1');
   await cli('route', 'in', '5550100', '--to', user.name);
 }, testTimeoutMs);
 
@@ -59,6 +60,7 @@ afterAll(async () => {
   for (const [way, pattern] of [
     ['out', '049.'],
     ['out', '949.'],
+    ['out', '849.'],
     ['in', '5550100'],
   ] as const) {
     await raftpbx('route', `remove-${way}`, pattern);
@@ -185,5 +187,26 @@ test('the leader dies in a call over a trunk: the call and the registration stay
   await alice.until('ringing', 5000);
   expect(await bob.cancel()).toMatchObject({ status: 200 });
   await alice.until('ended', 5000);
+  await lab.startAgain(name);
+});
+
+test('the leader dies while the number rings: it rings on, and no other trunk is tried', async () => {
+  await lab.untilHealthy();
+  await register(bob);
+  await alice.invite('84930123');
+  await bob.until('ringing', 5000);
+  const { name } = await lab.killLeader();
+  await lab.untilLeaderIsNot(name);
+  // Longer than a trunk may be silent, which this one is not.
+  await eventually('the time of a silent trunk to pass', 10_000, async () => {
+    expect(await bob.snapshot()).toMatchObject({ state: 'ringing' });
+    const [call] = await lab.calls();
+    return call !== undefined && Date.now() - Date.parse(call.startedAt) > 6000;
+  });
+  await bob.answer();
+  await alice.until('up', 5000);
+  expect(await alice.bye()).toMatchObject({ status: 200 });
+  await bob.until('ended', 5000);
+  expect(await newestCdr(7)).toMatchObject({ result: 'answered', toTrunk: 'provider' });
   await lab.startAgain(name);
 });

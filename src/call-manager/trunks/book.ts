@@ -16,30 +16,40 @@ import {
   trunkKey,
   trunkOf,
 } from '../../domain/trunk.ts';
-import type { Store } from '../../native/index.ts';
+import type { SqlValue, Store } from '../../native/index.ts';
 import type { Credentials } from '../../sip/digest.ts';
 import type { KnownTrunk } from '../routing/inbound.ts';
 import { isRegistered } from './registration.ts';
+
+/** The last table of the migration that made them. */
+const hasTables = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'inbound_routes'";
 
 export class TrunkBook {
   readonly #store: Store;
   readonly #key: SealingKey;
   /** Trunk to the time until which others are tried before it. */
   readonly #silentUntil = new Map<string, number>();
+  #hasTables = false;
 
   constructor(store: Store, key: SealingKey) {
     this.#store = store;
     this.#key = key;
   }
 
+  /** Nothing as long as the tables are not there: a cluster that was just founded or updated. */
+  #ask<Row>(sql: string, args: readonly SqlValue[]): Row[] {
+    this.#hasTables ||= this.#store.query(hasTables).length > 0;
+    return this.#hasTables ? this.#store.query<Row>(sql, args) : [];
+  }
+
   /** In the order of their names. */
   trunks(): Trunk[] {
     const sql = 'SELECT * FROM trunks ORDER BY name LIMIT ?';
-    return this.#store.query<TrunkRow>(sql, [limits.trunksMax]).map(trunkOf);
+    return this.#ask<TrunkRow>(sql, [limits.trunksMax]).map(trunkOf);
   }
 
   trunk(name: string): Trunk | null {
-    const [row] = this.#store.query<TrunkRow>('SELECT * FROM trunks WHERE name = ?', [name]);
+    const [row] = this.#ask<TrunkRow>('SELECT * FROM trunks WHERE name = ?', [name]);
     return row === undefined ? null : trunkOf(row);
   }
 
@@ -65,13 +75,13 @@ export class TrunkBook {
 
   outbound() {
     const sql = 'SELECT * FROM outbound_routes ORDER BY pattern LIMIT ?';
-    return this.#store.query<OutboundRow>(sql, [limits.routesMax]).map(outboundOf);
+    return this.#ask<OutboundRow>(sql, [limits.routesMax]).map(outboundOf);
   }
 
   inbound(): InboundRoute[] {
     const columns = 'pattern, trunk, target AS "to", strip, prepend';
     const sql = `SELECT ${columns} FROM inbound_routes ORDER BY pattern, trunk LIMIT ?`;
-    return this.#store.query<InboundRoute>(sql, [limits.routesMax]);
+    return this.#ask<InboundRoute>(sql, [limits.routesMax]);
   }
 
   /** It said nothing to an INVITE. */

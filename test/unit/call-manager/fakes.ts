@@ -13,8 +13,13 @@ export class MemoryStore {
   readonly #listeners: ((events: StoreEvent[]) => void)[] = [];
   #term: number | null = null;
 
-  constructor() {
-    for (const { sql } of migrations) {
+  /** `applied`: the migrations it begins with. */
+  constructor(applied = migrations) {
+    this.migrate(applied);
+  }
+
+  migrate(wanted = migrations): void {
+    for (const { sql } of wanted) {
       this.#database.exec(sql);
     }
   }

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type CallManagerHandle, startCallManager } from '../../../../src/call-manager/index.ts';
+import { TrunkBook } from '../../../../src/call-manager/trunks/book.ts';
 import { limits } from '../../../../src/domain/limits.ts';
 import { silentLog } from '../../../../src/domain/log.ts';
+import { sealingKey } from '../../../../src/domain/sealing.ts';
 import type { SipEngine } from '../../../../src/native/index.ts';
 import { SipEventFeed } from '../../../../src/sip/event-feed.ts';
 import { FakeMedia, MemoryStore } from '../fakes.ts';
@@ -106,6 +108,15 @@ test('the next leader waits until a registration is due, and goes on above its C
   const refresh = await again(first);
   const seq = (one: Sent) => Number.parseInt(one.headers.get('cseq') ?? '', 10);
   expect(seq(refresh)).toBe(seq(first) + limits.trunkCseqJump);
+});
+
+test('a leader that has no tables yet finds no trunks', async () => {
+  const bare = new MemoryStore([]);
+  const book = new TrunkBook(bare.store, sealingKey('cluster'));
+  expect(book.trunks()).toEqual([]);
+  expect(book.inbound()).toEqual([]);
+  bare.migrate();
+  expect(book.trunks()).toEqual([]);
 });
 
 test('a wrong password is said, and not tried again at once', async () => {
