@@ -157,6 +157,7 @@ it('answers the challenge of a call in the same call', async () => {
   expect(isRight(second.header('Proxy-Authorization'), 'INVITE', 'md5')).toBe(true);
   same(first, second, 'Call-ID');
   same(first, second, 'From');
+  expect(second.header('X-Leg')).toBe('');
   answer(second, '200 OK', `Contact: <sip:444@${address}:${port.provider}>\r\n`, sdp);
   await next('SIP/2.0 200');
   await next(`ACK sip:444@${address}:${port.provider}`);
