@@ -9,6 +9,8 @@ import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { Command, Store } from '../../native/index.ts';
+import { requestInDialog } from '../../sip/challenged.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import type { DialogReplica } from '../../sip/rehydrate.ts';
 import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 import { sendableStatus } from '../../sip/status.ts';
@@ -32,6 +34,7 @@ export interface CallSurroundings {
   now(): number;
   /** The trunk of a leg; null when it carries no more. */
   outgoing(trunk: string): OutgoingTrunk | null;
+  credentials(trunk: string): Credentials | null;
   /** The call's end is committed. */
   ended(id: CallId): void;
   /** The call's end could not be committed; the next sweep or leader ends it. */
@@ -386,7 +389,14 @@ export class LiveCall {
       this.#log.debug({ leg: no, dialog: dialogId }, 'no dialog to hang up');
       return;
     }
-    hangUp(dialog, this.#log);
+    hangUp(dialog, this.#log, this.#credentials(no));
+  }
+
+  /** For a provider that wants to know inside a call who asks. */
+  #credentials(no: number): Credentials | null {
+    const leg = this.#call.legs.find((one) => one.no === no);
+    const trunk = no === 0 ? this.#call.trunk : leg?.trunk;
+    return trunk ? this.#here.credentials(trunk) : null;
   }
 
   #answerCaller(sdp: string): void {
@@ -404,7 +414,8 @@ export class LiveCall {
 
   #reinviteLeg({ leg, sdp }: EffectOf<'modifyLeg'>): void {
     const { now } = this.#here;
-    sendReinvite(this.#dialog(leg), sdp, now, (outcome) => this.dispatch(outcome));
+    const credentials = this.#credentials(leg);
+    sendReinvite(this.#dialog(leg), sdp, { now, credentials }, (outcome) => this.dispatch(outcome));
   }
 
   #callerSdp(): string {
@@ -434,17 +445,22 @@ export class LiveCall {
 }
 
 /** Sends a BYE and does not wait: the engine repeats it, also from another node. */
-export function hangUp(dialog: Dialog, log: Log): void {
+export function hangUp(dialog: Dialog, log: Log, credentials: Credentials | null = null): void {
   if (!dialog.connected) {
     return;
   }
   dialog.connected = false;
+  const done = (error: unknown) => {
+    if (error) {
+      log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
+    }
+  };
   try {
-    dialog.destroy({}, (error) => {
-      if (error) {
-        log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
-      }
-    });
+    if (credentials === null) {
+      dialog.destroy({}, done);
+    } else {
+      requestInDialog(dialog, { method: 'BYE' }, credentials, done);
+    }
   } catch (error) {
     log.warn({ error, dialog: dialog.id }, 'BYE could not be sent');
   }

@@ -19,6 +19,7 @@ import { type ErrorCode, PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Binding } from '../../domain/registration.ts';
 import type { Trunk } from '../../domain/trunk.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import type { DialogHandler, DialogOwner } from '../../sip/rehydrate.ts';
 import type { SipRequest, SipResponse } from '../../sip/srf.ts';
 import type { Directory } from '../directory.ts';
@@ -36,7 +37,8 @@ import { Sweep } from './sweep.ts';
 import type { OutgoingTrunk } from './trunk-leg.ts';
 import type { Route } from './types.ts';
 
-export interface RegistryOptions extends Omit<CallSurroundings, 'ended' | 'lost' | 'outgoing'> {
+export interface RegistryOptions
+  extends Omit<CallSurroundings, 'ended' | 'lost' | 'outgoing' | 'credentials'> {
   directory: Directory;
   trunks: TrunkBook;
   push: Push;
@@ -64,6 +66,7 @@ export class CallRegistry implements DialogHandler {
     this.#here = {
       ...options,
       outgoing: (name) => this.#outgoing(name),
+      credentials: (name) => this.#credentials(name),
       ended: (id) => {
         this.#calls.delete(id);
         this.counts.ended += 1;
@@ -271,6 +274,12 @@ export class CallRegistry implements DialogHandler {
       return null;
     }
     return { trunk, credentials: trunks.credentials(trunk) };
+  }
+
+  #credentials(name: string): Credentials | null {
+    const { trunks } = this.#options;
+    const trunk = trunks.trunk(name);
+    return trunk === null ? null : trunks.credentials(trunk);
   }
 
   #countRefusal(code: ErrorCode): void {

@@ -121,8 +121,7 @@ export class TrunkRegistrar {
       if (status < 200) {
         return;
       }
-      const challenged = status === 401 || status === 407;
-      const again = challenged ? headersAgain(request, response, credentials, answered) : null;
+      const again = headersAgain(request, response, credentials, answered);
       if (again === null) {
         done(attemptOf(request, response, state.expiresS), cseq);
       } else {

@@ -37,6 +37,8 @@ export class ScriptedEngine {
   readonly known = new Map<string, string>();
   /** Keys of legs whose next INVITE is refused: the engine has not sent its own yet. */
   readonly busy = new Set<string>();
+  /** The header that the next BYE is refused with. */
+  challengeBye: string | null = null;
   #server: Server | null = null;
   #socket: Socket | null = null;
   #buffer = Buffer.alloc(0);
@@ -220,7 +222,9 @@ export class ScriptedEngine {
       wake();
     }
     if (sent.what === 'BYE') {
-      this.respond(sent, 200);
+      const challenge = this.challengeBye;
+      this.challengeBye = null;
+      this.respond(sent, challenge === null ? 200 : 407, '', challenge === null ? [] : [challenge]);
     }
   }
 }

@@ -155,6 +155,30 @@ test('a call goes out over the trunk with its number, and answers the challenge'
   });
 });
 
+test('a provider that asks inside the call who we are is told', async () => {
+  await add({ ...account, mode: 'peer' });
+  await route('carrier');
+  engine.invite({ id: 't1', user: '1001', to: '030' });
+  engine.respond(await engine.next('INVITE'), 200, sdp);
+  const { dialogId: caller } = await engine.next('200');
+  engine.inDialog(caller, 'INVITE', 'v=0\r\na=sendonly\r\n');
+  const hold = await engine.next('INVITE');
+  engine.respond(hold, 401, '', [`WWW-Authenticate: ${digest}`]);
+  const again = await engine.next('INVITE');
+  expect(again.headers.get('authorization')).toContain('username="acme"');
+  expect(again.dialogId).toBe(hold.dialogId);
+  expect(again.body).toBe(hold.body);
+  engine.respond(again, 200, sdp);
+  await engine.next('200');
+  engine.challengeBye = `Proxy-Authenticate: ${digest}`;
+  engine.inDialog(caller, 'BYE');
+  const bye = await engine.next('BYE');
+  expect(bye.headers.has('proxy-authorization')).toBe(false);
+  const byeAgain = await engine.next('BYE');
+  expect(byeAgain.headers.get('proxy-authorization')).toContain('username="acme"');
+  expect(byeAgain.dialogId).toBe(bye.dialogId);
+});
+
 test('a broken trunk is followed by the next, a busy number is not', async () => {
   await add({ name: 'first' });
   await add({ name: 'second', proxy: '192.0.2.78' });
