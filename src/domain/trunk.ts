@@ -256,6 +256,8 @@ export interface TrunkState {
   cseq: number;
   /** Where the provider answered from. */
   address: string | null;
+  /** The trunk was disabled: the next REGISTER takes the Contact away, and this with it. */
+  leaving?: true;
 }
 
 export const trunkPrefix = 'trunk:';

@@ -210,3 +210,18 @@ test('the leader dies while the number rings: it rings on, and no other trunk is
   expect(await newestCdr(7)).toMatchObject({ result: 'answered', toTrunk: 'provider' });
   await lab.startAgain(name);
 });
+
+test('a trunk that is disabled is taken away at the provider', async () => {
+  await lab.untilHealthy();
+  await register(bob);
+  await untilRegistered(null);
+  await cli('trunk', 'disable', 'provider');
+  await eventually('the provider to know nobody there', 10_000, async () => {
+    await bob.invite(number);
+    return (await bob.until('ended', 5000)).status === 404;
+  });
+  await alice.invite('04930123');
+  expect(await alice.until('ended', 5000)).toMatchObject({ status: 503 });
+  await cli('trunk', 'enable', 'provider');
+  await untilRegistered(null);
+});

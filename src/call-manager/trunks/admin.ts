@@ -19,7 +19,7 @@ import {
 import type { Command, Store } from '../../native/index.ts';
 import type { TrunkApi, TrunkView } from '../api.ts';
 import type { TrunkBook } from './book.ts';
-import { isRegistered } from './registration.ts';
+import { isRegistered, leavingState } from './registration.ts';
 
 export interface AdminOptions {
   store: Store;
@@ -110,9 +110,13 @@ export class TrunkAdmin implements TrunkApi {
     }
     const sql = 'UPDATE trunks SET enabled = ? WHERE name = ?';
     const row: Command = ['SQL.EXEC', sql, JSON.stringify([enabled ? 1 : 0, name])];
-    // Its state goes, too: enabled again, it registers at once.
-    const rest: Command = enabled ? this.#peer(trunk) : ['DEL', trunkKey(name), peerKey(name)];
-    const done = await this.#write([row, rest]);
+    const { book, now } = this.#options;
+    const leaving = enabled ? null : leavingState(book.state(name), now());
+    // Enabled again, it begins anew and registers at once.
+    const state: Command =
+      leaving === null ? ['DEL', trunkKey(name)] : ['SET', trunkKey(name), JSON.stringify(leaving)];
+    const peer: Command = enabled ? this.#peer(trunk) : ['DEL', peerKey(name)];
+    const done = await this.#write([row, state, peer]);
     return done.ok ? succeed({ enabled }) : done;
   }
 

@@ -57,14 +57,15 @@ export class TrunkRegistrar {
     }
     const { book, now } = this.#options;
     for (const trunk of book.trunks()) {
-      const isWanted = trunk.enabled && trunk.mode === 'register';
+      const known = trunk.mode === 'register' ? book.state(trunk.name) : null;
+      const isWanted = trunk.mode === 'register' && (trunk.enabled || known?.leaving === true);
       if (!isWanted || this.#running.has(trunk.name)) {
         continue;
       }
       if (this.#running.size >= limits.trunkRegistersMax) {
         return;
       }
-      const state = book.state(trunk.name) ?? newState(randomUUID(), now());
+      const state = known ?? newState(randomUUID(), now());
       if (state.dueAt <= now()) {
         this.#register(trunk, state);
       }
@@ -112,7 +113,7 @@ export class TrunkRegistrar {
     const headers = {
       to: fromOf(trunk),
       Contact: `<sip:${userPart(trunk)}@localhost${transportOf(trunk)}>`,
-      Expires: String(state.expiresS),
+      Expires: String(state.leaving ? 0 : state.expiresS),
       ...own,
     };
     const options = { method: 'REGISTER', headers, proxy: proxyUriOf(trunk) };
@@ -149,8 +150,12 @@ export class TrunkRegistrar {
     attempt: Attempt,
     { at, cseq }: { at: number; cseq: number },
   ): Promise<void> {
-    const { store, log } = this.#options;
+    const { log } = this.#options;
     const { name } = trunk;
+    if (before.leaving) {
+      await this.#commit(name, false, [['DEL', trunkKey(name)]]);
+      return;
+    }
     const state = afterAttempt(name, before, attempt, { at, cseq });
     const isWell = attempt.type === 'registered';
     this.counts[isWell ? 'registered' : 'failed'] += 1;
@@ -165,8 +170,13 @@ export class TrunkRegistrar {
       const networks = networksOf(trunk, state.address);
       commands.push(['SET', peerKey(name), JSON.stringify({ networks })]);
     }
-    // Removed or disabled meanwhile: nothing of it may come back.
-    if (!this.#leading || this.#options.book.trunk(name)?.enabled !== true) {
+    await this.#commit(name, true, commands);
+  }
+
+  /** `enabled`: what the trunk was. Changed or removed meanwhile, its new state is not touched. */
+  async #commit(name: string, enabled: boolean, commands: readonly Command[]): Promise<void> {
+    const { store, book, log } = this.#options;
+    if (!this.#leading || book.trunk(name)?.enabled !== enabled) {
       return;
     }
     try {

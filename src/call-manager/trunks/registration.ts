@@ -78,6 +78,11 @@ function spread(name: string, turn: number): number {
   return (createHash('md5').update(`${name} ${turn}`).digest()[0] ?? 0) / 255;
 }
 
+/** Of a trunk that is disabled now: due at once to be taken away; null when there is nothing. */
+export function leavingState(state: TrunkState | null, at: number): TrunkState | null {
+  return state !== null && isRegistered(state, at) ? { ...state, leaving: true, dueAt: at } : null;
+}
+
 /** Whether the provider knows us now. */
 export function isRegistered(state: TrunkState | null, at: number): boolean {
   return state?.registeredUntil !== null && (state?.registeredUntil ?? 0) > at;

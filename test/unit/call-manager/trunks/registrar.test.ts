@@ -15,21 +15,29 @@ const count = 3 * limits.trunkRegistersMax;
 let memory: MemoryStore;
 let book: TrunkBook;
 let now: number;
+let admin: TrunkAdmin;
 
 beforeEach(async () => {
   memory = new MemoryStore();
   now = 1_000_000;
   const key = sealingKey('cluster');
   book = new TrunkBook(memory.store, key);
-  const admin = new TrunkAdmin({ store: memory.store, book, key, now: () => now });
+  admin = new TrunkAdmin({ store: memory.store, book, key, now: () => now });
   for (let i = 0; i < count; i += 1) {
     await admin.add({ name: `t${i}`, proxy: '192.0.2.1', user: `u${i}`, password: 'p' });
   }
 });
 
+interface Sent {
+  to: string;
+  cseq: number;
+  expires: string;
+  answer(status: number, expires?: string): void;
+}
+
 /** A leader; `sent` has the REGISTERs that it has sent. */
 function leader() {
-  const sent: { to: string; cseq: number; answer(status: number, expires?: string): void }[] = [];
+  const sent: Sent[] = [];
   const srf = {
     request(_uri: string, { headers }: { headers: Record<string, string> }, done: Done) {
       const request = Object.assign(new EventEmitter(), { get: (name: string) => headers[name] });
@@ -40,7 +48,7 @@ function leader() {
         request.emit('response', { status, get, ...more });
       };
       const cseq = Number.parseInt(headers.CSeq ?? '', 10);
-      sent.push({ to: headers.to ?? '', cseq, answer });
+      sent.push({ to: headers.to ?? '', cseq, expires: headers.Expires ?? '', answer });
       done(null, request);
     },
   } as unknown as SrfInstance;
@@ -104,6 +112,44 @@ test('what was disabled while it registered stays disabled', async () => {
   });
   expect(state('t0')).toBeNull();
   expect(sent.filter(({ to }) => to === '<sip:u0@192.0.2.1>')).toHaveLength(1);
+});
+
+test('a trunk that is disabled is taken away at its provider, once', async () => {
+  const { registrar, sent } = leader();
+  registrar.tick();
+  sent[0]?.answer(200);
+  await vi.waitFor(() => expect(state('t0')).toMatchObject({ state: 'registered' }));
+  await admin.enable('t0', false);
+  const ofFirst = () => sent.filter(({ to }) => to === '<sip:u0@192.0.2.1>');
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst()).toHaveLength(2);
+  });
+  expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0']);
+  expect(ofFirst()[1]?.cseq).toBeGreaterThan(ofFirst()[0]?.cseq ?? 0);
+  ofFirst()[1]?.answer(200, '0');
+  await vi.waitFor(() => expect(state('t0')).toBeNull());
+  registrar.tick();
+  expect(ofFirst()).toHaveLength(2);
+});
+
+test('a trunk that is enabled again while it is taken away registers anew', async () => {
+  const { registrar, sent } = leader();
+  registrar.tick();
+  sent[0]?.answer(200);
+  await vi.waitFor(() => expect(state('t0')).toMatchObject({ state: 'registered' }));
+  await admin.enable('t0', false);
+  const ofFirst = () => sent.filter(({ to }) => to === '<sip:u0@192.0.2.1>');
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst()).toHaveLength(2);
+  });
+  await admin.enable('t0', true);
+  ofFirst()[1]?.answer(200, '0');
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0', '3600']);
+  });
 });
 
 test('without a majority nothing is sent again at every tick', async () => {
