@@ -193,6 +193,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     engine,
     sipEvents: feed,
     drachtio: { ...drachtio, secret },
+    clusterSecret: readSecret(config.cluster.secretFile),
     push: sip.push ?? null,
   });
   undo.push(() => calls.stop());

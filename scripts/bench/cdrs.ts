@@ -166,6 +166,8 @@ function cdrAt(number: number): Cdr {
     endedAt,
     result: answered ? 'answered' : 'busy',
     endedBy: 'caller',
+    fromTrunk: null,
+    toTrunk: null,
   };
 }
 

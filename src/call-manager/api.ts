@@ -2,6 +2,7 @@
 import type { CdrView } from '../domain/cdr.ts';
 import type { Result } from '../domain/errors.ts';
 import type { Alarm, ServerView } from '../domain/server.ts';
+import type { InboundRoute, NewTrunk, OutboundRoute, Trunk } from '../domain/trunk.ts';
 
 export interface StatusView {
   leader: string | null;
@@ -96,6 +97,32 @@ export interface NewUser {
   displayName?: string;
 }
 
+/** A trunk without its secret. */
+export interface TrunkView extends Omit<Trunk, 'password' | 'sources' | 'createdAt'> {
+  /** Where its calls come from. */
+  networks: string[];
+  /** `peer`: enabled, without a registration. `trying`: no attempt has ended yet. */
+  state: 'registered' | 'failed' | 'trying' | 'peer' | 'disabled';
+  registeredUntil: string | null;
+  /** Why the last attempt to register failed. */
+  reason: string | null;
+  createdAt: string;
+}
+
+/** Trunks and routes: at most `limits.trunksMax` and `limits.routesMax`, so lists are whole. */
+export interface TrunkApi {
+  list(): TrunkView[];
+  add(trunk: NewTrunk): Promise<Result<{ added: string }>>;
+  remove(name: string): Promise<Result<{ removed: string }>>;
+  enable(name: string, enabled: boolean): Promise<Result<{ enabled: boolean }>>;
+  outboundRoutes(): OutboundRoute[];
+  inboundRoutes(): InboundRoute[];
+  addOutbound(route: OutboundRoute): Promise<Result<{ added: string }>>;
+  addInbound(route: InboundRoute): Promise<Result<{ added: string }>>;
+  removeOutbound(pattern: string): Promise<Result<{ removed: string }>>;
+  removeInbound(pattern: string, trunk: string): Promise<Result<{ removed: string }>>;
+}
+
 /** Which call records. */
 export interface CdrQuery {
   limit?: number;
@@ -112,6 +139,7 @@ export interface Slice {
 }
 
 export interface CallManagerApi {
+  readonly trunks: TrunkApi;
   status(): StatusView;
   servers(): ServerView[];
   /** In the order of ids. At most `limits.listedMax` rows, as all lists. */

@@ -3,6 +3,7 @@
  *
  * # Layout
  * - `calls/`: the calls; `routing/`: where they go
+ * - `trunks/`: providers, and our registrations there
  * - `directory.ts`: users and devices, `media-control.ts`: media servers
  * - `api.ts`: what others may ask, `queries.ts`: the answers
  * - `README.md`: what is kept when this server dies
@@ -13,6 +14,7 @@
 import { ServerLease, ServerWatch } from '../cluster/index.ts';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
+import { sealingKey } from '../domain/sealing.ts';
 import type { RoleHandle } from '../domain/server.ts';
 import type { SipEngine, Store, StoreEvent } from '../native/index.ts';
 import { connectEngine, type SipConnection } from '../sip/connection.ts';
@@ -25,6 +27,9 @@ import { MediaControl } from './media-control.ts';
 import { Push } from './push.ts';
 import { Queries } from './queries.ts';
 import { Reachability } from './reachability.ts';
+import { TrunkAdmin } from './trunks/admin.ts';
+import { TrunkBook } from './trunks/book.ts';
+import { TrunkRegistrar } from './trunks/registrar.ts';
 
 export type * from './api.ts';
 
@@ -46,6 +51,8 @@ export interface CallManagerContext {
   /** The feed whose `push` was given to `SipEngine.start`. */
   sipEvents: SipEventFeed;
   drachtio: { host: string; port: number; secret: string };
+  /** The same on every node: seals what the log must not show. */
+  clusterSecret: string;
   /** The push service that wakes devices, and how long a call waits for them. */
   push?: { url: string; waitMs: number } | null;
   /** Time to ring before a call counts as not answered; 60 s unless given. */
@@ -73,6 +80,7 @@ class CallManager implements CallManagerHandle {
   readonly #connection: SipConnection;
   readonly #dialogs: DialogReplica;
   readonly #registry: CallRegistry;
+  readonly #registrar: TrunkRegistrar;
   readonly #reachability: Reachability;
   readonly #push: Push;
   readonly #connected = Promise.withResolvers<void>();
@@ -115,7 +123,11 @@ class CallManager implements CallManagerHandle {
       now,
       devices: (user) => directory.devices(user, now()),
     });
+    const key = sealingKey(context.clusterSecret);
+    const trunks = new TrunkBook(store, key);
+    this.#registrar = new TrunkRegistrar({ srf, store, book: trunks, log, now });
     this.#registry = new CallRegistry({
+      trunks,
       push: this.#push,
       srf,
       dialogs: this.#dialogs,
@@ -137,6 +149,7 @@ class CallManager implements CallManagerHandle {
       domain,
       peers,
       vip,
+      trunks: new TrunkAdmin({ store, book: trunks, key, now }),
       now,
       isSilent: (user, contact) => this.#reachability.isSilent(user, contact),
     });
@@ -151,7 +164,7 @@ class CallManager implements CallManagerHandle {
     store.watch(['server:'], (events) => this.#stored(events));
     this.#lease?.start();
     this.#timers = [
-      setInterval(() => this.#registry.tick(), limits.deadlineTickMs),
+      setInterval(() => this.#tick(), limits.deadlineTickMs),
       setInterval(() => this.#registry.sweep(), limits.sweepMs),
     ];
     await this.#connected.promise;
@@ -164,8 +177,14 @@ class CallManager implements CallManagerHandle {
     this.#timers = [];
     await this.#lease?.stop();
     this.#registry.follow(Number.MAX_SAFE_INTEGER);
+    this.#registrar.follow();
     this.#connection.close();
     this.#media.close();
+  }
+
+  #tick(): void {
+    this.#registry.tick();
+    this.#registrar.tick();
   }
 
   #stored(events: readonly StoreEvent[]): void {
@@ -178,6 +197,7 @@ class CallManager implements CallManagerHandle {
         this.#term = null;
         this.#reachability.reset();
         this.#registry.follow(event.term);
+        this.#registrar.follow();
       }
     }
   }
@@ -185,6 +205,7 @@ class CallManager implements CallManagerHandle {
   #lead(): void {
     if (this.#term !== null && this.#connection.up) {
       this.#registry.lead(this.#term);
+      this.#registrar.lead();
     }
   }
 
@@ -192,6 +213,7 @@ class CallManager implements CallManagerHandle {
   #down(): void {
     this.#dialogs.disconnected();
     this.#registry.suspend();
+    this.#registrar.follow();
   }
 
   #up(): void {
@@ -233,6 +255,10 @@ class CallManager implements CallManagerHandle {
     lines.push('# TYPE raftpbx_push_total counter');
     for (const [outcome, value] of Object.entries(this.#push.counts)) {
       lines.push(`raftpbx_push_total{outcome="${outcome}"} ${value}`);
+    }
+    lines.push('# TYPE raftpbx_trunk_registrations_total counter');
+    for (const [outcome, value] of Object.entries(this.#registrar.counts)) {
+      lines.push(`raftpbx_trunk_registrations_total{outcome="${outcome}"} ${value}`);
     }
     lines.push('# TYPE raftpbx_ng_timeouts_total counter');
     lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);

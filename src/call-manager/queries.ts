@@ -27,6 +27,7 @@ import type {
   StatusView,
   StoreNodeView,
   StoreView,
+  TrunkApi,
   UserView,
 } from './api.ts';
 import { cdrOf, cdrPage, lastText, type Question, userNamed, userPage } from './listings.ts';
@@ -37,6 +38,7 @@ export interface QueryOptions {
   domain: string;
   peers: readonly { id: number; name: string }[];
   vip: readonly string[];
+  trunks: TrunkApi;
   now(): number;
   /** Whether a contact does not answer OPTIONS; only a leader knows. */
   isSilent?(user: string, contact: string): boolean;
@@ -45,10 +47,12 @@ export interface QueryOptions {
 export class Queries implements CallManagerApi {
   readonly #options: QueryOptions;
   readonly #store: Store;
+  readonly trunks: TrunkApi;
 
   constructor(options: QueryOptions) {
     this.#options = options;
     this.#store = options.store;
+    this.trunks = options.trunks;
   }
 
   status(): StatusView {

@@ -9,6 +9,7 @@ import type {
   ServerEntry,
   UserEntry,
 } from '../portal/api/shapes.ts';
+import type { InboundEntry, OutboundEntry, TrunkEntry } from '../portal/api/trunk-shapes.ts';
 import { CliError } from './failure.ts';
 import { type Column, formatDuration, formatJson, formatTable, print } from './output.ts';
 import { addTargetOptions, ask, findTarget, type Target, type TargetOptions } from './target.ts';
@@ -65,6 +66,7 @@ const cdrs: Column<CdrEntry>[] = [
   { title: 'RESULT', value: (one) => one.result },
   { title: 'TALKED', value: talked },
   { title: 'ENDED BY', value: (one) => one.endedBy },
+  { title: 'TRUNK', value: (one) => one.toTrunk ?? one.fromTrunk, wide: true },
   { title: 'ID', value: (one) => one.id, wide: true },
 ];
 
@@ -74,7 +76,37 @@ function talked(one: CdrEntry): string | null {
     : formatDuration(Date.parse(one.endedAt) - Date.parse(one.answeredAt));
 }
 
-const nouns: Record<string, Column<never>[]> = { servers, calls, registrations, users, cdrs };
+const trunks: Column<TrunkEntry>[] = [
+  { title: 'NAME', value: (one) => one.name },
+  { title: 'PROXY', value: (one) => `${one.transport}/${one.proxy}` },
+  { title: 'STATE', value: (one) => one.state },
+  { title: 'UNTIL', value: (one) => one.registeredUntil },
+  { title: 'REASON', value: (one) => one.reason },
+  { title: 'USER', value: (one) => one.user, wide: true },
+  { title: 'CALLER ID', value: (one) => one.callerId, wide: true },
+  { title: 'CHANNELS', value: (one) => one.channelsMax, wide: true },
+  { title: 'NETWORKS', value: (one) => one.networks.join(','), wide: true },
+];
+
+const outboundRoutes: Column<OutboundEntry>[] = [
+  { title: 'PATTERN', value: (one) => one.pattern },
+  { title: 'STRIP', value: (one) => one.strip },
+  { title: 'PREPEND', value: (one) => one.prepend },
+  { title: 'TRUNKS', value: (one) => one.trunks.join(',') },
+];
+
+const inboundRoutes: Column<InboundEntry>[] = [
+  { title: 'PATTERN', value: (one) => one.pattern },
+  { title: 'TRUNK', value: (one) => one.trunk || 'any' },
+  { title: 'TO', value: (one) => one.to || 'the number' },
+  { title: 'STRIP', value: (one) => one.strip },
+  { title: 'PREPEND', value: (one) => one.prepend },
+];
+
+const nouns: Record<string, Column<never>[]> = {
+  ...{ servers, calls, registrations, users, cdrs, trunks },
+  ...{ 'outbound-routes': outboundRoutes, 'inbound-routes': inboundRoutes },
+};
 
 interface GetOptions extends TargetOptions {
   user?: string;
@@ -87,7 +119,7 @@ interface GetOptions extends TargetOptions {
 
 export function addGet(program: Command): void {
   addTargetOptions(program.command('get'))
-    .description('list servers, calls, registrations, users or cdrs')
+    .description('list servers, calls, registrations, users, cdrs, trunks or routes')
     .addArgument(new Argument('<noun>', 'what to list').choices(Object.keys(nouns)))
     .addOption(new Option('-o, --output <format>', 'format').choices(['json', 'wide']))
     .option('-w, --watch', 'show it again whenever it changes')
@@ -115,11 +147,12 @@ export function addGet(program: Command): void {
     });
 }
 
-async function show(
+/** A list as text. */
+export async function show(
   target: Target,
   noun: string,
   limit: number,
-  options: GetOptions,
+  options: Pick<GetOptions, 'user' | 'id' | 'prefix' | 'output'>,
 ): Promise<string> {
   const entries = await list(target, noun, limit, options);
   return options.output === 'json'
@@ -166,7 +199,7 @@ async function list(
   target: Target,
   noun: string,
   limit: number,
-  { user, id, prefix }: GetOptions,
+  { user, id, prefix }: Pick<GetOptions, 'user' | 'id' | 'prefix'>,
 ): Promise<never[]> {
   if (id !== undefined) {
     return [await ask<never>(target, 'GET', `/api/v1/cdrs/${encodeURIComponent(id)}`)];

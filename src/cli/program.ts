@@ -13,6 +13,7 @@ import { addSip } from './sip.ts';
 import { addStart } from './start.ts';
 import { addStatus } from './status.ts';
 import { addStore, addStoreAccount } from './store.ts';
+import { addRoute, addTrunk } from './trunk.ts';
 import { addUser } from './user.ts';
 
 /** Builds the whole command line. */
@@ -23,7 +24,16 @@ export function buildProgram(): Command {
     .enablePositionalOptions()
     .helpCommand(true);
   const services = [addStart, addLab, addSip, addMedia, addStore, addStoreAccount];
-  const data = [addCall, addUser, addMember, addCertificate, addBackup, addRestore];
+  const data = [
+    addCall,
+    addUser,
+    addTrunk,
+    addRoute,
+    addMember,
+    addCertificate,
+    addBackup,
+    addRestore,
+  ];
   for (const add of [addStatus, addGet, ...data, ...services]) {
     add(program);
   }

@@ -119,7 +119,7 @@ export function requireRoot(purpose: string): void {
 /** Asks the API; throws `CliError` with the server's own words when it refuses. */
 export async function ask<Answer>(
   target: Target,
-  method: 'GET' | 'POST' | 'DELETE',
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
   path: string,
   body?: unknown,
   timeoutMs = answerTimeoutMs,

@@ -29,6 +29,16 @@ export interface Leg {
   status: number | null;
   /** `Call-ID;from-tag=tag` once answered. */
   dialogId: string | null;
+  /** The trunk it goes out over; absent: a device of ours. */
+  trunk?: string;
+  /** Unix ms: a trunk that has said nothing by then is given up; null once it has. */
+  silentAt?: number | null;
+}
+
+/** A number at a provider. */
+export interface TrunkTarget {
+  trunk: string;
+  uri: string;
 }
 
 /** Where the call's audio is anchored, and what the devices are offered. */
@@ -63,6 +73,10 @@ export interface CallRecord {
   legs: Leg[];
   /** Number of the leg that answered first. */
   winner: number | null;
+  /** The trunk the caller came over; absent: it is a user. */
+  trunk?: string | null;
+  /** Trunks that are tried when this one fails. */
+  later?: TrunkTarget[];
 }
 
 export function isOpen(leg: Leg): boolean {

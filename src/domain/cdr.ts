@@ -13,6 +13,9 @@ export interface Cdr {
   endedAt: number;
   result: CdrResult;
   endedBy: EndedBy;
+  /** Trunks it came from and went out over. */
+  fromTrunk: string | null;
+  toTrunk: string | null;
 }
 
 /** The shape of the API and of `raftpbx get cdrs -o json`: times in ISO 8601 UTC. */
@@ -25,6 +28,8 @@ export interface CdrView {
   endedAt: string;
   result: CdrResult;
   endedBy: EndedBy;
+  fromTrunk: string | null;
+  toTrunk: string | null;
 }
 
 /** A row of the table `cdrs`. */
@@ -37,12 +42,14 @@ export interface CdrRow {
   ended_at: number;
   result: CdrResult;
   ended_by: EndedBy;
+  from_trunk: string | null;
+  to_trunk: string | null;
 }
 
 /** A call counts once, however often its end is committed: the call's id is the key. */
 export const insertCdr =
   'INSERT OR IGNORE INTO cdrs (id, from_user, to_user, started_at, answered_at, ended_at, ' +
-  'result, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)';
+  'result, ended_by, from_trunk, to_trunk) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)';
 
 export function cdrArguments(cdr: Cdr): (string | number | null)[] {
   return [
@@ -54,6 +61,8 @@ export function cdrArguments(cdr: Cdr): (string | number | null)[] {
     cdr.endedAt,
     cdr.result,
     cdr.endedBy,
+    cdr.fromTrunk,
+    cdr.toTrunk,
   ];
 }
 
@@ -67,6 +76,8 @@ export function viewCdr(row: CdrRow): CdrView {
     endedAt: new Date(row.ended_at).toISOString(),
     result: row.result,
     endedBy: row.ended_by,
+    fromTrunk: row.from_trunk,
+    toTrunk: row.to_trunk,
   };
 }
 

@@ -78,6 +78,33 @@ export const limits = {
   pushPollMs: 50,
   /** A push service answers within this, or counts as down. */
   pushRequestMs: 3_000,
+  /** Trunks; the engine compares the source of each new call with all of them. */
+  trunksMax: 200,
+  /** Networks one trunk may send from; the engine keeps 16, one is where it answered from. */
+  trunkSourcesMax: 14,
+  /** Routes out, and routes in. */
+  routesMax: 5_000,
+  /** Trunks that one route tries, one after the other. */
+  trunksPerRoute: 8,
+  /** Calls at once of a trunk that does not say how many it has. */
+  trunkChannels: 30,
+  /** A provider that is there says 100 within 200 ms (RFC 3261 section 17.2.1). */
+  trunkSilenceMs: 2_000,
+  /** A trunk that said nothing is tried after the others for so long. */
+  trunkAvoidMs: 30_000,
+  /** REGISTERs to providers under way at once: a new leader finds all of them due at worst. */
+  trunkRegistersMax: 10,
+  /** Asked of a provider, s; it may say less. */
+  trunkExpiresS: 3_600,
+  /** Pause after a first failure, doubled each time, up to the last. */
+  trunkRetryMs: 5_000,
+  trunkRetryMsMax: 300_000,
+  /** After a refused password, which a provider may count against us. */
+  trunkRefusedMs: 60_000,
+  /** The engine gives a REGISTER up after 32 s. */
+  trunkAnswerMs: 40_000,
+  /** A leader goes on so far above the committed CSeq: the last may have sent some more. */
+  trunkCseqJump: 1_000,
   /** Longest pause between attempts to reach the SIP engine. */
   engineReconnectMsMax: 500,
   /** Sessions a media server takes unless its ports are fewer: four ports a session. */

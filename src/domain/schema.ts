@@ -31,4 +31,39 @@ export const migrations: readonly Migration[] = [
       CREATE INDEX cdrs_by_to ON cdrs (to_user, ended_at);
     `,
   },
+  {
+    version: 2,
+    sql: `
+      CREATE TABLE trunks (
+        name TEXT PRIMARY KEY,
+        mode TEXT NOT NULL,
+        proxy TEXT NOT NULL,
+        transport TEXT NOT NULL,
+        domain TEXT NOT NULL,
+        auth_user TEXT NOT NULL,
+        password TEXT NOT NULL,
+        caller_id TEXT NOT NULL,
+        channels_max INTEGER NOT NULL,
+        sources TEXT NOT NULL,
+        enabled INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+      ) WITHOUT ROWID;
+      CREATE TABLE outbound_routes (
+        pattern TEXT PRIMARY KEY,
+        strip INTEGER NOT NULL,
+        prepend TEXT NOT NULL,
+        trunks TEXT NOT NULL
+      ) WITHOUT ROWID;
+      CREATE TABLE inbound_routes (
+        pattern TEXT NOT NULL,
+        trunk TEXT NOT NULL,
+        target TEXT NOT NULL,
+        strip INTEGER NOT NULL,
+        prepend TEXT NOT NULL,
+        PRIMARY KEY (pattern, trunk)
+      ) WITHOUT ROWID;
+      ALTER TABLE cdrs ADD COLUMN from_trunk TEXT;
+      ALTER TABLE cdrs ADD COLUMN to_trunk TEXT;
+    `,
+  },
 ];

@@ -24,6 +24,8 @@ export interface MessageMeta {
 
 export interface SipMessage {
   body?: string;
+  /** As it was received. */
+  raw?: string;
   get(name: string): string | undefined;
   has(name: string): boolean;
   getParsedHeader(name: 'from' | 'to'): ParsedAddress;
@@ -87,6 +89,8 @@ export interface Dialog extends EventEmitter {
 export interface CallFailure {
   status?: number;
   message?: string;
+  /** The refusal. */
+  res?: SipResponse;
 }
 
 export interface SrfInstance extends EventEmitter {
@@ -100,12 +104,18 @@ export interface SrfInstance extends EventEmitter {
   removeDialog(dialog: Dialog): void;
   createUAC(
     uri: string,
-    options: { headers: Record<string, string>; localSdp: string },
+    options: { headers: Record<string, string>; localSdp: string; proxy?: string },
     progress: {
       cbRequest(error: unknown, request?: SipRequest): void;
       cbProvisional(response: SipResponse): void;
     },
     callback: (error: CallFailure | null, dialog?: Dialog) => void,
+  ): void;
+  /** A request outside any dialog; its answers come as `response` of the request. */
+  request(
+    uri: string,
+    options: { method: string; headers: Record<string, string>; proxy?: string },
+    callback: (error: Error | null, request?: SipRequest) => void,
   ): void;
   createUAS(
     req: SipRequest,

@@ -19,6 +19,10 @@ pub const REMOVAL_PATIENCE: Duration = Duration::from_millis(50);
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.
 pub const DIALOGS_MAX: usize = 200_000;
+/// Trunks whose calls need no password of a user; each new call is compared with all.
+pub const PEERS_MAX: usize = 256;
+/// Networks one of them may send from.
+pub const PEER_NETWORKS_MAX: usize = 16;
 /// Dialogs with one address unless the configuration says otherwise: a trunk with 10,000
 /// calls, or an office behind a NAT whose phones watch each other.
 pub const DIALOGS_PER_SOURCE: usize = 20_000;

@@ -315,3 +315,60 @@ fn a_user_with_too_many_calls_gets_no_more_of_them_from_anywhere() {
     let other = bench.log_in(udp(PHONE), &call("three", "1002"));
     assert!(other.starts_with("SIP/2.0 100"), "{other}");
 }
+
+const TRUNK: &str = "198.51.100.7:5060";
+
+fn peer(networks: &str) -> (String, Option<Vec<u8>>) {
+    let value = format!(r#"{{"networks":["{networks}"]}}"#);
+    ("sip:peer:carrier".to_owned(), Some(value.into_bytes()))
+}
+
+#[test]
+fn a_call_of_a_trunk_needs_no_password_and_has_no_user() {
+    let mut bench = bench();
+    let call = |call_id: &'static str, method: &'static str| Request {
+        method,
+        uri: "sip:5550100@pbx.test",
+        call_id,
+        ..register(CONTACT)
+    };
+    let stranger = bench.ask(udp(TRUNK), &call("one", "INVITE").text(""));
+    assert!(stranger.starts_with("SIP/2.0 407"), "{stranger}");
+
+    bench.feed(Input::Changed(vec![peer("198.51.100.0/24")]));
+    let forged = "X-Authenticated-User: 1001\r\nP-Asserted-Identity: <sip:5550199@carrier>\r\n";
+    let request = Request {
+        more: &format!("{CONTACT}{forged}"),
+        ..call("two", "INVITE")
+    };
+    let taken = bench.ask(udp(TRUNK), &request.text(""));
+    assert!(taken.starts_with("SIP/2.0 100"), "{taken}");
+    let told = bench.told.last().expect("the application was told");
+    assert!(told.contains("|198.51.100.7|5060|"), "{told}");
+    assert!(values(told, "X-Authenticated-User").is_empty());
+    assert_eq!(values(told, "P-Asserted-Identity").len(), 1);
+
+    for method in ["MESSAGE", "SUBSCRIBE"] {
+        let other = bench.ask(udp(TRUNK), &call("three", method).text(""));
+        assert!(other.starts_with("SIP/2.0 407"), "{other}");
+    }
+    // A phone there shows its password and is heard as its user.
+    let as_user = Request {
+        cseq: 2,
+        ..call("four", "INVITE")
+    };
+    let challenge = bench.ask(udp(PHONE), &as_user.text(""));
+    let answer = as_user.answer(&challenge, 1);
+    let phone = bench.ask(udp(TRUNK), &as_user.text(&answer));
+    assert!(phone.starts_with("SIP/2.0 100"), "{phone}");
+    let told = bench.told.last().expect("the application was told");
+    assert_eq!(values(told, "X-Authenticated-User"), ["1001"]);
+
+    bench.feed(Input::Changed(vec![("sip:peer:carrier".to_owned(), None)]));
+    let later = Request {
+        cseq: 3,
+        ..call("five", "INVITE")
+    };
+    let gone = bench.ask(udp(TRUNK), &later.text(""));
+    assert!(gone.starts_with("SIP/2.0 407"), "{gone}");
+}

@@ -44,6 +44,8 @@ export function recordOf(call: Call): CallRecord | null {
     media: call.media,
     legs: call.legs,
     winner: call.winner,
+    ...(call.trunk === null ? {} : { trunk: call.trunk }),
+    ...(call.later.length === 0 ? {} : { later: [...call.later] }),
   };
 }
 

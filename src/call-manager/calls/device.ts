@@ -3,6 +3,8 @@
  * through drachtio-srf; the engine attaches a leg whose key it knows to the INVITE it has.
  */
 import { limits } from '../../domain/limits.ts';
+import { headersAgain } from '../../sip/challenged.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import { allowedMethods } from '../../sip/rehydrate.ts';
 import type { CallFailure, Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 
@@ -24,9 +26,17 @@ export interface DeviceCall {
   otherSdp: string | null;
   /** After a takeover: the engine may have the INVITE already. */
   attach: boolean;
+  /** More headers. */
+  headers?: Record<string, string>;
+  /** Where it is sent, whatever its URI says. */
+  proxy?: string;
+  /** For challenges. */
+  credentials?: Credentials | null;
 }
 
 export interface DeviceEvents {
+  /** The first provisional answer, even a 100. */
+  heard(): void;
   progress(status: number, sdp: string | null, source: string): void;
   answered(dialog: Dialog): void;
   failed(status: number): void;
@@ -42,6 +52,9 @@ export class DeviceLeg {
   #over = false;
   #cancelled = false;
   #whenSent: (() => void)[] = [];
+  /** Of an INVITE that answers a challenge. */
+  #again: Record<string, string> = {};
+  #challenges = 0;
 
   constructor(srf: SrfInstance, call: DeviceCall, events: DeviceEvents) {
     this.#srf = srf;
@@ -60,17 +73,22 @@ export class DeviceLeg {
       'X-Leg': call.key,
       'Max-Forwards': String(call.hops),
       Allow: allowedMethods,
+      ...call.headers,
+      ...this.#again,
     };
     const progress = {
       cbRequest: (_error: unknown, request?: SipRequest) => this.#sent(request ?? null),
       cbProvisional: ({ status, body, source_address }: SipResponse) => {
+        this.#events.heard();
         if (!this.#over && status > 100) {
           this.#events.progress(status, body ? body : null, source_address);
         }
       },
     };
     try {
-      this.#srf.createUAC(call.uri, { headers, localSdp: this.#sdp }, progress, (error, dialog) =>
+      const proxy = call.proxy === undefined ? {} : { proxy: call.proxy };
+      const options = { headers, localSdp: this.#sdp, ...proxy };
+      this.#srf.createUAC(call.uri, options, progress, (error, dialog) =>
         this.#finish(error, dialog),
       );
     } catch (error) {
@@ -89,6 +107,11 @@ export class DeviceLeg {
       setTimeout(() => this.#start(), limits.attachRetryMs);
       return;
     }
+    if (error !== null && this.#answersChallenge(error)) {
+      this.#request = null;
+      this.#start();
+      return;
+    }
     const { otherSdp } = this.#call;
     const mayTryOther = otherSdp !== null && this.#sdp !== otherSdp && !this.#cancelled;
     if (error?.status === notAcceptableHere && mayTryOther) {
@@ -104,6 +127,20 @@ export class DeviceLeg {
     } else {
       this.#events.failed(error?.status ?? 500);
     }
+  }
+
+  /** Whether the INVITE goes once more, with our password. */
+  #answersChallenge({ status, res }: CallFailure): boolean {
+    const { credentials } = this.#call;
+    const isChallenge = status === 401 || status === 407;
+    const request = this.#request;
+    if (!isChallenge || !credentials || !res || request === null || this.#cancelled) {
+      return false;
+    }
+    const again = headersAgain(request, res, credentials, this.#challenges);
+    this.#challenges += 1;
+    this.#again = again ?? {};
+    return again !== null;
   }
 
   /** Stops trying to attach: another node leads. */

@@ -10,6 +10,8 @@ import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { Command, Store } from '../../native/index.ts';
+import { requestInDialog } from '../../sip/challenged.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import type { DialogReplica } from '../../sip/rehydrate.ts';
 import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 import { sendableStatus } from '../../sip/status.ts';
@@ -20,6 +22,7 @@ import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
 import { step } from './machine.ts';
 import { CallMedia, type MediaEffect } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
+import { type OutgoingTrunk, trunkIdentity } from './trunk-leg.ts';
 import type { Call, CallEffect, CallEvent, Step } from './types.ts';
 
 export interface CallSurroundings {
@@ -30,6 +33,9 @@ export interface CallSurroundings {
   domain: string;
   log: Log;
   now(): number;
+  /** The trunk of a leg; null when it carries no more. */
+  outgoing(trunk: string): OutgoingTrunk | null;
+  credentials(trunk: string): Credentials | null;
   /** The call's end is committed. */
   ended(id: CallId): void;
   /** The call's end could not be committed; the next sweep or leader ends it. */
@@ -324,18 +330,30 @@ export class LiveCall {
     if (media === null) {
       throw new Error(`call ${id} dials leg ${no} without media`);
     }
+    const over = this.#trunkOf(no);
+    if (over === null) {
+      const at = now();
+      setImmediate(() => this.dispatch({ type: 'legFailed', leg: no, status: 503, at }));
+      return;
+    }
     const name = fromName === '' ? '' : `"${fromName}" `;
     const device = {
       uri,
       key: legKey(id, no),
       from: `${name}<sip:${from}@${domain}>`,
       to: `<sip:${to}@${domain}>`,
+      ...(over === 'device' ? null : trunkIdentity(this.#call, uri, over)),
       hops,
       sdp: isBehindTls(uri) ? media.sdp : withoutKeys(media.sdp),
       otherSdp: isBehindTls(uri) ? insisting(media.sdp) : null,
       attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {
+      heard: () => {
+        if (this.#call.legs.some((leg) => leg.no === no && leg.silentAt)) {
+          this.dispatch({ type: 'legHeard', leg: no });
+        }
+      },
       progress: (status, sdp, source) => {
         this.#sources.set(no, source);
         this.dispatch(
@@ -353,6 +371,13 @@ export class LiveCall {
       failed: (status) => this.dispatch({ type: 'legFailed', leg: no, status, at: now() }),
     });
     this.#legs.set(no, leg);
+  }
+
+  /** The trunk of a leg that may be dialled, or has been. */
+  #trunkOf(no: number): OutgoingTrunk | 'device' | null {
+    const name = this.#call.legs.find((leg) => leg.no === no)?.trunk;
+    const trunk = name === undefined ? null : this.#here.outgoing(name);
+    return name === undefined || (trunk === null && this.#resumed) ? 'device' : trunk;
   }
 
   async #cancel(no: number): Promise<boolean> {
@@ -373,7 +398,14 @@ export class LiveCall {
       this.#log.debug({ leg: no, dialog: dialogId }, 'no dialog to hang up');
       return;
     }
-    hangUp(dialog, this.#log);
+    hangUp(dialog, this.#log, this.#credentials(no));
+  }
+
+  /** For a provider that wants to know inside a call who asks. */
+  #credentials(no: number): Credentials | null {
+    const leg = this.#call.legs.find((one) => one.no === no);
+    const trunk = no === 0 ? this.#call.trunk : leg?.trunk;
+    return trunk ? this.#here.credentials(trunk) : null;
   }
 
   #answerCaller(sdp: string): void {
@@ -391,7 +423,8 @@ export class LiveCall {
 
   #reinviteLeg({ leg, sdp }: EffectOf<'modifyLeg'>): void {
     const { now } = this.#here;
-    sendReinvite(this.#dialog(leg), sdp, now, (outcome) => this.dispatch(outcome));
+    const credentials = this.#credentials(leg);
+    sendReinvite(this.#dialog(leg), sdp, { now, credentials }, (outcome) => this.dispatch(outcome));
   }
 
   #callerSdp(): string {
@@ -421,17 +454,22 @@ export class LiveCall {
 }
 
 /** Sends a BYE and does not wait: the engine repeats it, also from another node. */
-export function hangUp(dialog: Dialog, log: Log): void {
+export function hangUp(dialog: Dialog, log: Log, credentials: Credentials | null = null): void {
   if (!dialog.connected) {
     return;
   }
   dialog.connected = false;
+  const done = (error: unknown) => {
+    if (error) {
+      log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
+    }
+  };
   try {
-    dialog.destroy({}, (error) => {
-      if (error) {
-        log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
-      }
-    });
+    if (credentials === null) {
+      dialog.destroy({}, done);
+    } else {
+      requestInDialog(dialog, { method: 'BYE' }, credentials, done);
+    }
   } catch (error) {
     log.warn({ error, dialog: dialog.id }, 'BYE could not be sent');
   }

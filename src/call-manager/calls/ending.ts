@@ -20,6 +20,7 @@ export interface Ending {
  */
 export function endCall(call: Call, ending: Ending): Step {
   const hungUp = ending.hungUp?.leg ?? null;
+  const winner = call.legs.find((leg) => leg.no === call.winner);
   const effects: CallEffect[] = releaseLegs(call, hungUp);
   const callerTalks =
     call.caller === 'connected' || (call.caller === 'away' && call.state === 'answered');
@@ -45,6 +46,8 @@ export function endCall(call: Call, ending: Ending): Step {
       endedAt: Math.max(ending.at, call.startedAt),
       result: ending.result,
       endedBy: ending.endedBy,
+      fromTrunk: call.trunk,
+      toTrunk: (winner ?? call.legs.at(-1))?.trunk ?? null,
     },
     dialogIds: ending.hungUp === undefined ? [] : [ending.hungUp.dialogId],
   });
@@ -85,7 +88,10 @@ function released(leg: Leg): Leg {
 
 /** Ends a call nobody answered with the best of the devices' answers. */
 export function endUnanswered(call: Call, at: number): Step {
-  const status = bestStatus(call.legs.map((leg) => leg.status ?? 480));
+  const last = call.legs.at(-1);
+  // Of trunks, which are tried in turn, the last one has the last word.
+  const legs = last?.trunk === undefined ? call.legs : [last];
+  const status = bestStatus(legs.map((leg) => leg.status ?? 480));
   return endCall(call, {
     at,
     result: resultOfStatus(status),

@@ -6,6 +6,7 @@
  *   does (pure)
  * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`: its SIP sides;
  *   `media.ts`: its media session
+ * - `failover.ts`, `trunk-leg.ts`: from one trunk to the next, and what is said to them (pure)
  * - `intake.ts`: reads a new INVITE
  * - `sweep.ts`: finds orphans
  *
@@ -17,19 +18,29 @@ import { statusOfResult } from '../../domain/cdr.ts';
 import { type ErrorCode, PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Binding } from '../../domain/registration.ts';
+import type { Trunk } from '../../domain/trunk.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import type { DialogHandler, DialogOwner } from '../../sip/rehydrate.ts';
 import type { SipRequest, SipResponse } from '../../sip/srf.ts';
 import type { Directory } from '../directory.ts';
 import type { Push } from '../push.ts';
+import { planOutbound } from '../routing/outbound.ts';
 import { decideRoute } from '../routing/route.ts';
+import type { TrunkBook } from '../trunks/book.ts';
+import { readTrunkCall } from '../trunks/incoming.ts';
 import { rejectInvite } from './caller.ts';
 import { type CallSurroundings, hangUp, LiveCall } from './effects.ts';
+import { isSilent, usesOf } from './failover.ts';
 import { type Intake, readInvite } from './intake.ts';
 import { resumeCall, startCall } from './machine.ts';
 import { Sweep } from './sweep.ts';
+import type { OutgoingTrunk } from './trunk-leg.ts';
+import type { Route } from './types.ts';
 
-export interface RegistryOptions extends Omit<CallSurroundings, 'ended' | 'lost'> {
+export interface RegistryOptions
+  extends Omit<CallSurroundings, 'ended' | 'lost' | 'outgoing' | 'credentials'> {
   directory: Directory;
+  trunks: TrunkBook;
   push: Push;
   answerTimeoutMs: number;
   /** Whether this media server has lost its lease. */
@@ -54,6 +65,8 @@ export class CallRegistry implements DialogHandler {
     this.#options = options;
     this.#here = {
       ...options,
+      outgoing: (name) => this.#outgoing(name),
+      credentials: (name) => this.#credentials(name),
       ended: (id) => {
         this.#calls.delete(id);
         this.counts.ended += 1;
@@ -150,15 +163,16 @@ export class CallRegistry implements DialogHandler {
 
   onInvite(req: SipRequest, res: SipResponse): void {
     this.#catchUp();
-    const intake = readInvite(req);
-    if (!intake.ok) {
-      this.#refuse(res, intake.error);
-      return;
-    }
-    const live = this.#calls.get(intake.value.id);
+    const live = this.#calls.get(req.stackTxnId);
     if (live !== undefined) {
       live.attachInvite(req, res);
       live.dispatch({ type: 'invite' });
+      return;
+    }
+    const isFull = (trunk: Trunk) => this.usedBy(trunk.name) >= trunk.channelsMax;
+    const intake = readInvite(req, (one) => readTrunkCall(one, this.#options.trunks, isFull));
+    if (!intake.ok) {
+      this.#refuse(res, intake.error);
       return;
     }
     if (this.#calls.size >= limits.callsMax || this.#term === null) {
@@ -210,11 +224,16 @@ export class CallRegistry implements DialogHandler {
     const { directory, now, answerTimeoutMs } = this.#options;
     const at = now();
     const { instance, ...intake } = wanted;
-    const { from, to } = intake;
+    const { from, to, trunk } = intake;
     const bindings = this.#devices(wanted);
     const known = bindings.length > 0 || directory.displayName(to) !== null;
-    const route = decideRoute({ from, to, known, bindings });
-    const fromName = directory.displayName(from) ?? '';
+    const outside = known ? null : this.#outside(to, at);
+    const user = trunk === null ? from : null;
+    const route = decideRoute({ from: user, to, known, bindings, outside });
+    if (route.kind === 'refuse') {
+      this.#countRefusal(route.code);
+    }
+    const fromName = intake.fromName ?? directory.displayName(from) ?? '';
     const deadlineAt = at + answerTimeoutMs;
     const first = startCall({ ...intake, fromName, at, deadlineAt, route });
     // The INVITE first: the machine's effects may use it at once.
@@ -225,8 +244,50 @@ export class CallRegistry implements DialogHandler {
     live.begin(first.effects);
   }
 
+  /** Calls that a trunk carries now: counted where they are, so that no count is ever wrong. */
+  usedBy(trunk: string): number {
+    let uses = 0;
+    for (const { call } of this.#calls.values()) {
+      uses += usesOf(call, trunk);
+    }
+    return uses;
+  }
+
+  #outside(number: string, at: number): Route | null {
+    const { trunks } = this.#options;
+    const all = trunks.trunks();
+    return planOutbound({
+      number,
+      routes: trunks.outbound(),
+      trunks: all,
+      used: (name) => this.usedBy(name),
+      isFailing: (name) => all.some((one) => one.name === name && trunks.isFailing(one, at)),
+    });
+  }
+
+  /** A trunk for a leg that is counted already; null: it is full, disabled or gone. */
+  #outgoing(name: string): OutgoingTrunk | null {
+    const { trunks } = this.#options;
+    const trunk = trunks.trunk(name);
+    if (trunk === null || !trunk.enabled || this.usedBy(name) > trunk.channelsMax) {
+      this.#countRefusal(trunk?.enabled === true ? 'PBX_TRUNK_FULL' : 'PBX_TRUNK_NONE');
+      return null;
+    }
+    return { trunk, credentials: trunks.credentials(trunk) };
+  }
+
+  #credentials(name: string): Credentials | null {
+    const { trunks } = this.#options;
+    const trunk = trunks.trunk(name);
+    return trunk === null ? null : trunks.credentials(trunk);
+  }
+
+  #countRefusal(code: ErrorCode): void {
+    this.refused.set(code, (this.refused.get(code) ?? 0) + 1);
+  }
+
   #refuse(res: SipResponse, error: PbxError): void {
-    this.refused.set(error.code, (this.refused.get(error.code) ?? 0) + 1);
+    this.#countRefusal(error.code);
     this.#options.log.info({ code: error.code, detail: error.message }, 'call refused');
     rejectInvite(res, error.sipStatus);
   }
@@ -275,10 +336,21 @@ export class CallRegistry implements DialogHandler {
       if ((state === 'routing' || state === 'ringing') && deadlineAt <= at) {
         live.dispatch({ type: 'deadline', at });
       }
+      this.#leaveSilentTrunk(live, at);
       if (moves > 0 && this.#needsMove(live)) {
         moves -= 1;
         live.moveMedia(at);
       }
+    }
+  }
+
+  /** After a takeover a trunk has the same time again: it is only being asked anew. */
+  #leaveSilentTrunk(live: LiveCall, at: number): void {
+    const since = at - this.#leadingSince;
+    const leg = live.call.legs.at(-1);
+    if (leg?.trunk !== undefined && isSilent(live.call, leg, at) && since > limits.trunkSilenceMs) {
+      this.#options.trunks.wasSilent(leg.trunk, at);
+      live.dispatch({ type: 'legSilent', leg: leg.no, at });
     }
   }
 

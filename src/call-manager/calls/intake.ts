@@ -4,11 +4,19 @@ import { parseCallId } from '../../domain/call.ts';
 import { fail, type Result, succeed } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import { type SipMessage, type SipRequest, Srf } from '../../sip/srf.ts';
+import type { OutsideCaller } from '../trunks/incoming.ts';
 
 export interface Intake {
   id: CallId;
-  /** The user that authenticated: set by the engine, never believed from the network. */
+  /**
+   * The user that authenticated: set by the engine, never believed from the network. Of a caller
+   * on a trunk it is the number to show.
+   */
   from: string;
+  /** Name to show of a caller on a trunk; null: the directory has it. */
+  fromName: string | null;
+  /** The trunk the call comes over; null: it is a user's. */
+  trunk: string | null;
   to: string;
   /** Max-Forwards of the legs. */
   hops: number;
@@ -20,13 +28,20 @@ export interface Intake {
 /** RFC 3261 section 8.1.1.6: recommended when a phone sends none. */
 const defaultHops = 70;
 
-export function readInvite(req: SipRequest): Result<Intake> {
-  const from = req.get('X-Authenticated-User')?.trim();
-  if (!from) {
-    return fail('PBX_CALLER_UNKNOWN');
+/** `outside` reads a call that is no user's. */
+export function readInvite(
+  req: SipRequest,
+  outside: (req: SipRequest) => Result<OutsideCaller>,
+): Result<Intake> {
+  const user = req.get('X-Authenticated-User')?.trim();
+  const caller = user ? succeed(null) : outside(req);
+  if (!caller.ok) {
+    return caller;
   }
+  const from = user || (caller.value?.from ?? '');
+  const { trunk = null, fromName = null } = caller.value ?? {};
   const id = parseCallId(req.stackTxnId);
-  const to = userOf(req.uri);
+  const to = caller.value?.to ?? userOf(req.uri);
   const tag = callerTag(req);
   const sipCallId = req.get('Call-ID');
   if (id === null || to === null || !tag || !sipCallId || !req.has('Contact')) {
@@ -44,7 +59,9 @@ export function readInvite(req: SipRequest): Result<Intake> {
     return fail('PBX_OFFER_MISSING');
   }
   const callerDialogId = `${sipCallId};from-tag=${tag}`;
-  return succeed({ id, from, to, hops: hops - 1, callerDialogId, instance: instanceOf(req.uri) });
+  const instance = trunk === null ? instanceOf(req.uri) : null;
+  const who = { from, fromName, trunk, to };
+  return succeed({ id, ...who, hops: hops - 1, callerDialogId, instance });
 }
 
 /** The device that a GRUU names (RFC 5627): `;gr=urn:...` becomes `<urn:...>`. */

@@ -16,6 +16,7 @@ import { resultOfStatus } from '../../domain/cdr.ts';
 import { limits } from '../../domain/limits.ts';
 import { commit, connectCaller } from './answering.ts';
 import { endCall, endUnanswered } from './ending.ts';
+import { afterTrunkFailure, afterTrunkSilence, trunkLeg } from './failover.ts';
 import { stepModify } from './modify.ts';
 import { beginMove, type MoveEvent, stepMove } from './move.ts';
 import type { Call, CallEffect, CallEvent, NewCall, Step } from './types.ts';
@@ -23,7 +24,9 @@ import type { Call, CallEffect, CallEvent, NewCall, Step } from './types.ts';
 /** A new call: asks for media, or ends at once when the route refuses it. */
 export function startCall(input: NewCall): Step {
   const { route, at, ...identity } = input;
+  const [first, ...later] = route.kind === 'trunks' ? route.targets : [];
   const uris = route.kind === 'devices' ? route.uris.slice(0, limits.legsMax) : [];
+  const devices = uris.map((uri, i) => newLeg(i + 1, uri));
   const call: Call = {
     ...identity,
     state: 'routing',
@@ -32,7 +35,8 @@ export function startCall(input: NewCall): Step {
     caller: 'waiting',
     media: null,
     mediaOpen: false,
-    legs: uris.map((uri, i) => newLeg(i + 1, uri)),
+    legs: first === undefined ? devices : [trunkLeg(1, first, at)],
+    later,
     winner: null,
     earlyLeg: null,
     modification: null,
@@ -50,6 +54,8 @@ export function resumeCall(record: CallRecord): Step {
   const { version: _, ...fields } = record;
   const call: Call = {
     ...fields,
+    trunk: record.trunk ?? null,
+    later: record.later ?? [],
     caller: 'away',
     mediaOpen: true,
     earlyLeg: null,
@@ -83,6 +89,10 @@ export function step(call: Call, event: CallEvent): Step {
       return legRings(call, event);
     case 'legAnswered':
       return legAnswered(call, event);
+    case 'legHeard':
+      return { call: changed(call, event.leg, { silentAt: null }), effects: [] };
+    case 'legSilent':
+      return afterTrunkSilence(call, event.leg, event.at);
     case 'legFailed':
       return legFailed(call, event.leg, event.status, event.at);
     case 'callerConnected':
@@ -250,7 +260,7 @@ function legFailed(call: Call, no: number, status: number, at: number): Step {
     return endUnanswered(next, at);
   }
   if (call.winner === null && !next.legs.some(isOpen)) {
-    return endUnanswered(next, at);
+    return afterTrunkFailure(next, no, at) ?? endUnanswered(next, at);
   }
   // So that a takeover neither rings a device again that refused, nor cancels one twice.
   return { call: next, effects: commit(next) };
@@ -316,8 +326,12 @@ function findLeg(call: Call, no: number): Leg | undefined {
 }
 
 function changeLeg(call: Call, no: number, state: LegState, status: number | null): Call {
+  return changed(call, no, { state, status });
+}
+
+function changed(call: Call, no: number, change: Partial<Leg>): Call {
   return {
     ...call,
-    legs: call.legs.map((leg) => (leg.no === no ? { ...leg, state, status } : leg)),
+    legs: call.legs.map((leg) => (leg.no === no ? { ...leg, ...change } : leg)),
   };
 }

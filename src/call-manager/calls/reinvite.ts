@@ -3,6 +3,8 @@
  * a refusal (its counter of running re-INVITEs only goes down on a 200).
  */
 
+import { requestInDialog } from '../../sip/challenged.ts';
+import type { Credentials } from '../../sip/digest.ts';
 import type { Dialog } from '../../sip/srf.ts';
 import { keysOf, profileOf, withoutKeys } from './encryption.ts';
 
@@ -14,7 +16,7 @@ export type ReinviteOutcome =
 export function sendReinvite(
   dialog: Dialog | undefined,
   description: string,
-  now: () => number,
+  { now, credentials }: { now: () => number; credentials: Credentials | null },
   done: (outcome: ReinviteOutcome) => void,
 ): void {
   if (dialog?.connected !== true) {
@@ -26,7 +28,8 @@ export function sendReinvite(
   const sdp = wantsKeys ? description : withoutKeys(description);
   const contact = dialog.local.contact;
   const headers: Record<string, string> = contact === undefined ? {} : { Contact: contact };
-  dialog.request({ method: 'INVITE', headers, body: sdp }, (error, response) => {
+  const options = { method: 'INVITE', headers, body: sdp };
+  requestInDialog(dialog, options, credentials, (error, response) => {
     if (error) {
       done({ type: 'modifyRefused', status: error.code === 'ENODIALOG' ? 481 : 500, at: now() });
     } else if (response.status >= 300) {

@@ -1,6 +1,7 @@
 /** The vocabulary of the call machine: its state, what can happen, what it wants done. */
-import type { CallId, CallRecord, Leg, MediaAnchor } from '../../domain/call.ts';
+import type { CallId, CallRecord, Leg, MediaAnchor, TrunkTarget } from '../../domain/call.ts';
 import type { Cdr } from '../../domain/cdr.ts';
+import type { ErrorCode } from '../../domain/errors.ts';
 
 /**
  * Where the caller stands. `away`: taken over from the record, not seen yet. `waiting`: its
@@ -39,12 +40,18 @@ export interface Call {
   earlyLeg: number | null;
   modification: Modification | null;
   move: Move | null;
+  /** The trunk the caller came over; null: it is a user. */
+  trunk: string | null;
+  /** Trunks that are tried when the one that is dialled fails. */
+  later: readonly TrunkTarget[];
 }
 
 /** What the pure routing decided for a new call. */
 export type Route =
   | { kind: 'devices'; uris: readonly string[] }
-  | { kind: 'refuse'; status: number };
+  /** One after the other, as long as trunks fail. */
+  | { kind: 'trunks'; targets: readonly TrunkTarget[] }
+  | { kind: 'refuse'; status: number; code: ErrorCode };
 
 export interface NewCall {
   id: CallId;
@@ -55,6 +62,7 @@ export interface NewCall {
   at: number;
   deadlineAt: number;
   callerDialogId: string;
+  trunk: string | null;
   route: Route;
 }
 
@@ -64,6 +72,10 @@ export type CallEvent =
   | { type: 'invite' }
   | { type: 'mediaOffered'; media: MediaAnchor }
   | { type: 'mediaRefused'; status: number; silent: boolean; at: number }
+  /** Any first word of a trunk: it is there. */
+  | { type: 'legHeard'; leg: number }
+  /** None came in time. */
+  | { type: 'legSilent'; leg: number; at: number }
   | { type: 'legRinging'; leg: number; status: number }
   | { type: 'legProgress'; leg: number; sdp: string }
   /** The media server translated the early media of the leg. */

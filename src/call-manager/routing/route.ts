@@ -1,22 +1,25 @@
 /** Where a call goes. Pure: everything it needs to know is given. */
-import { errorTable } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Binding } from '../../domain/registration.ts';
 import type { Route } from '../calls/types.ts';
+import { refuse } from './refusal.ts';
 
 export interface RouteQuestion {
-  from: string;
+  /** The user who calls; null: somebody on a trunk, whose number may look like a user's. */
+  from: string | null;
   to: string;
   /** Whether the directory has the called user. */
   known: boolean;
   /** Devices of the called user that can be rung, the preferred ones first. */
   bindings: readonly Binding[];
+  /** The way out for a number that is no user's; null without one. */
+  outside: Route | null;
 }
 
-/** All devices of the called user ring at once. */
+/** All devices of the called user ring at once; a number that is no user's goes out. */
 export function decideRoute(question: RouteQuestion): Route {
   if (!question.known) {
-    return refuse('PBX_USER_UNKNOWN');
+    return question.outside ?? refuse('PBX_USER_UNKNOWN');
   }
   if (question.from === question.to) {
     return refuse('PBX_CALL_LOOP');
@@ -26,8 +29,4 @@ export function decideRoute(question: RouteQuestion): Route {
   }
   const uris = question.bindings.slice(0, limits.legsMax).map((binding) => binding.contact);
   return { kind: 'devices', uris };
-}
-
-function refuse(code: 'PBX_USER_UNKNOWN' | 'PBX_CALL_LOOP' | 'PBX_USER_OFFLINE'): Route {
-  return { kind: 'refuse', status: errorTable[code].sipStatus };
 }

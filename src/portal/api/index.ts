@@ -6,7 +6,7 @@
  * - `authentication.ts`, `errors.ts`: who may ask, how it refuses
  * - `certificate.ts`: a certificate that is renewed while the API serves
  * - one file a noun: `status`, `members`, `servers`, `calls`, `registrations`, `users`, `cdrs`,
- *   `backup`, `traces`
+ *   `trunks`, `backup`, `traces`
  */
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -32,6 +32,7 @@ import { addRegistrations } from './registrations.ts';
 import { addServers } from './servers.ts';
 import { addStatus, type Holding } from './status.ts';
 import { addTraces } from './traces.ts';
+import { addTrunks } from './trunks.ts';
 import { addUsers } from './users.ts';
 
 /** Bytes a request body may have: the users one request may add fit. */
@@ -78,7 +79,8 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   addBackup(api, options.backups);
   addMembers(api, options.members);
   addTraces(api, options.traces);
-  for (const add of [addServers, addCalls, addRegistrations, addBans, addUsers, addCdrs]) {
+  const nouns = [addServers, addCalls, addRegistrations, addBans, addUsers, addCdrs, addTrunks];
+  for (const add of nouns) {
     add(api, options.source);
   }
   await api.ready();

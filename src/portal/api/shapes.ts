@@ -170,6 +170,8 @@ export const cdrShape = z.object({
   endedAt: time,
   result: z.enum(['answered', 'busy', 'no-answer', 'cancelled', 'failed']),
   endedBy: z.enum(['caller', 'callee', 'system']),
+  fromTrunk: z.string().nullable().describe('the trunk it came over'),
+  toTrunk: z.string().nullable().describe('the trunk it went out over'),
 });
 export type CdrEntry = z.output<typeof cdrShape>;
 

@@ -32,6 +32,7 @@ class Node {
       engine: {} as SipEngine,
       sipEvents: this.feed,
       drachtio: { host: '127.0.0.1', port, secret: 's' },
+      clusterSecret: 'cluster',
       answerTimeoutMs,
       push: push ?? null,
     });
@@ -369,7 +370,8 @@ test('a late commit does not bring a call back that another node has ended', asy
 
 test('an INVITE that comes again after the end was committed is told the result', async () => {
   const { engine } = await leader();
-  store.query("INSERT INTO cdrs VALUES ('t9', '1001', '1002', 1, NULL, 2, 'busy', 'callee')");
+  const row = "('t9', '1001', '1002', 1, NULL, 2, 'busy', 'callee', NULL, NULL)";
+  store.query(`INSERT INTO cdrs VALUES ${row}`);
   engine.invite({ id: 't9', user: '1001', to: '1002' });
   await engine.next('486');
   expect(engine.sent).toEqual([]);

@@ -68,6 +68,7 @@ function newCall(devices: number): NewCall {
     at: 0,
     deadlineAt: 60_000,
     callerDialogId: dialogOf(0),
+    trunk: null,
     route: {
       kind: 'devices',
       uris: Array.from({ length: devices }, (_, i) => `sip:1002@10.0.0.${i + 1}`),

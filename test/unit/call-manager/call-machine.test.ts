@@ -3,6 +3,7 @@ import { recordOf } from '../../../src/call-manager/calls/answering.ts';
 import { bestStatus } from '../../../src/call-manager/calls/ending.ts';
 import { resumeCall, startCall, step } from '../../../src/call-manager/calls/machine.ts';
 import type { Call, CallEffect, CallEvent, Route } from '../../../src/call-manager/calls/types.ts';
+import { refuse } from '../../../src/call-manager/routing/refusal.ts';
 import type { CallId } from '../../../src/domain/call.ts';
 
 const media = { server: 'media-1', ng: '10.0.0.1:2223', sdp: 'offer for devices', moving: false };
@@ -17,6 +18,7 @@ function begin(route: Route = { kind: 'devices', uris: ['sip:a@h', 'sip:b@h'] })
     at: 1000,
     deadlineAt: 61_000,
     callerDialogId: 'A;from-tag=1',
+    trunk: null,
     route,
   });
 }
@@ -82,6 +84,8 @@ test('the end by the caller releases device and media before it is committed', (
     endedAt: 9000,
     result: 'answered',
     endedBy: 'caller',
+    fromTrunk: null,
+    toTrunk: null,
   });
   expect(effects.at(-1)).toMatchObject({ dialogIds: ['A;from-tag=1'] });
 });
@@ -129,7 +133,7 @@ test('nobody answers in time: not before the deadline, then 480', () => {
 });
 
 test('a refused route is recorded before the caller is told', () => {
-  const { effects } = begin({ kind: 'refuse', status: 404 });
+  const { effects } = begin(refuse('PBX_USER_UNKNOWN'));
   expect(types(effects)).toEqual(['commitEnd', 'rejectCaller']);
   expect(cdrOf(effects)?.result).toBe('failed');
 });

@@ -13,8 +13,13 @@ export class MemoryStore {
   readonly #listeners: ((events: StoreEvent[]) => void)[] = [];
   #term: number | null = null;
 
-  constructor() {
-    for (const { sql } of migrations) {
+  /** `applied`: the migrations it begins with. */
+  constructor(applied = migrations) {
+    this.migrate(applied);
+  }
+
+  migrate(wanted = migrations): void {
+    for (const { sql } of wanted) {
       this.#database.exec(sql);
     }
   }
@@ -101,7 +106,8 @@ export class MemoryStore {
     }
   }
 
-  #apply([name = '', key = '', value = '', mode = '']: string[]): Reply {
+  #apply([name = '', ...rest]: string[]): Reply {
+    const [key = '', value = '', mode = ''] = rest;
     this.log.push(`${name} ${key}`);
     switch (name) {
       case 'SET':
@@ -111,7 +117,7 @@ export class MemoryStore {
         this.keys.set(key, value);
         return 'OK';
       case 'DEL':
-        return this.keys.delete(key) ? 1 : 0;
+        return rest.filter((one) => this.keys.delete(one)).length;
       case 'SQL.EXEC':
         return Number(this.#database.prepare(key).run(...JSON.parse(value)).changes);
       default:

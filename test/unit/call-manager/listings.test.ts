@@ -76,6 +76,8 @@ describe('the pages', () => {
         endedAt,
         result: 'busy',
         endedBy: 'callee',
+        fromTrunk: null,
+        toTrunk: null,
       }),
     );
 

@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
+import type { TrunkApi } from '../../../src/call-manager/api.ts';
 import { Queries } from '../../../src/call-manager/queries.ts';
 import { ServerWatch } from '../../../src/cluster/index.ts';
 import { limits } from '../../../src/domain/limits.ts';
@@ -15,6 +16,7 @@ beforeEach(() => {
     domain: 'pbx.test',
     peers: [{ id: 1, name: 'cm-1' }],
     vip: ['192.0.2.10'],
+    trunks: {} as TrunkApi,
     now: () => 1000,
   });
 });
@@ -73,7 +75,7 @@ test('without a majority nothing is added and the error says what to do', async 
 test('call records come newest first, by pages', () => {
   for (const ended of [1000, 3000, 2000]) {
     memory.query(
-      `INSERT INTO cdrs VALUES ('c${ended}', 'a', 'b', 0, NULL, ${ended}, 'busy', 'callee')`,
+      `INSERT INTO cdrs VALUES ('c${ended}', 'a', 'b', 0, NULL, ${ended}, 'busy', 'callee', NULL, NULL)`,
     );
   }
   const page = queries.cdrs({ limit: 2 });
@@ -84,7 +86,9 @@ test('call records come newest first, by pages', () => {
 
 test('calls that ended in the same millisecond are each on one page', () => {
   for (const id of ['a', 'b', 'c']) {
-    memory.query(`INSERT INTO cdrs VALUES ('${id}', 'x', 'y', 0, NULL, 5000, 'busy', 'callee')`);
+    memory.query(
+      `INSERT INTO cdrs VALUES ('${id}', 'x', 'y', 0, NULL, 5000, 'busy', 'callee', NULL, NULL)`,
+    );
   }
   const [first] = queries.cdrs({ limit: 1 });
   const rest = queries.cdrs({ before: first?.endedAt ?? '', id: first?.id ?? '' });

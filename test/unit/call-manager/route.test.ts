@@ -13,13 +13,13 @@ const binding = (contact: string) => ({
 
 test('all devices of the called user ring', () => {
   const bindings = [binding('sip:a'), binding('sip:b')];
-  const route = decideRoute({ from: '1', to: '2', known: true, bindings });
+  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null });
   expect(route).toEqual({ kind: 'devices', uris: ['sip:a', 'sip:b'] });
 });
 
 test('no more devices ring than a call may have legs', () => {
   const bindings = Array.from({ length: 50 }, (_, i) => binding(`sip:${i}`));
-  const route = decideRoute({ from: '1', to: '2', known: true, bindings });
+  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null });
   expect(route.kind === 'devices' && route.uris.length).toBe(limits.legsMax);
 });
 
@@ -28,6 +28,13 @@ test.each([
   ['oneself', { to: '1', bindings: [binding('sip:a')] }, 482],
   ['a user without devices', {}, 480],
 ])('%s is not reached', (_name, more, status) => {
-  const route = decideRoute({ from: '1', to: '2', known: true, bindings: [], ...more });
-  expect(route).toEqual({ kind: 'refuse', status });
+  const route = decideRoute({
+    from: '1',
+    to: '2',
+    known: true,
+    bindings: [],
+    outside: null,
+    ...more,
+  });
+  expect(route).toMatchObject({ kind: 'refuse', status });
 });

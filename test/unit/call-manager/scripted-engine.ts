@@ -37,6 +37,8 @@ export class ScriptedEngine {
   readonly known = new Map<string, string>();
   /** Keys of legs whose next INVITE is refused: the engine has not sent its own yet. */
   readonly busy = new Set<string>();
+  /** The header that the next BYE is refused with. */
+  challengeBye: string | null = null;
   #server: Server | null = null;
   #socket: Socket | null = null;
   #buffer = Buffer.alloc(0);
@@ -84,7 +86,7 @@ export class ScriptedEngine {
   }
 
   /** The device answers the INVITE of a leg. */
-  respond(request: Sent, status: number, sdp = ''): void {
+  respond(request: Sent, status: number, sdp = '', more: string[] = []): void {
     const text = [
       `SIP/2.0 ${status} Whatever`,
       `Via: SIP/2.0/UDP ${here};branch=z9hG4bKb`,
@@ -93,6 +95,7 @@ export class ScriptedEngine {
       `Call-ID: ${request.headers.get('call-id') ?? ''}`,
       `CSeq: 1 ${request.what}`,
       `Contact: <sip:1002@${peer.address}:5062>`,
+      ...more,
       ...bodyLines(sdp),
     ].join(crlf);
     this.#deliver(request.transactionId, request.dialogId, '', text);
@@ -205,7 +208,9 @@ export class ScriptedEngine {
       sent.transactionId = txn || again || `out-${number}`;
       sent.dialogId = dialog || `leg-${sent.transactionId};from-tag=f`;
       const own = dialog === '' ? [`Call-ID: leg-${sent.transactionId}`] : [];
-      const extra = [...own, `CSeq: 1 ${sent.what}`, `Contact: <sip:app@${here}>`];
+      const all = [...own, `CSeq: 1 ${sent.what}`, `Contact: <sip:app@${here}>`];
+      const isGiven = (line: string) => sent.headers.has(line.split(':')[0]?.toLowerCase() ?? '');
+      const extra = all.filter((line) => !isGiven(line));
       const wire = withHeaders(text, extra, 'From', ';tag=f');
       sent.headers = parse(wire).headers;
       reply(`OK|${meta}|${sent.transactionId}|Msg sent:|${crlf}${wire}`);
@@ -217,7 +222,9 @@ export class ScriptedEngine {
       wake();
     }
     if (sent.what === 'BYE') {
-      this.respond(sent, 200);
+      const challenge = this.challengeBye;
+      this.challengeBye = null;
+      this.respond(sent, challenge === null ? 200 : 407, '', challenge === null ? [] : [challenge]);
     }
   }
 }

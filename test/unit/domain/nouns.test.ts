@@ -41,6 +41,8 @@ test('a CDR shows its times in ISO 8601 UTC', () => {
     ended_at: 1500,
     result: 'no-answer',
     ended_by: 'system',
+    from_trunk: null,
+    to_trunk: 'carrier',
   });
   expect(view).toEqual({
     id: 'c',
@@ -51,6 +53,8 @@ test('a CDR shows its times in ISO 8601 UTC', () => {
     endedAt: '1970-01-01T00:00:01.500Z',
     result: 'no-answer',
     endedBy: 'system',
+    fromTrunk: null,
+    toTrunk: 'carrier',
   });
 });
 

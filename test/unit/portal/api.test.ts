@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CallManagerApi, NewUser } from '../../../src/call-manager/api.ts';
+import type { CallManagerApi, NewUser, TrunkApi } from '../../../src/call-manager/api.ts';
 import { fail, PbxError, succeed } from '../../../src/domain/errors.ts';
 import { Health } from '../../../src/observe/health.ts';
 import { createLog } from '../../../src/observe/log.ts';
@@ -25,6 +25,7 @@ const ban = {
 
 function sourceWith(users: Map<string, NewUser>): CallManagerApi {
   return {
+    trunks: {} as TrunkApi,
     status: () => ({
       leader: 'cm-1',
       term: 3,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
+use super::peers::{PEER, Peers};
 use super::proxied::{PROXY, ProxyRecord};
 use super::record::{DIALOG, DialogRecord, REGISTRATION, TRANSACTION, TransactionRecord};
 use crate::config::Listen;
@@ -31,6 +32,7 @@ pub struct Replica {
     bindings: usize,
     /// How many bindings came from each address.
     sources: HashMap<IpAddr, u32>,
+    peers: Peers,
     hasher: RandomState,
 }
 
@@ -53,6 +55,9 @@ impl Replica {
                 Some(value) => self.proxies.insert(id.to_owned(), value),
                 None => self.proxies.remove(id),
             };
+            None
+        } else if let Some(name) = key.strip_prefix(PEER) {
+            self.peers.apply(name, value.as_deref());
             None
         } else {
             None
@@ -113,6 +118,7 @@ impl Replica {
         self.contacts.clear();
         self.bindings = 0;
         self.sources.clear();
+        self.peers.clear();
         gone.into_keys()
             .map(|id| EngineEvent::DialogRemoved { id })
             .collect()
@@ -153,6 +159,11 @@ impl Replica {
                 let mut sources = registration.bindings.iter().filter_map(source_of);
                 sources.any(|source| source == ip)
             })
+    }
+
+    /// Whether a trunk sends from an address: its calls need no password of a user.
+    pub fn is_peer(&self, ip: IpAddr) -> bool {
+        self.peers.has(ip)
     }
 
     /// Everybody with bindings.

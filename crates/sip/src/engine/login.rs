@@ -42,6 +42,7 @@ impl Core {
         let source = flow.remote.ip();
         self.defence.is_banned(source, self.now.wall_ms())
             && !self.is_trusted(source)
+            && !self.replica.is_peer(source)
             && !self.replica.has_devices_at(source)
     }
 
@@ -51,7 +52,9 @@ impl Core {
     }
 
     /// Challenges a request from outside any dialog when that is asked for: not INVITE only,
-    /// or the others would tell which users there are. `Err` when it has been answered.
+    /// or the others would tell which users there are. `Err` when it has been answered. A call
+    /// of a trunk has no user: a provider knows none of our passwords, so where it comes from
+    /// has to do. A phone that shows a password is heard as a user there, too.
     pub(super) fn authenticate_call(
         &mut self,
         flow: &Flow,
@@ -59,6 +62,10 @@ impl Core {
         essentials: &Essentials<'_>,
     ) -> Result<Option<String>, ()> {
         if self.authenticator.is_none() || !self.setup.authenticate_calls {
+            return Ok(None);
+        }
+        let answers = message.get(AS_PROXY.answer).is_some();
+        if essentials.method == "INVITE" && !answers && self.replica.is_peer(flow.remote.ip()) {
             return Ok(None);
         }
         let user = self.login(&AS_PROXY, flow, message, essentials);
