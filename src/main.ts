@@ -338,6 +338,7 @@ function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string
     authenticateCalls: true,
     trusted: sip.trustedPeers,
     sessionTimer: { expiresS: sip.sessionTimerS, minSeS: sip.sessionTimerMinS },
+    topologyHiding: sip.topologyHiding,
     traceBytes: sip.trace.enabled ? sip.trace.memoryMb * 1024 * 1024 : 0,
     hep: sip.hep === undefined ? null : collectorOf(sip.hep),
     secret: readSecret(config.cluster.secretFile),

@@ -165,6 +165,8 @@ export interface SipOptions {
   trusted: string[];
   /** Session timers (RFC 4028), seconds; `expiresS` 0 offers none. */
   sessionTimer: { expiresS: number; minSeS: number };
+  /** Whether forwarded calls hide the addresses of each side from the other; else they do not. */
+  topologyHiding?: { enabled: boolean; callIds: boolean };
   /** Bytes of memory for copies of messages; 0, as without it, keeps none. */
   traceBytes?: number;
   /** A collector that gets a copy of every message, HEP3 over UDP. */

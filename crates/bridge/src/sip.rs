@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use raftpbx_sip::{
     DialogLimits, DrachtioConfig, Engine, EngineConfig, EngineEvent, HandlerMethod, HepConfig,
     Listen, MemoryJournal, Network, Offer, RegistrarConfig, RegistrarPolicy, RequestHandler,
-    SessionTimer, TlsFiles, WhenFull,
+    SessionTimer, TlsFiles, TopologyHiding, WhenFull,
 };
 use raftpbx_store::StoreEvent;
 use serde::Deserialize;
@@ -40,12 +40,21 @@ struct WireSipOptions {
     authenticate_calls: bool,
     session_timer: WireSessionTimer,
     trusted: Vec<String>,
+    #[serde(default)]
+    topology_hiding: WireTopologyHiding,
     secret: String,
     /// 0 keeps no trace.
     #[serde(default)]
     trace_bytes: usize,
     #[serde(default)]
     hep: Option<WireHep>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WireTopologyHiding {
+    enabled: bool,
+    call_ids: bool,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +235,10 @@ impl WireSipOptions {
             session_timer: SessionTimer {
                 expires_s: self.session_timer.expires_s,
                 min_se_s: self.session_timer.min_se_s,
+            },
+            topology_hiding: TopologyHiding {
+                enabled: self.topology_hiding.enabled,
+                call_ids: self.topology_hiding.call_ids,
             },
             tag_key: derive(&self.secret, "tag"),
             trace_bytes: self.trace_bytes,

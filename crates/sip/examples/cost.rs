@@ -42,6 +42,7 @@ fn core(listen: Listen) -> Core {
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
         dialog_limits: raftpbx_sip::DialogLimits::default(),
+        topology_hiding: raftpbx_sip::TopologyHiding::default(),
         tag_key: [2; 32],
         seed: [3; 32],
         users: Box::new(move |_| Some(credentials.clone())),

@@ -62,6 +62,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         authenticate_calls: options.contains_key("authenticate-calls"),
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
+        topology_hiding: raftpbx_sip::TopologyHiding::default(),
         tag_key: [2; 32],
         trace_bytes: 1024 * 1024,
         hep: None,

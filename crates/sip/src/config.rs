@@ -180,6 +180,15 @@ pub struct RequestHandler {
     pub url: String,
 }
 
+/// What peers may learn of each other when the engine forwards between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopologyHiding {
+    /// Via, Record-Route and Contact of each side stay with us.
+    pub enabled: bool,
+    /// Call-IDs, too: phones write their addresses into them.
+    pub call_ids: bool,
+}
+
 /// The registrar's rules. Times are seconds.
 #[derive(Clone, Debug)]
 pub struct RegistrarConfig {
@@ -246,6 +255,8 @@ pub struct EngineConfig {
     pub session_timer: SessionTimer,
     /// How many dialogs an address and a user may have.
     pub dialog_limits: DialogLimits,
+    /// What forwarded requests and responses show of the other side.
+    pub topology_hiding: TopologyHiding,
     /// Derives To tags; the same on every node, so that any node answers with the same tag.
     pub tag_key: [u8; 32],
     /// Bytes of memory for copies of the newest messages; 0 keeps none.

@@ -16,6 +16,7 @@
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
 //! - [`trace`]: copies of the newest messages, and of all for a collector.
+//! - [`seal`]: what only this cluster can read again.
 //! - [`trust`]: whose word on identities counts.
 //! - [`transport`], [`service`]: sockets, and the [`Engine`] handle with its thread.
 pub mod config;
@@ -32,6 +33,7 @@ pub mod message;
 pub mod policy;
 pub mod proxy;
 pub mod registrar;
+pub mod seal;
 pub mod service;
 pub mod trace;
 pub mod transaction;
@@ -41,7 +43,7 @@ pub mod view;
 
 pub use config::{
     DrachtioConfig, EngineConfig, HandlerMethod, HepConfig, Listen, RegistrarConfig,
-    RequestHandler, TlsFiles, Transport,
+    RequestHandler, TlsFiles, TopologyHiding, Transport,
 };
 pub use dialog::session::SessionTimer;
 pub use digest::Offer;

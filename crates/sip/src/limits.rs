@@ -100,6 +100,9 @@ pub const ANSWER_MS: u64 = 30_000;
 pub const TURN_DOUBT_MS: u64 = 5_000;
 /// Destinations one proxied request may have, redirects included.
 pub const DESTINATIONS_MAX: usize = 32;
+/// How often one call may have come through us with its topology hidden: each time puts a
+/// token into a token.
+pub const VEILS_MAX: usize = 4;
 /// Branches of a request that was not told a limit (RFC 5393 section 5.3.3).
 pub const BREADTH_DEFAULT: usize = 60;
 /// How far the stored end of a forwarded call's ringing may lag behind, in ms: callees that

@@ -39,6 +39,10 @@ fn core(metrics: Arc<Metrics>) -> Core {
         }),
         authenticate_calls: false,
         dialog_limits: raftpbx_sip::DialogLimits::default(),
+        topology_hiding: raftpbx_sip::TopologyHiding {
+            enabled: true,
+            call_ids: true,
+        },
         tag_key: [2; 32],
         seed: [3; 32],
         users: Box::new(|user| Some(digest_ha1(user, "r", "p"))),

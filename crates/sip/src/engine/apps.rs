@@ -6,7 +6,7 @@ use super::metrics::Metrics;
 use super::sending::Ticket;
 use super::timers::Alarm;
 use super::{AppId, Core, Id, Output};
-use crate::drachtio::command::{Command, Kind};
+use crate::drachtio::command::{Command, Kind, SipCommand};
 use crate::drachtio::format::VERSION;
 use crate::limits::{AUTHENTICATE_MS, ROUTES_MAX, TAG_CHARS_MAX, TAGS_MAX};
 
@@ -166,7 +166,10 @@ impl Core {
                 self.fail(&ticket, "this server does not lead");
             }
             Kind::Proxy(proxy) => self.proxy_command(ticket, &proxy),
-            Kind::Sip(sip) => self.sip_command(ticket, &sip),
+            Kind::Sip(sip) => {
+                let message = &self.veil_body(sip.message);
+                self.sip_command(ticket, &SipCommand { message, ..sip });
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::call_records::Source;
 use super::client::{Cancel, Purpose};
 use super::flow::Flow;
 use super::location::Target;
-use super::proxying::{LiveBranch, LiveProxy, contacts, is_pass};
+use super::proxying::{LiveBranch, LiveProxy, contacts};
 use super::responses::response_bytes;
 use super::routing::Route;
 use super::server::{Server, Stage};
@@ -113,7 +113,7 @@ impl Core {
         let target = &branch.ok_or("the request is gone")?.target;
         let message = Message::parse(&server.request).map_err(|error| error.to_string())?;
         let essentials = Essentials::of(&message).map_err(|error| error.reason.to_owned())?;
-        let routes = self.routes_left(&message, essentials.call_id);
+        let routes = self.routes_left(&message, &essentials);
         let first = routes
             .first()
             .and_then(|route| crate::message::Address::parse(route));
@@ -123,12 +123,6 @@ impl Core {
 
     fn forwarded(&self, id: &Id) -> Option<(&Server, &LiveProxy)> {
         self.servers.get(id).zip(self.proxies.get(id))
-    }
-
-    /// The route set without us.
-    fn routes_left<'a>(&self, message: &Message<'a>, call_id: &str) -> Vec<&'a str> {
-        let pass = forward::pass(&self.setup.tag_key, call_id);
-        forward::routes(message, |uri| is_pass(uri, &pass) || self.is_own_uri(uri))
     }
 
     /// The request of a branch for one of its servers, and its Via branch.
@@ -150,11 +144,12 @@ impl Core {
         let message = Message::parse(&server.request).map_err(|error| error.to_string())?;
         let essentials = Essentials::of(&message).map_err(|error| error.reason.to_owned())?;
         let pass = forward::pass(&self.setup.tag_key, essentials.call_id);
-        let routes = self.routes_left(&message, essentials.call_id);
-        let mark = forward::mark(&self.setup.tag_key, &message, &essentials);
+        let routes = self.routes_left(&message, &essentials);
+        let routes: Vec<&str> = routes.iter().map(AsRef::as_ref).collect();
+        let mark = self.loop_mark(&message, &essentials);
         let branch = format!("{branch}.{mark}");
         let via = self.via(flow, &branch);
-        let stay = if live.stay {
+        let stay = if live.stay && !self.is_veiled(&message, &essentials) {
             self.stay(&pass, &server.flow, flow)
         } else {
             Vec::new()
@@ -170,7 +165,8 @@ impl Core {
             breadth: (forward::breadth(&message) / wide.max(1)).max(1),
         };
         let sent = forward::request(&message, &routes, &hop).ok_or("too many hops")?;
-        Ok((branch, sent.bytes.into()))
+        let bytes = self.veil_request(sent.bytes, (&message, &essentials), flow);
+        Ok((branch, bytes.into()))
     }
 
     /// Our Record-Route, one for each side when they differ.
@@ -423,7 +419,7 @@ impl Core {
     }
 
     /// Whether a URI names one of our listeners.
-    fn is_own_uri(&self, text: &str) -> bool {
+    pub(super) fn is_own_uri(&self, text: &str) -> bool {
         matches!(self.route(text, None), Err(error) if error == "can not send request to myself")
     }
 }

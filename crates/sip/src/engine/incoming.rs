@@ -9,7 +9,9 @@ use super::{Core, Id};
 use crate::dialog::dialog_id;
 use crate::limits::{DIALOGS_MAX, RETRY_AFTER_S, URI_BYTES_MAX};
 use crate::message::lexical::is_token;
-use crate::message::{Essentials, Message, ParseError, Refusal, Start, latin1_to_utf8};
+use crate::message::{
+    Essentials, Header, Message, Name, ParseError, Refusal, Start, latin1_to_utf8,
+};
 use crate::registrar::request::EXTENSIONS;
 use crate::transaction::Input;
 use crate::transaction::key::server_key;
@@ -134,7 +136,8 @@ impl Core {
         self.shed(flow, message, essentials)
     }
 
-    /// A new request; call control knows devices by their public GRUUs only.
+    /// A new request; call control knows devices by their public GRUUs only, and nothing of
+    /// the Contacts we have put in place of others.
     fn aimed_request(&mut self, flow: Flow, message: &Message<'_>, essentials: &Essentials<'_>) {
         let public = message.uri().and_then(|uri| self.public_form(uri));
         match &public {
@@ -144,7 +147,16 @@ impl Core {
                 aimed.start = Start::Request { method, uri };
                 self.new_request(flow, &aimed, essentials);
             }
-            None => self.new_request(flow, message, essentials),
+            None => match self.aimed_at_hidden(message) {
+                Some((uri, routes)) => {
+                    let mut aimed = message.clone();
+                    let method = essentials.method;
+                    aimed.start = Start::Request { method, uri: &uri };
+                    aimed.headers.splice(0..0, routes.iter().map(as_route));
+                    self.new_request(flow, &aimed, essentials);
+                }
+                None => self.new_request(flow, message, essentials),
+            },
         }
     }
 
@@ -224,6 +236,11 @@ impl Core {
         let after = RETRY_AFTER_S.to_string();
         self.respond(flow, message, essentials, 503, &[("Retry-After", &after)]);
     }
+}
+
+fn as_route(value: &String) -> Header<'_> {
+    let (name, text) = (Name::Route, Name::Route.text());
+    Header { name, text, value }
 }
 
 /// A request with its first line replaced by one that can be read; None for a response.

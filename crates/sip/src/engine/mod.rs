@@ -28,6 +28,7 @@ mod forks;
 pub mod guard;
 pub mod handlers;
 mod held;
+mod hiding;
 mod ids;
 mod incoming;
 mod legs;
@@ -71,13 +72,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Listen, RegistrarConfig};
+use crate::config::{Listen, RegistrarConfig, TopologyHiding};
 use crate::defence::{Ban, Defence};
 use crate::dialog::session::SessionTimer;
 use crate::digest::Authenticator;
 use crate::digest::counts::NonceCounts;
 use crate::durable::Replica;
 use crate::journal::{Credentials, JournalError, JournalOp};
+use crate::proxy::Veil;
 use crate::registrar::Gruus;
 use crate::trust::Network;
 use crate::view::{EngineEvent, EngineStatus};
@@ -297,6 +299,8 @@ pub struct Setup {
     pub session_timer: SessionTimer,
     /// How many dialogs an address and a user may have.
     pub dialog_limits: dialog_counts::DialogLimits,
+    /// What forwarded messages show of the other side.
+    pub topology_hiding: TopologyHiding,
     /// Derives To tags.
     pub tag_key: [u8; 32],
     /// Seed of unique identifiers: random, never used twice.
@@ -345,6 +349,7 @@ pub struct Core {
     tokens: u64,
     speculations: Speculations,
     gruus: Gruus,
+    veil: Veil,
     lost_flows: LostFlows,
     load: Load,
     defence: Defence,
@@ -363,6 +368,7 @@ impl Core {
             .as_ref()
             .map(|r| Authenticator::new(&r.realm, r.nonce_key, r.offer));
         let key = setup.registrar.as_ref().map(|r| r.nonce_key);
+        let veil = Veil::new(&setup.tag_key);
         let gruus = Gruus::new(key.unwrap_or(setup.tag_key));
         Core {
             ids: Ids::new(setup.seed),
@@ -392,6 +398,7 @@ impl Core {
             tokens: 0,
             speculations: Speculations::default(),
             gruus,
+            veil,
             lost_flows: LostFlows::default(),
             load: Load::default(),
             defence: Defence::default(),

@@ -166,7 +166,7 @@ impl Core {
         if forward::hops(&message).is_none() {
             return Some(483);
         }
-        let mark = forward::mark(&self.setup.tag_key, &message, &essentials);
+        let mark = self.loop_mark(&message, &essentials);
         if forward::is_loop(&message, &mark, |via| self.is_own_via(via)) {
             return Some(482);
         }
@@ -208,13 +208,15 @@ impl Core {
         self.proxies.contains_key(id)
     }
 
-    /// Whether our Record-Route led this request here: it goes on without an application.
+    /// Whether our Record-Route, or a Contact of ours that hides another one, led this
+    /// request here: it goes on without an application.
     pub(super) fn passes(&self, message: &Message<'_>, essentials: &Essentials<'_>) -> bool {
         let pass = forward::pass(&self.setup.tag_key, essentials.call_id);
         essentials.to.tag().is_some()
             && (forward::routes(message, |uri| is_pass(uri, &pass)).len()
                 < forward::routes(message, |_| false).len()
-                || matches!(message.start, Start::Request { uri, .. } if is_pass(uri, &pass)))
+                || matches!(message.start, Start::Request { uri, .. } if is_pass(uri, &pass))
+                || self.unveiled(message, essentials).is_some())
     }
 
     /// A request of a dialog whose path we are in.
@@ -273,7 +275,8 @@ impl Core {
         };
         let pass = forward::pass(&self.setup.tag_key, essentials.call_id);
         if !is_pass(uri, &pass) {
-            return uri.to_owned();
+            let hidden = self.unveiled(message, essentials);
+            return hidden.map_or_else(|| uri.to_owned(), |found| found.target);
         }
         let routes = forward::routes(message, |_| false);
         let last = routes
@@ -288,8 +291,8 @@ impl Core {
             return;
         }
         let target = self.passed_target(message, essentials);
-        let pass = forward::pass(&self.setup.tag_key, essentials.call_id);
-        let routes = forward::routes(message, |uri| is_pass(uri, &pass));
+        let routes = self.routes_left(message, essentials);
+        let routes: Vec<&str> = routes.iter().map(AsRef::as_ref).collect();
         let next = routes
             .first()
             .and_then(|route| crate::message::Address::parse(route))
@@ -310,8 +313,9 @@ impl Core {
             breadth: 1,
         };
         if let Some(sent) = forward::request(message, &routes, &hop) {
+            let bytes = self.veil_request(sent.bytes, (message, essentials), &flow);
             self.setup.metrics.sent_request("ACK");
-            self.send(flow, sent.bytes.into());
+            self.send(flow, bytes.into());
         }
     }
 

@@ -41,7 +41,7 @@ impl Core {
         let Start::Response { status, .. } = message.start else {
             return;
         };
-        let Some(passed) = forward::response(&message, &[]).map(Bytes::from) else {
+        let Some(passed) = self.passed_response(id, index, &message, &[]) else {
             return;
         };
         let Some(server) = self.servers.get_mut(id) else {
@@ -113,8 +113,8 @@ impl Core {
                 }
             }
         }
-        match forward::response(&message, &challenges) {
-            Some(bytes) => self.close_forwarded(id, status, bytes.into()),
+        match self.passed_response(id, index, &message, &challenges) {
+            Some(bytes) => self.close_forwarded(id, status, bytes),
             None => self.answer_forwarded(id, 500),
         }
     }

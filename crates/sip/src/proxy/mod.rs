@@ -13,12 +13,15 @@
 
 mod choice;
 pub mod forward;
+pub mod hidden;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod veil;
 
 pub use choice::best;
 pub use machine::{Branch, Effect, Input, Machine, Options, Progress, Timer};
+pub use veil::{Place, Veil};
 
 /// How long an INVITE may ring without news (RFC 3261 section 16.6, timer C), in ms.
 pub const TIMER_C_MS: u64 = 185_000;

@@ -3,16 +3,13 @@
 //! A public one names user and instance. A temporary one hides both: it is the two and the
 //! REGISTER they came with, sealed with a key of the cluster. Nothing is remembered, so every
 //! node opens what any node gave out.
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::binding::Binding;
 use crate::journal::hex;
 use crate::message::{Scheme, Uri};
+use crate::seal::{SEAL_BYTES, Seal};
 
 /// Begins the user part of a temporary GRUU.
 const TEMPORARY: &str = "tgruu.";
-const SEAL_BYTES: usize = 12;
 const MARK_BYTES: usize = 8;
 
 /// What a GRUU says.
@@ -37,40 +34,21 @@ pub enum Gruu {
 /// Makes and reads GRUUs.
 #[derive(Clone, Debug)]
 pub struct Gruus {
-    key: [u8; 32],
+    seal: Seal,
 }
 
 impl Gruus {
     /// With a key that is the same on every node.
     pub fn new(key: [u8; 32]) -> Gruus {
-        Gruus { key }
-    }
-
-    fn hash(&self, purpose: u8, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        mac.update(&[purpose]);
-        for part in parts {
-            mac.update(part);
+        Gruus {
+            seal: Seal::new(key),
         }
-        mac.finalize().into_bytes().into()
     }
 
     fn mark(&self, text: &str) -> [u8; MARK_BYTES] {
         let mut mark = [0; MARK_BYTES];
-        mark.copy_from_slice(&self.hash(b'm', &[text.as_bytes()])[..MARK_BYTES]);
+        mark.copy_from_slice(&self.seal.hash(b'm', &[text.as_bytes()])[..MARK_BYTES]);
         mark
-    }
-
-    /// Covers or uncovers `bytes` under a seal.
-    fn cover(&self, seal: &[u8], bytes: &mut [u8]) {
-        for (count, block) in bytes.chunks_mut(32).enumerate() {
-            let pad = self.hash(b'c', &[seal, &count.to_be_bytes()]);
-            block
-                .iter_mut()
-                .zip(pad)
-                .for_each(|(byte, pad)| *byte ^= pad);
-        }
     }
 
     /// `sip:user@domain;gr=urn:...`: the same as long as the device lives.
@@ -88,14 +66,8 @@ impl Gruus {
         plain.extend_from_slice(&self.mark(&binding.call_id));
         plain.extend_from_slice(&binding.cseq.to_be_bytes());
         plain.extend_from_slice(user.as_bytes());
-        let seal = self.hash(b's', &[&plain]);
-        let seal = &seal[..SEAL_BYTES];
-        self.cover(seal, &mut plain);
-        Some(format!(
-            "sip:{TEMPORARY}{}{}@{domain};gr",
-            hex(seal),
-            hex(&plain)
-        ))
+        let sealed = hex(&self.seal.close(&plain));
+        Some(format!("sip:{TEMPORARY}{sealed}@{domain};gr"))
     }
 
     /// Reads a URI; None when it is no GRUU, or none of ours.
@@ -112,12 +84,7 @@ impl Gruus {
         if bytes.len() < SEAL_BYTES + 2 * MARK_BYTES + 4 {
             return None;
         }
-        let (seal, covered) = bytes.split_at(SEAL_BYTES);
-        let mut plain = covered.to_vec();
-        self.cover(seal, &mut plain);
-        if self.hash(b's', &[&plain])[..SEAL_BYTES] != *seal {
-            return None;
-        }
+        let plain = self.seal.open(&bytes)?;
         let (instance, rest) = plain.split_first_chunk()?;
         let (call, rest) = rest.split_first_chunk()?;
         let user = String::from_utf8(rest[4..].to_vec()).ok()?;

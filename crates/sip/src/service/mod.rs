@@ -259,6 +259,7 @@ fn core(
         trusted: config.trusted,
         session_timer: config.session_timer,
         dialog_limits: config.dialog_limits,
+        topology_hiding: config.topology_hiding,
         tag_key: config.tag_key,
         seed,
         users: Box::new(move |user| journal.credentials(user)),

@@ -70,6 +70,7 @@ impl Bench {
             registrar: config.registrar,
             authenticate_calls: config.authenticate_calls,
             dialog_limits: config.dialog_limits,
+            topology_hiding: config.topology_hiding,
             tag_key: config.tag_key,
             seed: [3; 32],
             users: Box::new(|user| {

@@ -7,7 +7,7 @@ use raftpbx_sip::engine::flow::Flow;
 use raftpbx_sip::engine::location::Target;
 use raftpbx_sip::engine::metrics::Metrics;
 use raftpbx_sip::engine::{AppId, Core, Input, Now, Output, Setup};
-use raftpbx_sip::{JournalOp, Listen, Transport};
+use raftpbx_sip::{JournalOp, Listen, TopologyHiding, Transport};
 
 use super::SECRET;
 use super::app::Told;
@@ -17,6 +17,8 @@ const SERVER: &str = "192.0.2.1:5060";
 /// A core with everything around it.
 pub struct Desk {
     core: Core,
+    /// What the next leader is configured with.
+    pub topology: TopologyHiding,
     now_ms: u64,
     apps: HashMap<AppId, VecDeque<Told>>,
     closed: Vec<AppId>,
@@ -30,7 +32,7 @@ pub struct Desk {
     lookups: Vec<u64>,
 }
 
-fn core(seed: u8) -> Core {
+fn core(seed: u8, topology_hiding: TopologyHiding) -> Core {
     Core::new(Setup {
         listen: vec![Listen {
             transport: Transport::Udp,
@@ -43,6 +45,7 @@ fn core(seed: u8) -> Core {
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
         dialog_limits: raftpbx_sip::DialogLimits::default(),
+        topology_hiding,
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),
@@ -54,8 +57,14 @@ fn core(seed: u8) -> Core {
 impl Desk {
     /// A core that leads.
     pub fn new() -> Desk {
+        Desk::hiding(TopologyHiding::default())
+    }
+
+    /// The same with topology hiding.
+    pub fn hiding(topology: TopologyHiding) -> Desk {
         let mut desk = Desk {
-            core: core(1),
+            core: core(1, topology),
+            topology,
             now_ms: 0,
             apps: HashMap::new(),
             closed: Vec::new(),
@@ -72,7 +81,7 @@ impl Desk {
 
     /// The leader dies; another one takes over with what was committed.
     pub fn take_over(&mut self) {
-        self.core = core(2);
+        self.core = core(2, self.topology);
         self.apps.clear();
         self.sent.clear();
         self.held.clear();

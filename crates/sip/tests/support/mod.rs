@@ -56,6 +56,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         authenticate_calls: false,
         trusted: Vec::new(),
         session_timer: raftpbx_sip::SessionTimer::default(),
+        topology_hiding: raftpbx_sip::TopologyHiding::default(),
         tag_key: [2; 32],
         trace_bytes: 1024 * 1024,
         hep: None,

@@ -82,6 +82,7 @@ fn core(timer: SessionTimer, seed: u8) -> Core {
             per_source: 4,
             ..DialogLimits::default()
         },
+        topology_hiding: crate::TopologyHiding::default(),
         tag_key: [2; 32],
         seed: [seed; 32],
         users: Box::new(|_| None),
