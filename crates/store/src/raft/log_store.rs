@@ -1,9 +1,9 @@
 //! The Raft library's log on top of the write-ahead log.
 //!
-//! Entries since the last purge are also kept in memory: replication and apply read them from
-//! there. Their number is bounded by the snapshots that `consensus` triggers.
+//! Entries since the last purge are also kept in memory (`present`): replication and apply read
+//! them from there. Snapshots that `start` triggers bound them, and `LOG_BYTES_MAX` when those
+//! do not keep up.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -13,26 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
-use openraft::{EntryPayload, OptionalSend, RaftLogReader};
+use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 
+use super::present::Present;
 use super::types::{Entry, LogId, Types, Vote};
 use crate::environment::Environment;
 use crate::limits::APPEND_BYTES_MAX;
 use crate::wal::{Carry, Flushed, Job, Note, Record, Recovered, Wal, encode};
-
-#[derive(Default)]
-struct Present {
-    /// Index of the first entry in `entries`.
-    first: u64,
-    entries: VecDeque<Entry>,
-    bytes: u64,
-    purged: Option<LogId>,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    /// Whether `committed` is newer than what the log on disk says.
-    committed_unwritten: bool,
-}
 
 /// The log of one node.
 #[derive(Clone)]
@@ -50,13 +38,6 @@ fn write<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
     postcard::to_stdvec(value)
         .map(Bytes::from)
         .map_err(io::Error::other)
-}
-
-fn body_bytes(entry: &Entry) -> u64 {
-    match &entry.payload {
-        EntryPayload::Normal(batch) => batch.body.len() as u64 + 64,
-        _ => 64,
-    }
 }
 
 impl LogStore {
@@ -81,11 +62,9 @@ impl LogStore {
 
     fn new(wal: Wal, recovered: Recovered) -> io::Result<LogStore> {
         let in_log: Option<Vote> = recovered.vote.as_deref().map(read).transpose()?;
-        let mut present = Present {
-            vote: in_log,
-            committed: recovered.committed.as_deref().map(read).transpose()?,
-            ..Present::default()
-        };
+        let mut present = Present::default();
+        present.vote = in_log;
+        present.committed = recovered.committed.as_deref().map(read).transpose()?;
         for copy in &recovered.vote_copies.payloads {
             let copy: Vote = read(copy)?;
             if present.vote.is_none_or(|vote| vote < copy) {
@@ -99,8 +78,8 @@ impl LogStore {
             present.push(read(payload)?);
         }
         tracing::info!(
-            entries = present.entries.len(),
-            first = present.first,
+            entries = present.len(),
+            first = present.first(),
             torn_bytes = recovered.torn_bytes,
             "the log was read"
         );
@@ -129,7 +108,17 @@ impl LogStore {
 
     /// Bytes of the entries since the last purge.
     pub fn bytes(&self) -> u64 {
-        self.present.lock().bytes
+        self.present.lock().bytes()
+    }
+
+    /// Bytes of the entries behind an index.
+    pub fn bytes_behind(&self, index: u64) -> u64 {
+        self.present.lock().bytes_behind(index)
+    }
+
+    /// The last entry that may go so that those from there up to `index` have at most `kept` bytes.
+    pub fn surplus(&self, index: u64, kept: u64) -> Option<u64> {
+        self.present.lock().surplus(index, kept)
     }
 
     /// The write-ahead log, for its counters and for closing it.
@@ -155,64 +144,6 @@ impl LogStore {
             purge_to,
         };
         self.wal.submit(Job { bytes, note, done })
-    }
-}
-
-impl Present {
-    fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            self.first = entry.index();
-        }
-        self.bytes += body_bytes(&entry);
-        self.entries.push_back(entry);
-    }
-
-    /// Identity of the last entry, purged ones included.
-    fn last(&self) -> Option<LogId> {
-        let last = self.entries.back().map(RaftEntry::log_id);
-        last.or(self.purged)
-    }
-
-    fn truncate_from(&mut self, from: u64) {
-        while self
-            .entries
-            .back()
-            .is_some_and(|entry| entry.index() >= from)
-        {
-            let removed = self.entries.pop_back();
-            self.bytes -= removed.as_ref().map_or(0, body_bytes);
-        }
-    }
-
-    fn purge_to(&mut self, index: u64) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.index() <= index)
-        {
-            let removed = self.entries.pop_front();
-            self.bytes -= removed.as_ref().map_or(0, body_bytes);
-        }
-        self.first = index + 1;
-    }
-
-    fn range(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
-        let from = from.max(self.first);
-        let to = to.min(self.first + self.entries.len() as u64);
-        if from >= to {
-            return Vec::new();
-        }
-        let at = |index: u64| usize::try_from(index - self.first).unwrap_or(usize::MAX);
-        let mut found = Vec::with_capacity(at(to) - at(from));
-        let mut bytes = 0;
-        for entry in self.entries.range(at(from)..at(to)) {
-            bytes += usize::try_from(body_bytes(entry)).unwrap_or(usize::MAX);
-            if !found.is_empty() && bytes > bytes_max {
-                break;
-            }
-            found.push(entry.clone());
-        }
-        found
     }
 }
 
