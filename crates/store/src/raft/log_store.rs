@@ -91,7 +91,7 @@ impl LogStore {
         };
         if let Some(vote) = vote.filter(|vote| in_log.as_ref() != Some(vote)) {
             // The log forgot it; new segments would begin with the old one.
-            store.submit_carried(&Record::Vote(write(&vote)?), None)?;
+            store.wal.submit(carried(&Record::Vote(write(&vote)?))?)?;
         }
         Ok(store)
     }
@@ -125,26 +125,30 @@ impl LogStore {
     pub fn wal(&self) -> &Arc<Wal> {
         &self.wal
     }
+}
 
-    /// Queues one record that is repeated in new segments.
-    fn submit_carried(&self, record: &Record, done: Option<Flushed>) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        encode(record, &mut bytes)?;
-        let carry = Carry {
-            kind: record.kind(),
-            bytes: bytes.clone(),
-        };
-        let purge_to = match record {
-            Record::Purge { index, .. } => Some(*index),
-            _ => None,
-        };
-        let note = Note {
-            last_index: None,
-            carry: vec![carry],
-            purge_to,
-        };
-        self.wal.submit(Job { bytes, note, done })
-    }
+/// A job with one record that is repeated in new segments.
+fn carried(record: &Record) -> io::Result<Job> {
+    let mut bytes = Vec::new();
+    encode(record, &mut bytes)?;
+    let carry = Carry {
+        kind: record.kind(),
+        bytes: bytes.clone(),
+    };
+    let purge_to = match record {
+        Record::Purge { index, .. } => Some(*index),
+        _ => None,
+    };
+    let note = Note {
+        carry: vec![carry],
+        purge_to,
+        ..Note::default()
+    };
+    Ok(Job {
+        bytes,
+        note,
+        done: None,
+    })
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -194,13 +198,22 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let (told, flushed) = tokio::sync::oneshot::channel();
-        let done: Flushed = Box::new(move |outcome| {
-            // The receiver is gone only when the node is shutting down.
-            let _ = told.send(outcome);
-        });
-        self.submit_carried(&Record::Vote(write(vote)?), Some(done))?;
-        flushed.await.map_err(io::Error::other)??;
+        let mut job = carried(&Record::Vote(write(vote)?))?;
+        let known = self.present.lock().vote;
+        if known.is_some_and(|known| known.leader_id == vote.leader_id) {
+            // That a candidate has won, which a crash may take back: nobody can have been given
+            // this vote but the node that has it already, and it stands again in a later term.
+            job.note.keeps_votes = true;
+            self.wal.submit(job)?;
+        } else {
+            let (told, flushed) = tokio::sync::oneshot::channel();
+            job.done = Some(Box::new(move |outcome| {
+                // The receiver is gone only when the node is shutting down.
+                let _ = told.send(outcome);
+            }));
+            self.wal.submit(job)?;
+            flushed.await.map_err(io::Error::other)??;
+        }
         self.present.lock().vote = Some(*vote);
         Ok(())
     }
@@ -288,6 +301,40 @@ impl RaftLogStorage<Types> for LogStore {
             index: log_id.index,
             payload: write(&log_id)?,
         };
-        self.submit_carried(&record, None)
+        self.wal.submit(carried(&record)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SEGMENT_BYTES;
+
+    #[tokio::test]
+    async fn a_vote_that_has_won_waits_for_no_flush_and_a_new_one_does() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let votes = || std::fs::read(directory.path().join("votes")).expect("readable");
+        let open = || {
+            let environment = Environment::default();
+            LogStore::open(&environment, directory.path(), SEGMENT_BYTES).expect("opened")
+        };
+        let mut log = open();
+        log.save_vote(&Vote::new(1, 1)).await.expect("saved");
+        let asked = votes();
+        log.save_vote(&Vote::new_committed(1, 1))
+            .await
+            .expect("saved");
+        log.wal.close();
+        assert_eq!(votes(), asked, "its own file needs nothing new");
+        drop(log);
+
+        let mut log = open();
+        let read = log.read_vote().await.expect("readable");
+        assert_eq!(read, Some(Vote::new_committed(1, 1)));
+        // Of a leader this node did not vote for: its answers depend on it.
+        log.save_vote(&Vote::new_committed(2, 3))
+            .await
+            .expect("saved");
+        assert_ne!(votes(), asked, "on disk before anybody is told");
     }
 }
