@@ -3,14 +3,22 @@
  * standard error and leave cleanly on SIGTERM.
  */
 import { splitAddress } from '../config/address.ts';
+import type { Log } from '../domain/log.ts';
+import { describeFatal } from '../observe/fatal.ts';
 import type { LogLevel } from '../observe/log.ts';
 import { CliError } from './failure.ts';
 
+/** A part that runs alone. */
+export interface Part {
+  /** What is said behind `ready`. */
+  ready: string;
+  stop(): Promise<void> | void;
+  /** What SIGHUP does; without it, SIGHUP ends the process as it always did. */
+  reload?(): Promise<void>;
+}
+
 /** Starts a part, says so, and ends the process when it is told to stop. */
-export async function runAlone(
-  name: string,
-  start: () => Promise<{ ready: string; stop(): Promise<void> | void }>,
-): Promise<void> {
+export async function runAlone(name: string, start: () => Promise<Part>): Promise<void> {
   const { RAFTPBX_LOG: level = 'warn' } = process.env;
   const { createLog, joinNativeLog, toStandardError } = await import('../observe/log.ts');
   const log = createLog(name, level as LogLevel, toStandardError());
@@ -22,11 +30,30 @@ export async function runAlone(
     process.once('SIGINT', () => resolve());
   });
   const part = await start();
+  reloadOnHangup(part, log);
   process.stdout.write(`ready ${part.ready}\n`);
   await stopped;
   await part.stop();
   clearInterval(alive);
   process.exit(0);
+}
+
+/** One reload at a time, in the order of the signals; one that is refused changes nothing. */
+function reloadOnHangup(part: Part, log: Log): void {
+  const { reload } = part;
+  if (reload === undefined) {
+    return;
+  }
+  let last: Promise<void> = Promise.resolve();
+  process.on('SIGHUP', () => {
+    last = last.then(reload).then(
+      () => log.info({}, 'accounts and certificates were read again'),
+      (error: unknown) => {
+        const { code, message, fix } = describeFatal(error);
+        log.error({ code, fix }, `what could not be read stays as it was: ${message}`);
+      },
+    );
+  });
 }
 
 /** Refuses what is not `ADDRESS:PORT`. */

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
+import { readAccountsFile } from '../config/accounts-file.ts';
 import {
   generateStorePassword,
   hashStorePassword,
@@ -21,6 +22,7 @@ interface StoreCommandOptions {
   raft: string;
   peers: string;
   password?: string;
+  accounts?: string;
   respTls?: true;
   insecure?: true;
   join?: true;
@@ -39,6 +41,12 @@ export function addStore(program: Command): void {
     .requiredOption('--raft <address>', 'ADDRESS:PORT for the other nodes')
     .requiredOption('--peers <list>', '1=ADDRESS:PORT,2=... Raft addresses of every node')
     .option('--password <password>', 'what Redis clients authenticate with')
+    .addOption(
+      new Option(
+        '--accounts <file>',
+        'users of the Redis protocol, from store-account; read again on SIGHUP',
+      ).conflicts('password'),
+    )
     .option('--join', 'wait to be added to the cluster of the peers, never found one')
     .option('--resp-tls', 'Redis clients speak TLS with the certificate in DIR/tls')
     .option('--insecure', 'no TLS between nodes; otherwise DIR/tls has the certificates')
@@ -52,7 +60,7 @@ export function addStore(program: Command): void {
       const resp = requireAddress('--resp', options.resp);
       const raftListen = requireAddress('--raft', options.raft);
       const tls = options.insecure === true ? null : requireTls(options.dir);
-      const { password } = options;
+      const accounts = readAccounts(options);
       const { certificate, key } =
         options.respTls === true ? requireTls(options.dir) : { certificate: '', key: '' };
       return runAlone('store', async () => {
@@ -64,19 +72,32 @@ export function addStore(program: Command): void {
           peers: peers.map((peer) => ({ ...peer, name: `node-${peer.id}`, resp: null })),
           join: options.join === true,
           respListen: [resp],
-          accounts: password === undefined ? [] : [account(password)],
+          accounts,
           respTls: options.respTls === true ? { certificate, key } : null,
           respIdleS: null,
           tls,
           ...timing,
         });
-        return { ready: `store resp ${resp} raft ${raftListen}`, stop: () => store.close() };
+        const reload = async () => {
+          if (options.accounts !== undefined) {
+            store.setAccounts(readAccountsFile(options.accounts));
+          }
+          await store.reloadCertificates();
+        };
+        const ready = `store resp ${resp} raft ${raftListen}`;
+        return { ready, stop: () => store.close(), reload };
       });
     });
 }
 
-function account(password: string): StoreAccount {
-  return { name: 'default', role: 'node', hashes: [hashStorePassword(password)] };
+function readAccounts({ password, accounts }: StoreCommandOptions): StoreAccount[] {
+  if (accounts !== undefined) {
+    return readAccountsFile(accounts);
+  }
+  if (password === undefined) {
+    return [];
+  }
+  return [{ name: 'default', role: 'node', hashes: [hashStorePassword(password)] }];
 }
 
 /** `raftpbx store-account`: makes a password and what the configuration carries of it. */

@@ -97,13 +97,16 @@ const storeAccount = z.strictObject({
     .describe('hashes of its passwords, from `raftpbx store-account`'),
 });
 
+/** The users of the Redis protocol. */
+export const storeAccountList = z
+  .array(storeAccount)
+  .min(1, { error: 'needs at least one account' })
+  .max(64, { error: 'has more than 64 accounts' });
+
 const store = z.strictObject({
   user: z.string().min(1).default('default').describe('account of the Redis protocol'),
   passwordFile: file.meta({ example: 'secrets/store' }).describe('its password, mode 600'),
-  accounts: z
-    .array(storeAccount)
-    .min(1, { error: 'needs at least one account' })
-    .max(64, { error: 'has more than 64 accounts' })
+  accounts: storeAccountList
     .optional()
     .describe('users of the Redis protocol; without it only `user`, as a node'),
   tls: z

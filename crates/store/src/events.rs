@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 
 use crate::environment::workers::{Queue, Worker, Workers};
 use crate::event::{Change, StoreEvent};
-use crate::keyspace::Message;
+use crate::keyspace::{Altered, Message};
 use crate::limits::{CHANGES_AT_ONCE, EVENTS_QUEUE_MAX, WATCHES_MAX};
 use crate::machine::SharedMachine;
 use crate::resp::Waiters;
@@ -72,11 +72,13 @@ impl Events {
     }
 
     /// What entries up to `index` changed. Waits while the queue is full.
-    pub fn applied(&self, index: u64, mut changes: Vec<Change>, messages: Vec<Message>) {
-        {
+    pub fn applied(&self, index: u64, altered: Vec<Altered>, messages: Vec<Message>) {
+        let changes: Vec<_> = {
             let watched = self.watched.read();
-            changes.retain(|change| watched.iter().any(|prefixes| wants(prefixes, &change.key)));
-        }
+            let wanted = |key: &[u8]| watched.iter().any(|prefixes| wants(prefixes, key));
+            let altered = altered.iter().filter(|altered| wanted(altered.key()));
+            altered.map(Altered::change).collect()
+        };
         if !changes.is_empty() || !messages.is_empty() {
             self.send(Signal::Applied {
                 index,

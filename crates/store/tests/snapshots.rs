@@ -2,7 +2,7 @@
 
 mod support;
 
-use raftpbx_store::{Reply, StoreEvent, Tuning};
+use raftpbx_store::{Reply, Store, StoreError, StoreEvent, Tuning};
 use support::{Cluster, bulk, command, execute, request, until, watch, words};
 
 /// Three hundred entries and a table that live in the snapshot only.
@@ -31,7 +31,8 @@ async fn write_and_purge(cluster: &Cluster) {
 async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
     let mut cluster = Cluster::prepare();
     cluster.tuning = Tuning {
-        snapshot_entries: 100,
+        // Only the one that is asked for: while one is written, another is not begun.
+        snapshot_entries: u64::MAX,
         entries_kept: 5,
         ..Tuning::default()
     };
@@ -83,4 +84,46 @@ async fn a_lagging_follower_is_given_a_snapshot_and_its_watchers_start_anew() {
     cluster.open(away);
     cluster.until_read(away, "GET key:299", &bulk("new")).await;
     assert_eq!(cluster.nodes[&away].count_prefix(b"key:"), 300);
+}
+
+/// A metric of a node without labels.
+fn metric(store: &Store, name: &str) -> u64 {
+    let text = store.metrics();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.trim().parse().ok())
+        .expect("a metric")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_log_that_fills_the_memory_holds_writes_until_a_snapshot() {
+    const LOG_BYTES_MAX: u64 = 64 << 10;
+    let mut cluster = Cluster::prepare();
+    cluster.tuning = Tuning {
+        snapshot_entries: u64::MAX,
+        snapshot_bytes: u64::MAX,
+        bytes_kept: 0,
+        log_bytes_max: LOG_BYTES_MAX,
+        ..Tuning::default()
+    };
+    (1..=3).for_each(|id| cluster.open(id));
+    let leader = cluster.leader().await;
+    let store = cluster.nodes[&leader].clone();
+    let value = "v".repeat(4 << 10);
+    let set = words(&["SET", "key", &value]);
+    let mut written: u32 = 0;
+    let refused = loop {
+        match store.execute(vec![set.clone()]).await.remove(0) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, StoreError::Unavailable { .. }));
+    assert_eq!(written, 16, "the bound is what it says");
+    assert!(metric(&store, "raftpbx_store_log_full_total") > 0);
+    for node in cluster.nodes.values() {
+        node.snapshot().await.expect("asked for");
+    }
+    until("the log to be purged", || store.status().log_bytes == 0).await;
+    let again = store.execute(vec![set]).await.remove(0);
+    assert_eq!(again.expect("written"), Reply::Ok);
 }

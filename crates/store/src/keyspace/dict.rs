@@ -7,8 +7,7 @@
 use std::cmp::Ordering;
 use std::fmt::Debug;
 
-use bytes::Bytes;
-
+use super::text::Text;
 use super::tree::{Item, Iter, Probe, Tree};
 
 /// Bits of a hash that a cursor leaves out: it stays exact as a double, which is what some
@@ -20,15 +19,15 @@ const CURSOR_SHIFT: u32 = 11;
 pub struct Entry<V> {
     hash: u64,
     /// The key.
-    pub key: Bytes,
+    pub key: Text,
     /// What it stands for.
     pub value: V,
 }
 
 impl<V: Clone + Debug> Item for Entry<V> {
-    type Bound = (u64, Bytes);
+    type Bound = (u64, Text);
 
-    fn bound(&self) -> (u64, Bytes) {
+    fn bound(&self) -> (u64, Text) {
         (self.hash, self.key.clone())
     }
 }
@@ -54,7 +53,7 @@ impl<V: Clone + Debug> Probe<Entry<V>> for Look<'_> {
             .then_with(|| item.key.as_ref().cmp(self.key))
     }
 
-    fn bound(&self, (hash, key): &(u64, Bytes)) -> Ordering {
+    fn bound(&self, (hash, key): &(u64, Text)) -> Ordering {
         hash.cmp(&self.hash)
             .then_with(|| key.as_ref().cmp(self.key))
     }
@@ -96,7 +95,7 @@ impl<V: Clone + Debug> Dict<V> {
     }
 
     /// The key as it is kept and its value, to be changed.
-    pub fn get_mut(&mut self, key: &[u8]) -> Option<(&Bytes, &mut V)> {
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<(&Text, &mut V)> {
         let entry = self.tree.get_mut(&Look::new(key))?;
         Some((&entry.key, &mut entry.value))
     }
@@ -112,7 +111,7 @@ impl<V: Clone + Debug> Dict<V> {
         &mut self,
         key: &[u8],
         visit: impl FnOnce(Option<&mut V>) -> (Option<V>, R),
-    ) -> (Option<Bytes>, R) {
+    ) -> (Option<Text>, R) {
         let look = Look::new(key);
         let hash = look.hash;
         self.tree.upsert(&look, |found| match found {
@@ -123,7 +122,7 @@ impl<V: Clone + Debug> Dict<V> {
             }
             None => match visit(None) {
                 (Some(value), answer) => {
-                    let key = Bytes::copy_from_slice(key);
+                    let key = Text::from(key);
                     let kept = key.clone();
                     (Some(Entry { hash, key, value }), (Some(kept), answer))
                 }
@@ -134,15 +133,15 @@ impl<V: Clone + Debug> Dict<V> {
 
     /// Sets a key, copied when it is new, and answers the value it had.
     pub fn insert(&mut self, key: &[u8], value: V) -> Option<V> {
-        self.insert_with(key, || Bytes::copy_from_slice(key), value)
+        self.insert_with(key, || Text::from(key), value)
     }
 
     /// Sets a key that may be kept as it is, and answers the value it had.
-    pub fn insert_shared(&mut self, key: &Bytes, value: V) -> Option<V> {
+    pub fn insert_shared(&mut self, key: &Text, value: V) -> Option<V> {
         self.insert_with(key, || key.clone(), value)
     }
 
-    fn insert_with(&mut self, key: &[u8], keep: impl FnOnce() -> Bytes, value: V) -> Option<V> {
+    fn insert_with(&mut self, key: &[u8], keep: impl FnOnce() -> Text, value: V) -> Option<V> {
         let look = Look::new(key);
         let hash = look.hash;
         self.tree.upsert(&look, |found| match found {
@@ -155,7 +154,7 @@ impl<V: Clone + Debug> Dict<V> {
     }
 
     /// Removes a key; answers it as it was kept, and its value.
-    pub fn remove(&mut self, key: &[u8]) -> Option<(Bytes, V)> {
+    pub fn remove(&mut self, key: &[u8]) -> Option<(Text, V)> {
         let entry = self.tree.remove(&Look::new(key))?;
         Some((entry.key, entry.value))
     }
@@ -185,8 +184,8 @@ impl<V: Clone + Debug> Dict<V> {
     }
 }
 
-impl<V: Clone + Debug> FromIterator<(Bytes, V)> for Dict<V> {
-    fn from_iter<I: IntoIterator<Item = (Bytes, V)>>(pairs: I) -> Self {
+impl<V: Clone + Debug> FromIterator<(Text, V)> for Dict<V> {
+    fn from_iter<I: IntoIterator<Item = (Text, V)>>(pairs: I) -> Self {
         let mut dict = Dict::default();
         for (key, value) in pairs {
             dict.insert_shared(&key, value);
@@ -235,7 +234,7 @@ mod tests {
             comes in prop::collection::vec(("[a-z]{1,6}", any::<bool>()), 0..300),
             count in 1usize..40,
         ) {
-            let keys = stays.iter().map(|key| (Bytes::from(key.clone()), ()));
+            let keys = stays.iter().map(|key| (Text::from(key.as_bytes()), ()));
             let mut dict: Dict<()> = keys.collect();
             let (mut cursor, mut met, mut comes) = (0, BTreeMap::new(), comes.into_iter());
             loop {

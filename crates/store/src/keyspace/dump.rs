@@ -10,7 +10,8 @@ use super::Keyspace;
 use super::dict::Dict;
 use super::removals::Removals;
 use super::streams::{Id, Message, Stream};
-use super::value::{Element, Hash, List, Scored, Slot, SortedSet, Value};
+use super::text::Text;
+use super::value::{Element, Hash, List, Scored, Set, Slot, SortedSet, Value};
 
 /// What is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub enum Record {
 /// One key as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Key {
-    key: Bytes,
+    key: Text,
     expires_at_ms: u64,
     modified: u64,
     content: Content,
@@ -34,12 +35,12 @@ pub struct Key {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Content {
-    String(Bytes),
+    String(Text),
     /// Field, value, deadline.
-    Hash(Vec<(Bytes, Bytes, u64)>),
-    Set(Vec<Bytes>),
-    Sorted(Vec<(Bytes, f64)>),
-    List(Vec<Bytes>),
+    Hash(Vec<(Text, Text, u64)>),
+    Set(Vec<Text>),
+    Sorted(Vec<(Text, f64)>),
+    List(Vec<Text>),
     Stream(StreamContent),
 }
 
@@ -127,19 +128,20 @@ impl Content {
                 for (name, value, expires_at_ms) in fields {
                     hash.restore(&name, value, expires_at_ms);
                 }
-                Value::Hash(hash)
+                Value::Hash(Box::new(hash))
             }
             Content::Set(members) => {
-                Value::Set(members.into_iter().map(|member| (member, ())).collect())
+                let members: Set = members.into_iter().map(|member| (member, ())).collect();
+                Value::Set(Box::new(members))
             }
             Content::Sorted(members) => {
                 let members = members.into_iter();
                 let scored = members.map(|(member, score)| Scored { score, member });
-                Value::Sorted(SortedSet::restore(scored))
+                Value::Sorted(Box::new(SortedSet::restore(scored)))
             }
-            Content::List(items) => Value::List(List {
+            Content::List(items) => Value::List(Box::new(List {
                 items: items.into_iter().map(Element).collect(),
-            }),
+            })),
             Content::Stream(content) => {
                 let messages = content.messages.into_iter().map(|(id, words)| Message {
                     id,

@@ -6,6 +6,7 @@ use super::parse::{
     OVERFLOW, Outcome, Refusal, SYNTAX, bulk, count, integer, is, refuse, signed_count, yes,
 };
 use super::random::Choices;
+use super::text::Text;
 use super::value::Hash;
 use super::{Effects, Keyspace, decimal, own, table};
 use crate::reply::Reply;
@@ -85,7 +86,7 @@ pub fn hmget(space: &Keyspace, command: &[Bytes]) -> Outcome {
 fn each<R>(
     space: &Keyspace,
     key: &Bytes,
-    show: impl Fn(&Bytes, &Bytes) -> R,
+    show: impl Fn(&Text, &Text) -> R,
 ) -> Result<Vec<R>, Refusal> {
     let hash: Option<&Hash> = space.get(key)?;
     let fields = hash.into_iter().flat_map(|hash| hash.fields().iter());
@@ -127,7 +128,7 @@ pub fn hexists(space: &Keyspace, command: &[Bytes]) -> Outcome {
 pub fn hstrlen(space: &Keyspace, command: &[Bytes]) -> Outcome {
     let hash: Option<&Hash> = space.get(&command[1])?;
     let value = hash.and_then(|hash| hash.get(&command[2]));
-    Ok(count(value.map_or(0, Bytes::len)))
+    Ok(count(value.map_or(0, |value| value.len())))
 }
 
 /// `HDEL key field ...`
@@ -152,10 +153,10 @@ fn rewrite(
     space: &mut Keyspace,
     command: &[Bytes],
     effects: &mut Effects,
-    new: impl FnOnce(Option<&Bytes>) -> Result<Bytes, Refusal>,
+    new: impl FnOnce(Option<&[u8]>) -> Result<Text, Refusal>,
 ) -> Result<(), Refusal> {
     space.change(&command[1], effects, |hash: &mut Hash| {
-        let value = new(hash.get(&command[2]))?;
+        let value = new(hash.get(&command[2]).map(Text::as_ref))?;
         hash.set(&command[2], value, true);
         Ok(())
     })
@@ -169,7 +170,7 @@ pub fn hincrby(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -
         let wrong = |_| refuse("ERR hash value is not an integer");
         let old = old.map_or(Ok(0), |old| integer(old).map_err(wrong))?;
         sum = old.checked_add(amount).ok_or(OVERFLOW)?;
-        Ok(Bytes::from(sum.to_string()))
+        Ok(Text::from(sum.to_string().as_bytes()))
     })?;
     Ok(Reply::Int(sum))
 }
@@ -183,9 +184,9 @@ pub fn hincrbyfloat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effec
     }
     rewrite(space, command, effects, |old| {
         let wrong = refuse("ERR hash value is not a float");
-        let old = old.map_or(&b"0"[..], |old| old);
+        let old = old.unwrap_or(b"0");
         sum = Bytes::from(decimal::add(old, &command[3], wrong)?);
-        Ok(sum.clone())
+        Ok(Text::from(&*sum))
     })?;
     Ok(Reply::Bulk(sum))
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::parse::{Outcome, SYNTAX, count, integer, is, refuse, yes};
 use super::value::Value;
-use super::{Effects, Keyspace, Message, own};
+use super::{Effects, Keyspace, Message, copied};
 use crate::reply::Reply;
 
 /// `DEL key ...` and `UNLINK key ...`
@@ -63,8 +63,8 @@ pub fn time(space: &Keyspace, _: &[Bytes]) -> Outcome {
 /// are connected to different servers; the answer is always 0.
 pub fn publish(_: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
     effects.messages.push(Message {
-        channel: own(&command[1]),
-        payload: own(&command[2]),
+        channel: copied(&command[1]),
+        payload: copied(&command[2]),
     });
     Ok(Reply::Int(0))
 }
@@ -72,7 +72,7 @@ pub fn publish(_: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Ou
 /// Says that whoever waits for a key's elements may try again.
 fn announce(key: &Bytes, value: &Value, effects: &mut Effects) {
     if matches!(value, Value::List(_) | Value::Sorted(_) | Value::Stream(_)) {
-        effects.ready.push(own(key));
+        effects.ready.push(copied(key));
     }
 }
 

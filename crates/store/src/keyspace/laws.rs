@@ -88,8 +88,9 @@ proptest! {
         }
         let mut replica = BTreeMap::new();
         for change in &session.effects.changes {
-            match &change.value {
-                Some(value) => replica.insert(change.key.clone(), value.clone()),
+            let change = change.change();
+            match change.value {
+                Some(value) => replica.insert(change.key, value),
                 None => replica.remove(&change.key),
             };
         }

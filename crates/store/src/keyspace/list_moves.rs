@@ -8,7 +8,7 @@ use super::parse::{Outcome, Refusal, SYNTAX, WRONG_TYPE, bulk, is, positive, ref
 use super::set_algebra::counted;
 use super::table::timeout_ms;
 use super::value::{Kept, List};
-use super::{Effects, Keyspace, own};
+use super::{Effects, Keyspace, copied};
 use crate::reply::Reply;
 
 fn end(word: &Bytes) -> Result<End, Refusal> {
@@ -47,8 +47,8 @@ fn shift(
         list.push(added, text.clone());
         Ok(())
     })?;
-    effects.ready.push(own(to));
-    Ok(Reply::Bulk(text))
+    effects.ready.push(copied(to));
+    Ok(bulk(&text))
 }
 
 /// `LMOVE source destination LEFT|RIGHT LEFT|RIGHT`

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use super::parse::{
     Outcome, Refusal, SYNTAX, bulk, count, index_range, integer, is, natural, refuse,
 };
+use super::text::Text;
 use super::value::{Element, List};
-use super::{Effects, Keyspace, own, table};
+use super::{Effects, Keyspace, copied, own, table};
 use crate::reply::Reply;
 
 /// An end of a list.
@@ -21,7 +22,7 @@ pub enum End {
 
 impl List {
     /// Adds an element at an end.
-    pub fn push(&mut self, end: End, text: Bytes) {
+    pub fn push(&mut self, end: End, text: Text) {
         match end {
             End::Left => self.items.insert_at(0, Element(text)),
             End::Right => self.items.push(Element(text)),
@@ -29,7 +30,7 @@ impl List {
     }
 
     /// Removes elements at an end, in the order in which they come off.
-    pub fn pop(&mut self, end: End, number: usize) -> Vec<Bytes> {
+    pub fn pop(&mut self, end: End, number: usize) -> Vec<Text> {
         let number = number.min(self.items.len());
         let one = |_| {
             let at = match end {
@@ -62,7 +63,7 @@ fn push(space: &mut Keyspace, command: &[Bytes], end: End, effects: &mut Effects
             .for_each(|text| list.push(end, own(text)));
         Ok(list.items.len())
     })?;
-    effects.ready.push(own(&command[1]));
+    effects.ready.push(copied(&command[1]));
     Ok(count(length))
 }
 
@@ -185,7 +186,7 @@ pub fn linsert(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -
         let place = list
             .items
             .iter()
-            .position(|element| element.0 == command[3])?;
+            .position(|element| *element.0 == *command[3])?;
         list.items
             .insert_at(place + behind, Element(own(&command[4])));
         Some(list.items.len())
@@ -206,7 +207,7 @@ pub fn lrem(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> O
     };
     let removed = space.change_present(&command[1], effects, |list: &mut List| {
         let elements = list.items.iter().enumerate();
-        let equal = |(_, element): &(usize, &Element)| element.0 == command[3];
+        let equal = |(_, element): &(usize, &Element)| *element.0 == *command[3];
         // From the highest place down, so that places stay true while elements go.
         let places: Vec<usize> = if number < 0 {
             let places = elements.rev().filter(equal).take(many);
@@ -286,7 +287,7 @@ pub fn lpos(space: &Keyspace, command: &[Bytes]) -> Outcome {
     let mut places = Vec::new();
     if let Some(list) = list {
         let elements = list.items.iter().enumerate();
-        let equal = |(_, element): &(usize, &Element)| element.0 == command[2];
+        let equal = |(_, element): &(usize, &Element)| *element.0 == *command[2];
         let number = search.number.unwrap_or(1);
         let place = |(place, _): (usize, &Element)| count(place);
         places = if search.rank < 0 {

@@ -12,6 +12,7 @@ mod deadlines;
 mod decimal;
 mod dict;
 mod dump;
+mod effects;
 mod hash_deadlines;
 mod hash_slots;
 mod hashes;
@@ -32,6 +33,7 @@ mod sorted_sets;
 mod streams;
 mod strings;
 mod table;
+mod text;
 mod tree;
 mod value;
 
@@ -45,10 +47,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use crate::event::Change;
 use crate::reply::Reply;
 
 pub use dump::{Dump, Record, Restore};
+pub use effects::{Altered, Effects, Message};
 pub use hash_slots::{SLOTS, slot_of};
 pub use keys::{VERSIONS, WATCHED};
 pub use pattern::matches;
@@ -58,31 +60,9 @@ use dict::Dict;
 use names::{Behind, Frozen, Name};
 use parse::{Refusal, WRONG_TYPE, integer};
 use removals::Removals;
+use text::{Share, Text};
 use tree::Tree;
 use value::{Kept, Slot, Value};
-
-/// What applying commands did besides changing the state.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// String keys that were set, deleted or expired, in order.
-    pub changes: Vec<Change>,
-    /// Messages to subscribers, in order.
-    pub messages: Vec<Message>,
-    /// Keys of lists, sorted sets and streams that gained elements, in order: whoever waits for
-    /// one may try again.
-    pub ready: Vec<Bytes>,
-    /// Whether everything was deleted at once; the changes behind it are still listed.
-    pub flushed: bool,
-}
-
-/// A published message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// The channel.
-    pub channel: Bytes,
-    /// What was published.
-    pub payload: Bytes,
-}
 
 /// All keys, their deadlines and the logical clock.
 ///
@@ -92,8 +72,8 @@ pub struct Message {
 pub struct Keyspace {
     slots: Dict<Slot>,
     names: Tree<Name>,
-    deadlines: BTreeSet<(u64, Bytes)>,
-    field_deadlines: BTreeSet<(u64, Bytes, Bytes)>,
+    deadlines: BTreeSet<(u64, Text)>,
+    field_deadlines: BTreeSet<(u64, Text, Text)>,
     clock_ms: u64,
     expired: u64,
     /// Counts every change of a key; the last one is [`Slot::modified`] of that key.
@@ -218,10 +198,10 @@ impl Keyspace {
         let start = after.map_or(prefix, |after| after.max(prefix));
         self.names
             .from(&start)
-            .filter(|name| after.is_none_or(|after| name.0.as_ref() > after))
+            .filter(|name| after.is_none_or(|after| &*name.0 > after))
             .take_while(|name| name.0.starts_with(prefix))
             .filter_map(|name| match &self.slots.get(&name.0)?.value {
-                Value::String(value) => Some((name.0.clone(), value.clone())),
+                Value::String(value) => Some((name.0.share(), value.share())),
                 _ => None,
             })
             .take(limit)
@@ -279,7 +259,7 @@ impl Keyspace {
             self.deadlines.insert((expires_at_ms, kept.clone()));
         }
         if text.is_some() || was_string {
-            effects.changes.push(Change {
+            effects.changes.push(Altered {
                 key: kept,
                 value: text,
             });
@@ -294,18 +274,17 @@ impl Keyspace {
         };
         self.put(key, value, expires_at_ms, effects);
         for (at, name) in fields {
-            self.field_deadlines
-                .insert((at, Bytes::copy_from_slice(key), name));
+            self.field_deadlines.insert((at, Text::from(key), name));
         }
     }
 
-    fn add_name(&mut self, key: &Bytes) {
+    fn add_name(&mut self, key: &Text) {
         let probe: &[u8] = key;
         self.names.upsert(&probe, |_| (Some(Name(key.clone())), ()));
     }
 
     /// Takes what a slot has in the orders of deadlines out of them.
-    fn forget_deadlines(&mut self, key: &Bytes, slot: &Slot) {
+    fn forget_deadlines(&mut self, key: &Text, slot: &Slot) {
         if slot.expires_at_ms != 0 {
             self.deadlines.remove(&(slot.expires_at_ms, key.clone()));
         }
@@ -318,10 +297,10 @@ impl Keyspace {
     }
 
     /// Takes a field's deadline (0 = none) out of their order.
-    fn forget_field(&mut self, deadline_ms: u64, key: &Bytes, field: &Bytes) {
+    fn forget_field(&mut self, deadline_ms: u64, key: &[u8], field: &[u8]) {
         if deadline_ms != 0 {
             self.field_deadlines
-                .remove(&(deadline_ms, key.clone(), field.clone()));
+                .remove(&(deadline_ms, key.into(), field.into()));
         }
     }
 
@@ -338,7 +317,7 @@ impl Keyspace {
         self.names.remove(&key);
         self.forget_deadlines(&kept, &old);
         if matches!(old.value, Value::String(_)) {
-            effects.changes.push(Change {
+            effects.changes.push(Altered {
                 key: kept,
                 value: None,
             });
@@ -385,7 +364,7 @@ impl Keyspace {
         for entry in self.slots.iter() {
             self.removals.note(&entry.key, version);
             if matches!(entry.value.value, Value::String(_)) {
-                effects.changes.push(Change {
+                effects.changes.push(Altered {
                     key: entry.key.clone(),
                     value: None,
                 });
@@ -406,7 +385,7 @@ impl Keyspace {
         }
     }
 
-    fn string(&self, key: &[u8]) -> Result<Option<&Bytes>, Refusal> {
+    fn string(&self, key: &[u8]) -> Result<Option<&Text>, Refusal> {
         self.get(key)
     }
 
@@ -473,7 +452,12 @@ impl Keyspace {
     }
 }
 
+/// An argument as it is kept.
+fn own(bytes: &[u8]) -> Text {
+    Text::from(bytes)
+}
+
 /// A copy that does not keep the buffer of a whole log entry alive.
-fn own(bytes: &Bytes) -> Bytes {
+fn copied(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }

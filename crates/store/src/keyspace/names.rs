@@ -5,18 +5,19 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use super::dict::Dict;
+use super::text::{Share, Text};
 use super::tree::{Item, Probe, Tree};
 use super::value::{Slot, Value};
 use crate::event::Change;
 
 /// The name of a key, in the order of names.
 #[derive(Debug, Clone)]
-pub struct Name(pub Bytes);
+pub struct Name(pub Text);
 
 impl Item for Name {
-    type Bound = Bytes;
+    type Bound = Text;
 
-    fn bound(&self) -> Bytes {
+    fn bound(&self) -> Text {
         self.0.clone()
     }
 }
@@ -26,7 +27,7 @@ impl Probe<Name> for &[u8] {
         item.0.as_ref().cmp(self)
     }
 
-    fn bound(&self, bound: &Bytes) -> Ordering {
+    fn bound(&self, bound: &Text) -> Ordering {
         bound.as_ref().cmp(self)
     }
 }
@@ -39,7 +40,7 @@ impl Probe<Name> for Behind<'_> {
         self.bound(&item.0)
     }
 
-    fn bound(&self, bound: &Bytes) -> Ordering {
+    fn bound(&self, bound: &Text) -> Ordering {
         if bound.starts_with(self.0) {
             Ordering::Less
         } else {
@@ -68,8 +69,8 @@ impl Frozen {
         });
         names.filter_map(|name| match &self.slots.get(&name.0)?.value {
             Value::String(value) => Some(Change {
-                key: name.0.clone(),
-                value: Some(value.clone()),
+                key: name.0.share(),
+                value: Some(value.share()),
             }),
             _ => None,
         })

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::text::Share;
 use crate::limits::REPEATS_MAX;
 use crate::reply::Reply;
 
@@ -102,8 +103,8 @@ pub fn yes(yes: bool) -> Reply {
 }
 
 /// Bytes as a reply.
-pub fn bulk(bytes: &Bytes) -> Reply {
-    Reply::Bulk(bytes.clone())
+pub fn bulk(bytes: &impl Share) -> Reply {
+    Reply::Bulk(bytes.share())
 }
 
 /// Parses a floating point number; `inf`, `+inf` and `-inf` are allowed; NaN and numbers out of

@@ -7,7 +7,7 @@ use super::parse::{
 };
 use super::sorted_sets::pair;
 use super::value::{Scored, SortedSet, Value};
-use super::{Effects, Keyspace, own};
+use super::{Effects, Keyspace, copied};
 use crate::reply::Reply;
 
 /// What the two ends of a range mean.
@@ -287,8 +287,8 @@ pub fn store(space: &mut Keyspace, key: &Bytes, set: SortedSet, effects: &mut Ef
     if size == 0 {
         space.remove(key, effects);
     } else {
-        space.put(key, Value::Sorted(set), 0, effects);
-        effects.ready.push(own(key));
+        space.put(key, Value::Sorted(Box::new(set)), 0, effects);
+        effects.ready.push(copied(key));
     }
     count(size)
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::parse::{Outcome, Refusal, SYNTAX, bulk, count, is, natural, positive, refuse};
+use super::text::Text;
 use super::value::{Set, Value};
 use super::{Effects, Keyspace};
 use crate::reply::Reply;
@@ -23,7 +24,7 @@ fn union(sets: &[Option<&Set>]) -> Set {
 }
 
 /// Members of the smallest set that are in all others.
-fn common<'a>(sets: &'a [Option<&'a Set>]) -> impl Iterator<Item = &'a Bytes> {
+fn common<'a>(sets: &'a [Option<&'a Set>]) -> impl Iterator<Item = &'a Text> {
     let all: Option<Vec<&Set>> = sets.iter().copied().collect();
     let mut all = all.unwrap_or_default();
     all.sort_by_key(|set| set.len());
@@ -63,7 +64,7 @@ fn store(
     if size == 0 {
         space.remove(&command[1], effects);
     } else {
-        space.put(&command[1], Value::Set(result), 0, effects);
+        space.put(&command[1], Value::Set(Box::new(result)), 0, effects);
     }
     Ok(count(size))
 }

@@ -8,6 +8,7 @@ use super::parse::{
 };
 use super::score_ranges::store;
 use super::sorted_sets::pair;
+use super::text::Text;
 use super::value::{Set, SortedSet, Value};
 use super::{Effects, Keyspace};
 use crate::reply::Reply;
@@ -61,7 +62,7 @@ impl Source<'_> {
         }
     }
 
-    fn each(&self, mut visit: impl FnMut(&Bytes, f64)) {
+    fn each(&self, mut visit: impl FnMut(&Text, f64)) {
         match self {
             Source::Empty => {}
             Source::Plain(set) => set.iter().for_each(|entry| visit(&entry.key, 1.0)),

@@ -10,7 +10,7 @@ use super::parse::{
 use super::random::Choices;
 use super::table::timeout_ms;
 use super::value::{Scored, SortedSet};
-use super::{Effects, Keyspace, own};
+use super::{Effects, Keyspace, copied};
 use crate::reply::Reply;
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ fn add(
         Ok(())
     })?;
     if added > 0 {
-        effects.ready.push(own(key));
+        effects.ready.push(copied(key));
     }
     Ok(match (options.increment, options.count_changed) {
         (true, _) => last.map_or(Reply::Nil, Reply::Double),

@@ -1,12 +1,13 @@
 //! Commands on strings.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::deadlines::{Time, time_word};
 use super::parse::{
     NOT_A_FLOAT, OVERFLOW, Outcome, Refusal, SYNTAX, WRONG_TYPE, argument, bulk, count, integer,
     is, refuse, yes,
 };
+use super::text::Text;
 use super::value::Value;
 use super::{Effects, Keyspace, decimal, own, table};
 use crate::limits::BULK_MAX;
@@ -107,7 +108,10 @@ pub fn set(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Ou
         Condition::None => true,
         Condition::New => !exists,
         Condition::Present => exists,
-        Condition::Equal(wanted) => space.string(key)? == Some(wanted),
+        Condition::Equal(wanted) => {
+            let present = space.string(key)?;
+            present.is_some_and(|text| **text == **wanted)
+        }
     };
     if !admitted {
         return Ok(old);
@@ -203,7 +207,7 @@ pub fn getrange(space: &Keyspace, command: &[Bytes]) -> Outcome {
     };
     let end = place(end).saturating_add(1).min(text.len());
     let start = place(start).min(end);
-    Ok(Reply::Bulk(text.slice(start..end)))
+    Ok(Reply::Bulk(Bytes::copy_from_slice(&text[start..end])))
 }
 
 const TOO_LONG: Refusal = refuse("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -213,12 +217,12 @@ fn rewrite(
     space: &mut Keyspace,
     key: &Bytes,
     effects: &mut Effects,
-    new: impl FnOnce(Option<&Bytes>) -> Result<Bytes, Refusal>,
+    new: impl FnOnce(Option<&[u8]>) -> Result<Text, Refusal>,
 ) -> Result<usize, Refusal> {
     let (text, expires_at_ms) = match space.slot(key) {
         None => (new(None)?, 0),
         Some(slot) => match &slot.value {
-            Value::String(text) => (new(Some(text))?, slot.expires_at_ms),
+            Value::String(text) => (new(Some(text.as_ref()))?, slot.expires_at_ms),
             _ => return Err(WRONG_TYPE),
         },
     };
@@ -240,11 +244,11 @@ pub fn setrange(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) 
             .checked_add(piece.len())
             .filter(|end| *end <= BULK_MAX);
         let end = end.ok_or(TOO_LONG)?;
-        let old = old.map(Bytes::as_ref).unwrap_or_default();
-        let mut text = BytesMut::zeroed(end.max(old.len()));
+        let old = old.unwrap_or_default();
+        let mut text = vec![0; end.max(old.len())];
         text[..old.len()].copy_from_slice(old);
         text[offset..end].copy_from_slice(piece);
-        Ok(text.freeze())
+        Ok(Text::from(&*text))
     })?;
     Ok(count(length))
 }
@@ -252,9 +256,9 @@ pub fn setrange(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) 
 fn add(space: &mut Keyspace, key: &Bytes, amount: i64, effects: &mut Effects) -> Outcome {
     let mut sum = amount;
     rewrite(space, key, effects, |old| {
-        let old = old.map_or(Ok(0), |old| integer(old))?;
+        let old = old.map_or(Ok(0), integer)?;
         sum = old.checked_add(amount).ok_or(OVERFLOW)?;
-        Ok(Bytes::from(sum.to_string()))
+        Ok(Text::from(sum.to_string().as_bytes()))
     })?;
     Ok(Reply::Int(sum))
 }
@@ -285,9 +289,9 @@ pub fn decrby(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) ->
 pub fn incrbyfloat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
     let mut sum = Bytes::new();
     rewrite(space, &command[1], effects, |old| {
-        let old = old.map_or(&b"0"[..], |old| old);
+        let old = old.unwrap_or(b"0");
         sum = Bytes::from(decimal::add(old, &command[2], NOT_A_FLOAT)?);
-        Ok(sum.clone())
+        Ok(Text::from(&*sum))
     })?;
     Ok(Reply::Bulk(sum))
 }
@@ -295,18 +299,20 @@ pub fn incrbyfloat(space: &mut Keyspace, command: &[Bytes], effects: &mut Effect
 /// `APPEND key value`
 pub fn append(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> Outcome {
     let length = rewrite(space, &command[1], effects, |old| {
-        let old = old.map(Bytes::as_ref).unwrap_or_default();
+        let old = old.unwrap_or_default();
         if old.len() + command[2].len() > BULK_MAX {
             return Err(TOO_LONG);
         }
-        Ok(Bytes::from([old, &command[2]].concat()))
+        Ok(Text::from(&*[old, &command[2]].concat()))
     })?;
     Ok(count(length))
 }
 
 /// `STRLEN key`
 pub fn strlen(space: &Keyspace, command: &[Bytes]) -> Outcome {
-    Ok(count(space.string(&command[1])?.map_or(0, Bytes::len)))
+    Ok(count(
+        space.string(&command[1])?.map_or(0, |text| text.len()),
+    ))
 }
 
 /// `MGET key ...`

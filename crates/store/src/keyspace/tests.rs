@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::event::Change;
 
 fn words(line: &str) -> Vec<Bytes> {
     line.split(' ')
@@ -187,7 +188,13 @@ fn keys_end_when_the_logical_clock_reaches_their_deadline() {
         key: Bytes::from_static(b"a"),
         value: None,
     };
-    assert_eq!(session.effects.changes, vec![ended]);
+    let told: Vec<_> = session
+        .effects
+        .changes
+        .iter()
+        .map(Altered::change)
+        .collect();
+    assert_eq!(told, vec![ended]);
     session.at(5_000);
     assert_eq!(
         session.space.clock_ms(),
@@ -385,7 +392,8 @@ fn changes_name_string_keys_only() {
         .effects
         .changes
         .iter()
-        .map(|change| (change.key.clone(), change.value.is_some()))
+        .map(Altered::change)
+        .map(|change| (change.key, change.value.is_some()))
         .collect();
     let key = Bytes::from_static;
     assert_eq!(

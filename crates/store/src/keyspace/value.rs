@@ -2,25 +2,24 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
-
 use super::dict::Dict;
 use super::streams::Stream;
+use super::text::Text;
 use super::tree::{Item, Iter, Probe, Tree};
 
-/// The value of one key.
+/// The value of one key: two words, so that a million keys fit side by side.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A byte string.
-    String(Bytes),
+    String(Text),
     /// Fields and values.
-    Hash(Hash),
+    Hash(Box<Hash>),
     /// Distinct byte strings.
-    Set(Set),
+    Set(Box<Set>),
     /// Distinct byte strings, each with a score.
-    Sorted(SortedSet),
+    Sorted(Box<SortedSet>),
     /// Byte strings in order.
-    List(List),
+    List(Box<List>),
     /// Messages in order.
     Stream(Box<Stream>),
 }
@@ -85,11 +84,11 @@ macro_rules! kept {
     };
 }
 
-kept!(Bytes, String, Bytes::new());
-kept!(Hash, Hash, Hash::default());
-kept!(Set, Set, Set::default());
-kept!(SortedSet, Sorted, SortedSet::default());
-kept!(List, List, List::default());
+kept!(Text, String, Text::default());
+kept!(Hash, Hash, Box::default());
+kept!(Set, Set, Box::default());
+kept!(SortedSet, Sorted, Box::default());
+kept!(List, List, Box::default());
 kept!(Stream, Stream, Box::default());
 
 /// A value and the time it ends.
@@ -107,7 +106,7 @@ pub struct Slot {
 #[derive(Debug, Clone)]
 pub struct Field {
     /// The value.
-    pub value: Bytes,
+    pub value: Text,
     /// When the field ends, in logical Unix milliseconds; 0 = never.
     pub expires_at_ms: u64,
 }
@@ -133,12 +132,12 @@ impl Hash {
     }
 
     /// The value of a field.
-    pub fn get(&self, name: &[u8]) -> Option<&Bytes> {
+    pub fn get(&self, name: &[u8]) -> Option<&Text> {
         self.fields.get(name).map(|field| &field.value)
     }
 
     /// Fields with a deadline.
-    pub fn timed(&self) -> impl Iterator<Item = (u64, &Bytes)> {
+    pub fn timed(&self) -> impl Iterator<Item = (u64, &Text)> {
         let none = self.timed == 0;
         let fields = self.fields.iter().take(if none { 0 } else { usize::MAX });
         fields
@@ -148,7 +147,7 @@ impl Hash {
 
     /// Sets a field; answers whether it is new and the deadline it had. The deadline stays only
     /// when `keep` says so.
-    pub fn set(&mut self, name: &[u8], value: Bytes, keep: bool) -> (bool, u64) {
+    pub fn set(&mut self, name: &[u8], value: Text, keep: bool) -> (bool, u64) {
         let (_, (new, ended)) = self.fields.upsert(name, |found| match found {
             Some(field) => {
                 field.value = value;
@@ -172,7 +171,7 @@ impl Hash {
     }
 
     /// Adds a field with its deadline, when a snapshot is read.
-    pub fn restore(&mut self, name: &Bytes, value: Bytes, expires_at_ms: u64) {
+    pub fn restore(&mut self, name: &Text, value: Text, expires_at_ms: u64) {
         self.timed += usize::from(expires_at_ms != 0);
         self.fields.insert_shared(
             name,
@@ -185,7 +184,7 @@ impl Hash {
 
     /// Gives a field another deadline (0 = none); answers the field's name as it is kept and the
     /// deadline it had.
-    pub fn set_deadline(&mut self, name: &[u8], expires_at_ms: u64) -> Option<(Bytes, u64)> {
+    pub fn set_deadline(&mut self, name: &[u8], expires_at_ms: u64) -> Option<(Text, u64)> {
         let (kept, field) = self.fields.get_mut(name)?;
         let old = std::mem::replace(&mut field.expires_at_ms, expires_at_ms);
         let kept = kept.clone();
@@ -195,7 +194,7 @@ impl Hash {
     }
 
     /// Removes a field.
-    pub fn remove(&mut self, name: &[u8]) -> Option<(Bytes, Field)> {
+    pub fn remove(&mut self, name: &[u8]) -> Option<(Text, Field)> {
         let (name, field) = self.fields.remove(name)?;
         self.timed -= usize::from(field.expires_at_ms != 0);
         Some((name, field))
@@ -211,7 +210,7 @@ pub struct List {
 
 /// One element of a list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Element(pub Bytes);
+pub struct Element(pub Text);
 
 impl Item for Element {
     type Bound = ();
@@ -225,7 +224,7 @@ pub struct Scored {
     /// The score; never NaN.
     pub score: f64,
     /// The member.
-    pub member: Bytes,
+    pub member: Text,
 }
 
 fn order(one: (f64, &[u8]), other: (f64, &[u8])) -> Ordering {
@@ -234,9 +233,9 @@ fn order(one: (f64, &[u8]), other: (f64, &[u8])) -> Ordering {
 }
 
 impl Item for Scored {
-    type Bound = (f64, Bytes);
+    type Bound = (f64, Text);
 
-    fn bound(&self) -> (f64, Bytes) {
+    fn bound(&self) -> (f64, Text) {
         (self.score, self.member.clone())
     }
 }
@@ -249,7 +248,7 @@ impl Probe<Scored> for Place<'_> {
         order((item.score, &item.member), (self.0, self.1))
     }
 
-    fn bound(&self, (score, member): &(f64, Bytes)) -> Ordering {
+    fn bound(&self, (score, member): &(f64, Text)) -> Ordering {
         order((*score, member), (self.0, self.1))
     }
 }
@@ -267,7 +266,7 @@ impl<F: Fn(f64, &[u8]) -> bool> Probe<Scored> for While<F> {
         }
     }
 
-    fn bound(&self, (score, member): &(f64, Bytes)) -> Ordering {
+    fn bound(&self, (score, member): &(f64, Text)) -> Ordering {
         if (self.0)(*score, member) {
             Ordering::Less
         } else {

@@ -1,9 +1,9 @@
 //! The Raft library's log on top of the write-ahead log.
 //!
-//! Entries since the last purge are also kept in memory: replication and apply read them from
-//! there. Their number is bounded by the snapshots that `consensus` triggers.
+//! Entries since the last purge are also kept in memory (`present`): replication and apply read
+//! them from there. Snapshots that `start` triggers bound them, and `LOG_BYTES_MAX` when those
+//! do not keep up.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -13,26 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
-use openraft::{EntryPayload, OptionalSend, RaftLogReader};
+use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 
+use super::present::Present;
 use super::types::{Entry, LogId, Types, Vote};
 use crate::environment::Environment;
 use crate::limits::APPEND_BYTES_MAX;
 use crate::wal::{Carry, Flushed, Job, Note, Record, Recovered, Wal, encode};
-
-#[derive(Default)]
-struct Present {
-    /// Index of the first entry in `entries`.
-    first: u64,
-    entries: VecDeque<Entry>,
-    bytes: u64,
-    purged: Option<LogId>,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    /// Whether `committed` is newer than what the log on disk says.
-    committed_unwritten: bool,
-}
 
 /// The log of one node.
 #[derive(Clone)]
@@ -50,13 +38,6 @@ fn write<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
     postcard::to_stdvec(value)
         .map(Bytes::from)
         .map_err(io::Error::other)
-}
-
-fn body_bytes(entry: &Entry) -> u64 {
-    match &entry.payload {
-        EntryPayload::Normal(batch) => batch.body.len() as u64 + 64,
-        _ => 64,
-    }
 }
 
 impl LogStore {
@@ -81,11 +62,9 @@ impl LogStore {
 
     fn new(wal: Wal, recovered: Recovered) -> io::Result<LogStore> {
         let in_log: Option<Vote> = recovered.vote.as_deref().map(read).transpose()?;
-        let mut present = Present {
-            vote: in_log,
-            committed: recovered.committed.as_deref().map(read).transpose()?,
-            ..Present::default()
-        };
+        let mut present = Present::default();
+        present.vote = in_log;
+        present.committed = recovered.committed.as_deref().map(read).transpose()?;
         for copy in &recovered.vote_copies.payloads {
             let copy: Vote = read(copy)?;
             if present.vote.is_none_or(|vote| vote < copy) {
@@ -99,8 +78,8 @@ impl LogStore {
             present.push(read(payload)?);
         }
         tracing::info!(
-            entries = present.entries.len(),
-            first = present.first,
+            entries = present.len(),
+            first = present.first(),
             torn_bytes = recovered.torn_bytes,
             "the log was read"
         );
@@ -112,7 +91,7 @@ impl LogStore {
         };
         if let Some(vote) = vote.filter(|vote| in_log.as_ref() != Some(vote)) {
             // The log forgot it; new segments would begin with the old one.
-            store.submit_carried(&Record::Vote(write(&vote)?), None)?;
+            store.wal.submit(carried(&Record::Vote(write(&vote)?))?)?;
         }
         Ok(store)
     }
@@ -129,91 +108,47 @@ impl LogStore {
 
     /// Bytes of the entries since the last purge.
     pub fn bytes(&self) -> u64 {
-        self.present.lock().bytes
+        self.present.lock().bytes()
+    }
+
+    /// Bytes of the entries behind an index.
+    pub fn bytes_behind(&self, index: u64) -> u64 {
+        self.present.lock().bytes_behind(index)
+    }
+
+    /// The last entry that may go so that those from there up to `index` have at most `kept` bytes.
+    pub fn surplus(&self, index: u64, kept: u64) -> Option<u64> {
+        self.present.lock().surplus(index, kept)
     }
 
     /// The write-ahead log, for its counters and for closing it.
     pub fn wal(&self) -> &Arc<Wal> {
         &self.wal
     }
-
-    /// Queues one record that is repeated in new segments.
-    fn submit_carried(&self, record: &Record, done: Option<Flushed>) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        encode(record, &mut bytes)?;
-        let carry = Carry {
-            kind: record.kind(),
-            bytes: bytes.clone(),
-        };
-        let purge_to = match record {
-            Record::Purge { index, .. } => Some(*index),
-            _ => None,
-        };
-        let note = Note {
-            last_index: None,
-            carry: vec![carry],
-            purge_to,
-        };
-        self.wal.submit(Job { bytes, note, done })
-    }
 }
 
-impl Present {
-    fn push(&mut self, entry: Entry) {
-        if self.entries.is_empty() {
-            self.first = entry.index();
-        }
-        self.bytes += body_bytes(&entry);
-        self.entries.push_back(entry);
-    }
-
-    /// Identity of the last entry, purged ones included.
-    fn last(&self) -> Option<LogId> {
-        let last = self.entries.back().map(RaftEntry::log_id);
-        last.or(self.purged)
-    }
-
-    fn truncate_from(&mut self, from: u64) {
-        while self
-            .entries
-            .back()
-            .is_some_and(|entry| entry.index() >= from)
-        {
-            let removed = self.entries.pop_back();
-            self.bytes -= removed.as_ref().map_or(0, body_bytes);
-        }
-    }
-
-    fn purge_to(&mut self, index: u64) {
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.index() <= index)
-        {
-            let removed = self.entries.pop_front();
-            self.bytes -= removed.as_ref().map_or(0, body_bytes);
-        }
-        self.first = index + 1;
-    }
-
-    fn range(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
-        let from = from.max(self.first);
-        let to = to.min(self.first + self.entries.len() as u64);
-        if from >= to {
-            return Vec::new();
-        }
-        let at = |index: u64| usize::try_from(index - self.first).unwrap_or(usize::MAX);
-        let mut found = Vec::with_capacity(at(to) - at(from));
-        let mut bytes = 0;
-        for entry in self.entries.range(at(from)..at(to)) {
-            bytes += usize::try_from(body_bytes(entry)).unwrap_or(usize::MAX);
-            if !found.is_empty() && bytes > bytes_max {
-                break;
-            }
-            found.push(entry.clone());
-        }
-        found
-    }
+/// A job with one record that is repeated in new segments.
+fn carried(record: &Record) -> io::Result<Job> {
+    let mut bytes = Vec::new();
+    encode(record, &mut bytes)?;
+    let carry = Carry {
+        kind: record.kind(),
+        bytes: bytes.clone(),
+    };
+    let purge_to = match record {
+        Record::Purge { index, .. } => Some(*index),
+        _ => None,
+    };
+    let note = Note {
+        carry: vec![carry],
+        purge_to,
+        ..Note::default()
+    };
+    Ok(Job {
+        bytes,
+        note,
+        done: None,
+    })
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -263,13 +198,22 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let (told, flushed) = tokio::sync::oneshot::channel();
-        let done: Flushed = Box::new(move |outcome| {
-            // The receiver is gone only when the node is shutting down.
-            let _ = told.send(outcome);
-        });
-        self.submit_carried(&Record::Vote(write(vote)?), Some(done))?;
-        flushed.await.map_err(io::Error::other)??;
+        let mut job = carried(&Record::Vote(write(vote)?))?;
+        let known = self.present.lock().vote;
+        if known.is_some_and(|known| known.leader_id == vote.leader_id) {
+            // That a candidate has won, which a crash may take back: nobody can have been given
+            // this vote but the node that has it already, and it stands again in a later term.
+            job.note.keeps_votes = true;
+            self.wal.submit(job)?;
+        } else {
+            let (told, flushed) = tokio::sync::oneshot::channel();
+            job.done = Some(Box::new(move |outcome| {
+                // The receiver is gone only when the node is shutting down.
+                let _ = told.send(outcome);
+            }));
+            self.wal.submit(job)?;
+            flushed.await.map_err(io::Error::other)??;
+        }
         self.present.lock().vote = Some(*vote);
         Ok(())
     }
@@ -357,6 +301,40 @@ impl RaftLogStorage<Types> for LogStore {
             index: log_id.index,
             payload: write(&log_id)?,
         };
-        self.submit_carried(&record, None)
+        self.wal.submit(carried(&record)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SEGMENT_BYTES;
+
+    #[tokio::test]
+    async fn a_vote_that_has_won_waits_for_no_flush_and_a_new_one_does() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let votes = || std::fs::read(directory.path().join("votes")).expect("readable");
+        let open = || {
+            let environment = Environment::default();
+            LogStore::open(&environment, directory.path(), SEGMENT_BYTES).expect("opened")
+        };
+        let mut log = open();
+        log.save_vote(&Vote::new(1, 1)).await.expect("saved");
+        let asked = votes();
+        log.save_vote(&Vote::new_committed(1, 1))
+            .await
+            .expect("saved");
+        log.wal.close();
+        assert_eq!(votes(), asked, "its own file needs nothing new");
+        drop(log);
+
+        let mut log = open();
+        let read = log.read_vote().await.expect("readable");
+        assert_eq!(read, Some(Vote::new_committed(1, 1)));
+        // Of a leader this node did not vote for: its answers depend on it.
+        log.save_vote(&Vote::new_committed(2, 3))
+            .await
+            .expect("saved");
+        assert_ne!(votes(), asked, "on disk before anybody is told");
     }
 }

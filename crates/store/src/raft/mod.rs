@@ -3,7 +3,7 @@
 //! The rest of the crate sees [`Consensus`]: propose a batch, read under the lease, who leads,
 //! hand leadership over. Replacing the library means rewriting this directory.
 //!
-//! - `types`, `log_store`, `applier`, `network`: what the library asks for.
+//! - `types`, `log_store`, `present`, `applier`, `network`: what the library asks for.
 //! - `transport`, `server`: frames between nodes; `roster`: the links of this node.
 //! - `sanity`: what no honest node sends.
 //! - `identity`, `standing`, `formation`: who this node is to the others, and how clusters begin.
@@ -25,6 +25,7 @@ mod leadership;
 mod log_store;
 mod members;
 mod network;
+mod present;
 mod question;
 mod roster;
 mod runtime;
@@ -179,6 +180,8 @@ pub struct Counters {
     pub proposed: Counter,
     /// Links refused because there are too many.
     pub links_refused: Counter,
+    /// Batches and appends refused because the log in memory is full.
+    pub log_full: Counter,
 }
 
 /// Consensus of one node.
@@ -190,6 +193,7 @@ pub struct Consensus {
     snapshots: Snapshots,
     applier: applier::Applier,
     log: LogStore,
+    log_bytes_max: u64,
     roster: Arc<Roster>,
     standing: Arc<Standing>,
     security: transport::tls::Security,
@@ -248,6 +252,10 @@ impl Consensus {
         if !self.is_leading() || self.holding.load(Ordering::Acquire) || full {
             return Proposed::Refused(Outcome::NotLeader(self.other_leader()));
         }
+        if self.log_is_full() {
+            // The proposer tries again until the requests in it have waited too long.
+            return Proposed::Refused(Outcome::NotLeader(None));
+        }
         batch.now_ms = self.environment.clock.wall_ms();
         let (responder, answer) = ProgressResponder::complete_only();
         self.counters.proposed.add(1);
@@ -260,6 +268,13 @@ impl Consensus {
             },
             Err(_) => Proposed::Refused(Outcome::NotLeader(None)),
         }
+    }
+
+    /// Whether snapshots have not kept up with what is written; counted.
+    fn log_is_full(&self) -> bool {
+        let full = self.log.bytes() >= self.log_bytes_max;
+        self.counters.log_full.add(u64::from(full));
+        full
     }
 
     fn other_leader(&self) -> Option<u64> {

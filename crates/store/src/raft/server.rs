@@ -247,7 +247,7 @@ impl Served {
                 // Heartbeats and the first entry of a new leader need next to none.
                 let is_write = |entry: &Entry| matches!(entry.payload, EntryPayload::Normal(_));
                 let refused = match request.entries.iter().any(is_write) {
-                    true => refused.and_then(|()| self.has_room()),
+                    true => refused.and_then(|()| self.takes_entries()),
                     false => refused,
                 };
                 let append: BoxFuture<'static, Answer> = Box::pin(async move {
@@ -363,7 +363,14 @@ impl Served {
         Ok(())
     }
 
-    /// A node takes no entries that might not fit on its disk.
+    /// A node takes no entries that might not fit in its memory or on its disk.
+    fn takes_entries(&self) -> Result<(), String> {
+        if self.consensus.log_is_full() {
+            return Err("the log of this node waits for a snapshot".into());
+        }
+        self.has_room()
+    }
+
     fn has_room(&self) -> Result<(), String> {
         if self.consensus.takes_entries.load(Ordering::Acquire) {
             return Ok(());

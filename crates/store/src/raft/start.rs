@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
@@ -33,7 +33,8 @@ use crate::events::Events;
 use crate::healing;
 use crate::limits::{
     APPEND_ENTRIES_MAX, CERTIFICATES_LOOK_INTERVAL, DISK_RESERVE_BYTES, ENTRIES_KEPT,
-    SEGMENT_BYTES, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES, SQL_WAL_BYTES, TICK_INTERVAL,
+    LOG_BYTES_KEPT, LOG_BYTES_MAX, SEGMENT_BYTES, SNAPSHOT_LOG_BYTES, SNAPSHOT_LOG_ENTRIES,
+    SQL_WAL_BYTES, TICK_INTERVAL,
 };
 use crate::machine::SharedMachine;
 use crate::snapshot::Snapshots;
@@ -49,6 +50,10 @@ pub struct Tuning {
     pub snapshot_bytes: u64,
     /// Entries kept behind a snapshot.
     pub entries_kept: u64,
+    /// Bytes of entries kept behind a snapshot.
+    pub bytes_kept: u64,
+    /// Bytes of entries in memory with which no more are taken.
+    pub log_bytes_max: u64,
     /// Bytes that must be free for this node to lead.
     pub disk_reserve: u64,
     /// Size of a log segment.
@@ -61,6 +66,8 @@ impl Default for Tuning {
             snapshot_entries: SNAPSHOT_LOG_ENTRIES,
             snapshot_bytes: SNAPSHOT_LOG_BYTES,
             entries_kept: ENTRIES_KEPT,
+            bytes_kept: LOG_BYTES_KEPT,
+            log_bytes_max: LOG_BYTES_MAX,
             disk_reserve: DISK_RESERVE_BYTES,
             segment_bytes: SEGMENT_BYTES,
         }
@@ -226,6 +233,7 @@ impl Consensus {
             snapshots: parts.snapshots,
             applier: opened.applier,
             log,
+            log_bytes_max: parts.tuning.log_bytes_max,
             roster: opened.roster,
             standing: opened.standing,
             security: opened.security.clone(),
@@ -348,11 +356,11 @@ impl Consensus {
         outcome
     }
 
-    /// Takes a snapshot when enough was written since the last one.
+    /// Takes a snapshot when enough was written since the last one, and lets the log behind it go.
     async fn keep_snapshots(self: Arc<Self>, tuning: Tuning, mut stop: watch::Receiver<bool>) {
         let mut interval = tokio::time::interval(Duration::from_millis(250));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut asked_at, mut bytes_then) = (self.applier.snapshot_index(), 0);
+        let mut asked_at = self.applier.snapshot_index();
         loop {
             tokio::select! {
                 biased;
@@ -360,13 +368,17 @@ impl Consensus {
                 _ = interval.tick() => {}
             }
             let applied = self.machine.state.read().applied;
-            let written = self.log.wal().stats().bytes.load(Ordering::Relaxed);
-            let base = asked_at.max(self.applier.snapshot_index());
+            let taken = self.applier.snapshot_index();
+            if let Some(upto) = self.log.surplus(taken, tuning.bytes_kept) {
+                // Asked again at the next look when the library is just sending these entries.
+                let _ = self.raft.trigger().purge_log(upto).await;
+            }
+            let base = asked_at.max(taken);
             let entries = applied.saturating_sub(base);
             let due = entries >= tuning.snapshot_entries
-                || (entries > 0 && written - bytes_then >= tuning.snapshot_bytes);
+                || (entries > 0 && self.log.bytes_behind(base) >= tuning.snapshot_bytes);
             if due && self.snapshot().await.is_ok() {
-                (asked_at, bytes_then) = (applied, written);
+                asked_at = applied;
             }
         }
     }

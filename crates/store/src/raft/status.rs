@@ -121,6 +121,11 @@ impl Consensus {
             "counter",
             load(&self.view.elections),
         );
+        line(
+            "raftpbx_store_log_full_total",
+            "counter",
+            self.counters.log_full.get(),
+        );
         let refused = self.roster.refused();
         line("raftpbx_store_link_queue_full_total", "counter", refused);
     }

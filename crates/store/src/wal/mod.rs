@@ -18,7 +18,8 @@
 //!    the last used segment can have a torn tail.
 //! 4. Each segment begins with the vote, committed and purge records in force, so that older
 //!    segments can be deleted when their entries are purged.
-//! 5. A vote is also in a file of its own, twice, before it is reported (`votes`).
+//! 5. A vote is also in a file of its own, twice, before it is reported (`votes`), unless the job
+//!    says that the one there will do.
 //!
 //! The log knows indexes and bytes; what they mean is `raft`'s business. Why it is made like this:
 //! `docs/internals/store-log.md`.
@@ -84,6 +85,8 @@ pub struct Note {
     pub carry: Vec<Carry>,
     /// Entries up to this index are not needed any more.
     pub purge_to: Option<u64>,
+    /// The vote among the records adds nothing that its own file would need.
+    pub keeps_votes: bool,
 }
 
 /// A record that must outlive its segment; a later one of the same kind replaces it.

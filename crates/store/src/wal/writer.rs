@@ -249,7 +249,7 @@ impl Writer {
         }
         self.buffer.extend_from_slice(&job.bytes);
         for carry in job.note.carry {
-            if carry.kind == record::VOTE {
+            if carry.kind == record::VOTE && !job.note.keeps_votes {
                 self.new_vote = Some(carry.bytes.clone());
             }
             self.carry.retain(|present| present.kind != carry.kind);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Id, Message, Stream};
 use crate::keyspace::parse::{Outcome, Refusal, SYNTAX, count, integer, is, refuse};
-use crate::keyspace::{Effects, Keyspace, own, table};
+use crate::keyspace::{Effects, Keyspace, copied, table};
 use crate::reply::Reply;
 
 /// What is to be cut off at the low end.
@@ -176,14 +176,14 @@ pub fn xadd(space: &mut Keyspace, command: &[Bytes], effects: &mut Effects) -> O
     }
     let id = space.change(&command[1], effects, |stream: &mut Stream| {
         let id = stream.next_id(id, clock_ms)?;
-        let words = words.iter().map(own).collect();
+        let words = words.iter().map(copied).collect();
         stream.messages.push(Message { id, words });
         stream.last = id;
         stream.added += 1;
         stream.trim(options.trim);
         Ok(id)
     })?;
-    effects.ready.push(own(&command[1]));
+    effects.ready.push(copied(&command[1]));
     Ok(id.reply())
 }
 
