@@ -14,6 +14,7 @@
 //! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
+//! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
@@ -21,7 +22,9 @@
 
 mod address;
 mod call;
+pub mod codec;
 mod control;
+pub mod dsp;
 mod epoll;
 mod flow;
 pub mod limits;
