@@ -44,6 +44,18 @@ enum WireMediaEvent {
         tag: String,
         source: SocketAddr,
     },
+    Dtmf {
+        call_id: String,
+        tag: String,
+        digit: char,
+        duration_ms: u32,
+        in_band: bool,
+    },
+    PlayEnd {
+        call_id: String,
+        tag: String,
+        played_ms: u64,
+    },
 }
 
 /// None for an event that JavaScript has no name for.
@@ -60,6 +72,29 @@ fn wire_event(event: MediaEvent) -> Option<WireMediaEvent> {
             call_id,
             tag,
             source,
+        }),
+        MediaEvent::Dtmf {
+            call_id,
+            tag,
+            digit,
+            duration_ms,
+            in_band,
+            ..
+        } => Some(WireMediaEvent::Dtmf {
+            call_id,
+            tag,
+            digit,
+            duration_ms,
+            in_band,
+        }),
+        MediaEvent::PlayEnd {
+            call_id,
+            tag,
+            played_ms,
+        } => Some(WireMediaEvent::PlayEnd {
+            call_id,
+            tag,
+            played_ms,
         }),
         _ => None,
     }

@@ -4,10 +4,10 @@
 //! dialogue has two parties, 0 being the one that offered first. The packets' side of a
 //! line (sockets, learned addresses, counters) lives in its flow.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::sdp::Direction;
+use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
 use crate::worker::FlowKey;
 
@@ -89,6 +89,12 @@ pub struct Line {
     pub mux_grant: MuxGrant,
     /// Keys between us and the parties.
     pub keys: LineKeys,
+    /// What the parties take, as each said last.
+    pub takes: [Takes; 2],
+    /// Where the parties receive, as each said last.
+    pub named: [Option<IpAddr>; 2],
+    /// Who answered the last offer.
+    pub answered_by: Option<usize>,
 }
 
 impl Dialogue {

@@ -3,6 +3,9 @@
 //! Owner of the calls and the free ports. Invariant: a command that fails has changed
 //! nothing; every port taken belongs to exactly one line of one call.
 
+mod line;
+mod sound;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,16 +14,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::MediaConfig;
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::epoll::monotonic_ns;
-use crate::flow::{Flow, Side};
+use crate::flow::Flow;
 use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
-use crate::sdp::{Media, MediaOut, Rewrite, Sdp, rewrite};
+use crate::sdp::{Media, MediaOut, Rewrite, Sdp, Takes, rewrite};
 use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
+use line::{has_rtcp, note_offer, required, set_party};
 
 /// One local address with its ports.
 struct Site {
@@ -159,7 +163,7 @@ impl Control {
         dialogue.answered = true;
         set_party(dialogue, side, to_tag, request);
         for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
-            line.direction[side] = media.direction;
+            line.note_answer(media, side);
         }
         let mut out = Vec::with_capacity(sdp.media.len());
         let mut cryptos = self.settle_keys(dialogue, side, keys, request).into_iter();
@@ -295,12 +299,8 @@ impl Control {
             }
         };
         let local = [first.local, second.local];
-        let flow = Flow {
-            call_id: Arc::clone(id),
-            clock_hz: media.clock_hz,
-            opaque: !media.is_rtp(),
-            sides: [Side::new(first), Side::new(second)],
-        };
+        let call_id = Arc::clone(id);
+        let flow = Flow::new(call_id, media.clock_hz, !media.is_rtp(), [first, second]);
         let worker = self.choose_worker();
         let key = match self.workers[worker].add(flow) {
             Ok(key) => key,
@@ -321,6 +321,9 @@ impl Control {
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
             keys: LineKeys::default(),
+            takes: <[Takes; 2]>::default(),
+            named: [None; 2],
+            answered_by: None,
         })
     }
 
@@ -376,6 +379,10 @@ impl Control {
             flow.clock_hz = media.clock_hz;
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
+            for (side, takes) in line.agreed_formats().into_iter().enumerate() {
+                flow.take_formats(side, takes);
+            }
+            flow.listen(side, request.detect_dtmf);
         }
     }
 
@@ -442,51 +449,4 @@ impl Control {
             },
         )
     }
-}
-
-/// What offers and answers cannot do without: the SDP and the tag.
-fn required(request: &Request) -> Result<(&str, &str), Refusal> {
-    if request.call_id.is_empty() {
-        return Err(Refusal::error("No call-id in message"));
-    }
-    let Some(sdp) = &request.sdp else {
-        return Err(Refusal::error("No SDP body in message"));
-    };
-    let Some(tag) = &request.from_tag else {
-        return Err(Refusal::error("No from-tag in message"));
-    };
-    Ok((sdp, tag))
-}
-
-fn set_party(dialogue: &mut Dialogue, side: usize, tag: &str, request: &Request) {
-    let party = &mut dialogue.parties[side];
-    if party.tag.as_deref() != Some(tag) {
-        party.tag = Some(tag.into());
-        party.created_s = unix_us() / 1_000_000;
-    }
-    if request.label.is_some() {
-        party.label.clone_from(&request.label);
-    }
-}
-
-fn has_rtcp(media: &Media<'_>) -> bool {
-    media.port != 0 && media.protocol.contains("RTP/")
-}
-
-fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, side: usize) {
-    line.direction[side] = media.direction;
-    media.protocol.clone_into(&mut line.protocol);
-    let protocol = match &request.protocol {
-        Some(protocol) if media.is_rtp() => &protocol[..],
-        _ => media.protocol,
-    };
-    protocol.clone_into(&mut line.protocol_out);
-    let flags = request.mux;
-    line.mux_offered = media.mux;
-    line.mux_out = media.port != 0 && (flags.offer || (media.mux && !flags.demux));
-    line.mux_grant = match (flags.reject, flags.demux || flags.accept) {
-        (true, _) => MuxGrant::Never,
-        (false, true) => MuxGrant::Always,
-        (false, false) => MuxGrant::LikePeer,
-    };
 }

@@ -14,6 +14,7 @@
 //! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
+//! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
 //! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
@@ -21,6 +22,7 @@
 //! - [`limits`](mod@limits): named bounds.
 
 mod address;
+mod audio;
 mod call;
 pub mod codec;
 mod control;
@@ -50,6 +52,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::audio::clip::Clips;
 use crate::call::Call;
 use crate::control::Control;
 use crate::limits::WORKERS_MAX;
@@ -102,6 +105,30 @@ pub enum MediaEvent {
         /// The learned source.
         source: SocketAddr,
     },
+    /// A party pressed a key and let it go.
+    Dtmf {
+        /// NG `call-id`.
+        call_id: String,
+        /// Tag of the party.
+        tag: String,
+        /// 0 to 9, `*`, `#`, A to D.
+        digit: char,
+        /// How long, ms.
+        duration_ms: u32,
+        /// Level below 0 dBm0; 0 when it was found in the sound.
+        volume: u8,
+        /// Found in the sound, not sent as an event (RFC 4733).
+        in_band: bool,
+    },
+    /// What was played has come to its end by itself.
+    PlayEnd {
+        /// NG `call-id`.
+        call_id: String,
+        /// Tag of the party that heard it.
+        tag: String,
+        /// How much of it was heard, ms.
+        played_ms: u64,
+    },
 }
 
 /// Figures of the engine since its start.
@@ -133,6 +160,14 @@ pub struct MediaStats {
     pub replayed: u64,
     /// Packets dropped because the other side has no address yet, or sending failed.
     pub unsent: u64,
+    /// Packets that were not passed on because a command wants it so.
+    pub withheld: u64,
+    /// Packets of our own: clips, tones, digits.
+    pub spoken: u64,
+    /// Flows on which we speak now.
+    pub speaking: u64,
+    /// Digits heard.
+    pub digits: u64,
     /// NG requests answered.
     pub ng_requests: u64,
     /// NG requests refused with an error.
@@ -173,6 +208,7 @@ pub type EventSink = Box<dyn Fn(Vec<MediaEvent>) + Send + Sync>;
 pub(crate) struct Core {
     control: Mutex<Control>,
     cookies: Mutex<Cookies>,
+    clips: Mutex<Clips>,
     workers: Arc<[Worker]>,
     report: Report,
     counts: Counts,
@@ -207,6 +243,7 @@ impl Core {
             let table = worker.table();
             let totals = table.totals;
             stats.encrypted += table.encrypted();
+            stats.speaking += table.speaking() as u64;
             drop(table);
             stats.packets += totals.packets;
             stats.bytes += totals.bytes;
@@ -215,6 +252,9 @@ impl Core {
             stats.forged += totals.forged;
             stats.replayed += totals.replayed;
             stats.unsent += totals.unsent;
+            stats.withheld += totals.withheld;
+            stats.spoken += totals.spoken;
+            stats.digits += totals.digits;
         }
         stats
     }
@@ -255,6 +295,7 @@ impl MediaEngine {
         let core = Arc::new(Core {
             control: Mutex::new(Control::new(&config, Arc::clone(&workers))),
             cookies: Mutex::default(),
+            clips: Mutex::default(),
             workers,
             report,
             counts: Counts::default(),

@@ -46,7 +46,8 @@ type Figure = (&'static str, &'static str, &'static str, u64);
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
     let mut out = String::with_capacity(2_048);
-    for (name, kind, help, value) in calls(stats).into_iter().chain(commands(stats)) {
+    let figures = [calls(stats), sound(stats), commands(stats)];
+    for (name, kind, help, value) in figures.into_iter().flatten() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
         let _ = writeln!(out, "# TYPE raftpbx_media_{name} {kind}");
@@ -117,6 +118,25 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "Calls removed as abandoned",
             s.abandoned,
         ),
+    ]
+}
+
+fn sound(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        ("speaking", "gauge", "Flows we speak on", s.speaking),
+        (
+            "spoken_total",
+            "counter",
+            "Packets of clips, tones and digits",
+            s.spoken,
+        ),
+        (
+            "withheld_total",
+            "counter",
+            "Packets kept back by command",
+            s.withheld,
+        ),
+        ("digits_total", "counter", "Digits heard", s.digits),
     ]
 }
 

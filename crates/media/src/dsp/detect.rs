@@ -15,7 +15,8 @@ const BLOCK: usize = 102;
 /// Lowest amplitude of a tone: about -42 dBm0.
 const AMPLITUDE_MIN: f32 = 180.0;
 
-/// How much louder the higher tone may be than the lower one (4 dB), and the other way round (8 dB).
+/// How much louder the higher tone may be than the lower one (4 dB), and the other way round
+/// (8 dB).
 const TWIST_UP: f32 = 2.51;
 const TWIST_DOWN: f32 = 6.31;
 

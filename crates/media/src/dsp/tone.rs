@@ -195,7 +195,8 @@ pub struct Oscillators {
 }
 
 impl Oscillators {
-    /// Each frequency is `level_dbm0` loud; 0 dBm0 is 3.17 dB below the loudest sine (mu-law of G.711).
+    /// Each frequency is `level_dbm0` loud; 0 dBm0 is 3.17 dB below the loudest sine (mu-law of
+    /// G.711).
     pub fn new(rate_hz: u32, level_dbm0: f32) -> Oscillators {
         Oscillators {
             position: 0,

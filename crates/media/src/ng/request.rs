@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::bencode::{Dict, Value};
+use super::sound::SoundCommand;
 use crate::limits::NAME_BYTES_MAX;
 use crate::srtp::Suite;
 
@@ -28,6 +29,8 @@ pub enum Command {
     List,
     /// Figures of the engine.
     Statistics,
+    /// Something to be done with the sound of a party.
+    Sound(SoundCommand),
 }
 
 /// What to do about RTCP multiplexing (`rtcp-mux` list).
@@ -108,6 +111,12 @@ pub struct Request {
     pub protocol: Option<String>,
     /// `limit` of a list.
     pub limit: Option<usize>,
+    /// `detect-DTMF`: listen for digits in the sound of the sender.
+    pub detect_dtmf: bool,
+    /// `all`: every party of the call.
+    pub all: bool,
+    /// `address`: the party with this address in its SDP.
+    pub address: Option<String>,
 }
 
 /// The command of a dictionary, or the error text rtpengine has for it.
@@ -126,7 +135,10 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         "query" => Command::Query,
         "list" => Command::List,
         "statistics" => Command::Statistics,
-        _ => return Err("Unrecognized command"),
+        name => {
+            let sound = SoundCommand::from_name(name).ok_or("Unrecognized command")?;
+            Command::Sound(sound)
+        }
     })
 }
 
@@ -154,6 +166,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         key_seed: text(dict, "key-seed").and_then(|seed| seed_of(&seed)),
         ..Request::default()
     };
+    request.all = text(dict, "all").is_some_and(|value| matches!(&value[..], "all" | "1"));
+    request.address = text(dict, "address");
     request.ipv6 = match text(dict, "address-family").as_deref() {
         Some("IP4") => Some(false),
         Some("IP6") => Some(true),
@@ -195,6 +209,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
             "asymmetric" => request.asymmetric = true,
             "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
             "replace-origin" => request.replace_origin = true,
+            "detect-DTMF" => request.detect_dtmf = true,
+            "all" => request.all = true,
             _ => {}
         }
     }
@@ -227,7 +243,8 @@ fn osrtp(flags: &mut OsrtpFlags, word: &str) {
     }
 }
 
-fn text(dict: &Dict, key: &str) -> Option<String> {
+/// A string, or a number as one.
+pub(super) fn text(dict: &Dict, key: &str) -> Option<String> {
     match dict.get(key.as_bytes())? {
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         Value::Int(number) => Some(number.to_string()),

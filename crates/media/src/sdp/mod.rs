@@ -2,9 +2,11 @@
 //!
 //! Pure. Everything the relay does not understand passes through untouched.
 
+mod formats;
 mod parse;
 mod rewrite;
 
+pub use formats::{Coding, Takes};
 pub use parse::{Media, Sdp};
 pub use rewrite::{MediaOut, Rewrite, rewrite};
 

@@ -1,0 +1,272 @@
+//! What a flow does with the sound of its packets; see [`crate::audio`].
+
+use super::{Flow, SocketId, Verdict};
+use crate::MediaEvent;
+use crate::audio::Audio;
+use crate::audio::event::{Event, EventListener, Pressed};
+use crate::audio::lane::{Blocks, Lane};
+use crate::audio::outgoing::{Head, Outgoing};
+use crate::audio::reports::{Renaming, rename};
+use crate::audio::speaker::{DigitOrder, Order, Sound, Voice};
+use crate::ng::Refusal;
+use crate::packet::{Kind, RtpHeader, payload};
+use crate::sdp::{Coding, Takes};
+
+impl Flow {
+    /// Signalling says what a party takes.
+    pub fn take_formats(&mut self, side: usize, takes: Takes) {
+        self.sides[side].takes = takes;
+        for side in 0..2 {
+            // A party sends what the other one takes.
+            let other = self.sides[1 - side].takes.events_mask();
+            let own = self.sides[side].takes.events_mask();
+            self.events[side] = if other == 0 { own } else { other };
+        }
+        let voice = self.voice(side);
+        if let Some(audio) = &mut self.audio {
+            audio.lanes[1 - side].change_voice(voice);
+        }
+    }
+
+    /// How packets to a party have to look; none when it takes no sound that we can make.
+    fn voice(&self, side: usize) -> Option<Voice> {
+        let takes = &self.sides[side].takes;
+        let audio = takes.first_audio()?;
+        Some(Voice {
+            audio,
+            events: takes.events(audio.1.clock_hz()),
+            frame_ms: takes.ptime_ms,
+        })
+    }
+
+    /// What the payload type of a packet from `side` means.
+    fn coding(&self, side: usize, payload_type: u8) -> Option<Coding> {
+        let [own, other] = [&self.sides[side].takes, &self.sides[1 - side].takes];
+        other
+            .coding(payload_type)
+            .or_else(|| own.coding(payload_type))
+    }
+
+    /// Whether a packet needs more than to be passed on.
+    pub(super) fn is_treated(&self, side: usize, kind: Kind) -> bool {
+        let event = match kind {
+            Kind::Rtp(header) => self.events[side] >> header.payload_type & 1 != 0,
+            _ => false,
+        };
+        event || self.audio.is_some() || self.listeners.is_some()
+    }
+
+    /// Listens to a plain packet and changes it as was asked for; its new length, none when it is
+    /// kept back.
+    pub(super) fn treat(
+        &mut self,
+        side: usize,
+        kind: Kind,
+        room: &mut [u8],
+        length: usize,
+        now_ns: u64,
+        happened: &mut Vec<MediaEvent>,
+    ) -> Option<usize> {
+        let header = match kind {
+            Kind::Rtp(header) => header,
+            Kind::Rtcp => {
+                self.rename_reports(side, &mut room[..length]);
+                return Some(length);
+            }
+            Kind::Other => return Some(length),
+        };
+        let coding = self.coding(side, header.payload_type);
+        let content = payload(&room[..length], &header);
+        self.listen_for_events(side, &header, coding, content, now_ns, happened);
+        let Some(audio) = &mut self.audio else {
+            return Some(length);
+        };
+        let lane = &mut audio.lanes[side];
+        // Who has sent events means them.
+        if lane.listening
+            && self
+                .listeners
+                .as_ref()
+                .is_none_or(|known| !known[side].has_heard())
+        {
+            let (id, tag) = (&self.call_id, &self.sides[side].tag);
+            lane.listen(coding, content, |pressed| {
+                happened.push(dtmf(id, tag, pressed, true))
+            });
+        }
+        lane.relay(&header, coding, room, length, now_ns)
+    }
+
+    fn listen_for_events(
+        &mut self,
+        side: usize,
+        header: &RtpHeader,
+        coding: Option<Coding>,
+        content: &[u8],
+        now_ns: u64,
+        happened: &mut Vec<MediaEvent>,
+    ) {
+        let (id, tag) = (&self.call_id, &self.sides[side].tag);
+        let mut tell = |pressed| happened.push(dtmf(id, tag, pressed, false));
+        let Some(Coding::Events(clock_hz)) = coding else {
+            if let Some(listeners) = &mut self.listeners {
+                listeners[side].poll(now_ns).into_iter().for_each(tell);
+            }
+            return;
+        };
+        let listeners = self.listeners.get_or_insert_default();
+        if let Some(event) = Event::parse(content) {
+            let heard: &mut EventListener = &mut listeners[side];
+            let told = heard.take(header.ssrc, header.timestamp, event, clock_hz, now_ns);
+            told.into_iter().flatten().for_each(&mut tell);
+        }
+    }
+
+    /// Reports of a party name our streams as it knows them; the other one knows others.
+    fn rename_reports(&self, side: usize, packet: &mut [u8]) {
+        let Some(audio) = &self.audio else { return };
+        let known = |lane: &Lane| Some((lane.out.changed_source()?, lane.out.ssrc()?));
+        let sender = known(&audio.lanes[side]).map(|((source, step), name)| (source, name, step));
+        let reported = known(&audio.lanes[1 - side]).map(|((source, _), name)| (name, source));
+        rename(packet, Renaming { sender, reported });
+    }
+
+    /// The sound of the flow, made when there is none.
+    pub fn audio(&mut self) -> &mut Audio {
+        let sides = &self.sides;
+        self.audio.get_or_insert_with(|| {
+            let lane = |side: usize| {
+                let rtp = &sides[side].rtp;
+                let out = rtp.quality.newest().map(|(ssrc, sequence, timestamp)| {
+                    Outgoing::after(ssrc, sequence, timestamp, rtp.counters.last_packet_ns)
+                });
+                Lane::on(out.unwrap_or_default())
+            };
+            Box::new(Audio::new([lane(0), lane(1)]))
+        })
+    }
+
+    /// Listens, or no longer, for digits in the sound of a party.
+    pub fn listen(&mut self, side: usize, wanted: bool) {
+        if wanted || self.audio.is_some() {
+            self.audio().lanes[side].listening = wanted;
+        }
+    }
+
+    /// Keeps back, or no longer, what comes from a party.
+    pub fn block(&mut self, side: usize, change: impl FnOnce(&mut Blocks)) {
+        if self.audio.is_none() {
+            let mut blocks = Blocks::default();
+            change(&mut blocks);
+            if blocks == Blocks::default() {
+                return;
+            }
+            self.audio().lanes[side].blocks = blocks;
+        } else {
+            change(&mut self.audio().lanes[side].blocks);
+        }
+    }
+
+    /// Plays to a party.
+    ///
+    /// # Errors
+    /// When it takes no sound that we can make.
+    pub fn play(&mut self, to: usize, order: Order, now_ns: u64) -> Result<(), Refusal> {
+        let source_hz = order.sounds.iter().map(|sound| match sound {
+            Sound::Clip(clip) => clip.rate_hz,
+            Sound::Signal(_) => 8_000,
+        });
+        let source_hz = source_hz.max().unwrap_or(8_000);
+        let voice = self.voice(to).ok_or_else(no_codec)?;
+        let lane = &mut self.audio().lanes[1 - to];
+        let speaker = lane.speaker(voice, source_hz, now_ns, fresh());
+        speaker.ok_or_else(no_codec)?.play(order);
+        Ok(())
+    }
+
+    /// Stops playing to a party; where it was, ms.
+    pub fn stop(&mut self, to: usize) -> Option<u64> {
+        self.audio.as_mut()?.lanes[1 - to].stop()
+    }
+
+    /// Sends a digit to the other party as if it came from `side`.
+    ///
+    /// # Errors
+    /// When the other one takes neither events nor sound that we can make, or too many wait.
+    pub fn press(&mut self, side: usize, order: DigitOrder, now_ns: u64) -> Result<(), Refusal> {
+        let voice = self.voice(1 - side).ok_or_else(no_injection)?;
+        let lane = &mut self.audio().lanes[side];
+        let speaker = lane
+            .speaker(voice, 8_000, now_ns, fresh())
+            .ok_or_else(no_injection)?;
+        if speaker.press(order) {
+            Ok(())
+        } else {
+            Err(Refusal::full("Too many DTMF events queued"))
+        }
+    }
+
+    /// When it wants to speak next, unless that was told before.
+    pub fn take_due(&mut self) -> Option<u64> {
+        let audio = self.audio.as_mut().filter(|audio| !audio.scheduled)?;
+        let due_ns = audio.due_ns()?;
+        audio.scheduled = true;
+        Some(due_ns)
+    }
+
+    /// It was given the word: the next time has to be told anew.
+    pub fn was_roused(&mut self) {
+        if let Some(audio) = &mut self.audio {
+            audio.scheduled = false;
+        }
+    }
+
+    /// Makes the packet that is due towards the other party of `side`.
+    pub fn speak(
+        &mut self,
+        side: usize,
+        room: &mut [u8],
+        now_ns: u64,
+        happened: &mut Vec<MediaEvent>,
+    ) -> Option<Verdict> {
+        let spoken = self.audio.as_mut()?.lanes[side].speak(room, now_ns);
+        if let Some(end) = spoken.ended {
+            happened.push(MediaEvent::PlayEnd {
+                call_id: self.call_id.to_string(),
+                tag: self.sides[1 - side].tag.to_string(),
+                played_ms: end.played_ms,
+            });
+        }
+        let (length, header) = spoken.packet?;
+        let at = SocketId::new(side, false);
+        Some(self.pass_on(at, Kind::Rtp(header), room, length, false))
+    }
+}
+
+fn no_codec() -> Refusal {
+    Refusal::error("No supported codec in SDP to play media with")
+}
+
+fn no_injection() -> Refusal {
+    Refusal::error("Monologue has no media capable of DTMF injection")
+}
+
+/// A stream that nobody can guess, for a party that never got a packet.
+fn fresh() -> Head {
+    Head {
+        ssrc: rand::random(),
+        sequence: rand::random::<u16>() >> 1,
+        timestamp: rand::random(),
+    }
+}
+
+fn dtmf(call_id: &str, tag: &str, pressed: Pressed, in_band: bool) -> MediaEvent {
+    MediaEvent::Dtmf {
+        call_id: call_id.into(),
+        tag: tag.into(),
+        digit: pressed.digit.key(),
+        duration_ms: pressed.lasted_ms,
+        volume: pressed.volume,
+        in_band,
+    }
+}
