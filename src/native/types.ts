@@ -254,6 +254,8 @@ export interface MediaOptions {
   /** `host:port` of the NG listener; null means only calls through `ng()`. */
   ngListen: string | null;
   mediaTimeoutS: number;
+  /** Folder of recordings; null means nothing is recorded. */
+  recordings: string | null;
 }
 
 export interface MediaStats {

@@ -1,6 +1,7 @@
 //! The media engine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -19,6 +20,7 @@ struct WireMediaOptions {
     workers: usize,
     ng_listen: Option<SocketAddr>,
     media_timeout_s: u64,
+    recordings: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +139,7 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         workers: wire.workers,
         ng_listen: wire.ng_listen,
         media_timeout_s: wire.media_timeout_s,
+        recordings: wire.recordings,
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
 use crate::worker::FlowKey;
@@ -23,6 +24,8 @@ pub struct Call {
     pub signalled_ns: u64,
     /// What our keys are made from; none: each is new.
     pub key_seed: Option<[u8; 32]>,
+    /// Its recording, if it is recorded.
+    pub recording: Option<Recording>,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
     /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
@@ -183,6 +186,7 @@ mod tests {
             signalled_us,
             signalled_ns,
             key_seed: None,
+            recording: None,
             dialogues,
             silent_since_ns: 0,
         }

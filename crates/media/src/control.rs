@@ -4,6 +4,7 @@
 //! nothing; every port taken belongs to exactly one line of one call.
 
 mod line;
+mod recording;
 mod sound;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
+use crate::record::Recorder;
 use crate::sdp::{Media, MediaOut, Rewrite, Sdp, Takes, rewrite};
 use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
@@ -41,6 +43,8 @@ pub struct Control {
     sites: Vec<Site>,
     /// Calls ever made.
     pub created: u64,
+    /// Recordings of calls.
+    pub recorder: Recorder,
 }
 
 /// Microseconds since 1970.
@@ -53,7 +57,7 @@ pub fn unix_us() -> u64 {
 
 impl Control {
     /// No calls yet.
-    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>) -> Control {
+    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>, recorder: Recorder) -> Control {
         let site = |interface: &crate::Interface| Site {
             advertised: interface.advertised.unwrap_or(interface.local),
             pool: PortPool::new(interface.local, &config.ports),
@@ -64,6 +68,7 @@ impl Control {
             workers,
             sites,
             created: 0,
+            recorder,
         }
     }
 
@@ -138,6 +143,7 @@ impl Control {
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
+        self.note_recording(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -185,6 +191,7 @@ impl Control {
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
+        self.note_recording(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -240,6 +247,7 @@ impl Control {
                 signalled_us: now_us,
                 signalled_ns: now_ns,
                 key_seed: None,
+                recording: None,
                 dialogues: Vec::new(),
                 silent_since_ns: 0,
             }

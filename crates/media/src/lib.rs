@@ -15,6 +15,7 @@
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
+//! - `record`: calls in WAV files.
 //! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
@@ -35,6 +36,7 @@ mod ng;
 mod packet;
 mod ports;
 mod query;
+mod record;
 mod sdp;
 mod security;
 pub mod srtp;
@@ -45,6 +47,7 @@ mod worker;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -58,6 +61,7 @@ use crate::control::Control;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::record::Recorder;
 use crate::worker::{Report, Worker};
 
 /// A local address media is relayed on.
@@ -82,6 +86,8 @@ pub struct MediaConfig {
     pub ng_listen: Option<SocketAddr>,
     /// A call without any packet for this long is reported; 0 switches the report off.
     pub media_timeout_s: u64,
+    /// Folder of recordings; none: nothing is recorded.
+    pub recordings: Option<PathBuf>,
 }
 
 /// Something that happened to media without a command.
@@ -168,6 +174,12 @@ pub struct MediaStats {
     pub speaking: u64,
     /// Digits heard.
     pub digits: u64,
+    /// Recordings under way.
+    pub recordings: u64,
+    /// Packets that were not recorded because the disk was too slow.
+    pub recording_lost: u64,
+    /// Recordings that ended because a file could not be written on.
+    pub recording_failed: u64,
     /// NG requests answered.
     pub ng_requests: u64,
     /// NG requests refused with an error.
@@ -238,6 +250,10 @@ impl Core {
             stats.sessions = control.calls.len() as u64;
             stats.legs = control.calls.values().map(Call::legs).sum::<usize>() as u64;
             stats.sessions_total = control.created;
+            let recorded = control.recorder.counts();
+            stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
+            stats.recording_lost = recorded.lost.get();
+            stats.recording_failed = recorded.failed.get();
         }
         for worker in self.workers.iter() {
             let table = worker.table();
@@ -292,8 +308,10 @@ impl MediaEngine {
             .map(|number| Worker::start(number, Arc::clone(&report)))
             .collect::<io::Result<_>>()
             .map_err(failed("start a media worker".into()))?;
+        let recorder = Recorder::start(config.recordings.clone())
+            .map_err(failed("start the recording thread".into()))?;
         let core = Arc::new(Core {
-            control: Mutex::new(Control::new(&config, Arc::clone(&workers))),
+            control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),
             cookies: Mutex::default(),
             clips: Mutex::default(),
             workers,
@@ -348,7 +366,9 @@ impl MediaEngine {
             tracing::error!("the NG thread had failed");
         }
         self.core.workers.iter().for_each(Worker::stop);
-        self.core.control.lock().calls.clear();
+        let mut control = self.core.control.lock();
+        control.calls.clear();
+        control.recorder.stop();
     }
 }
 
@@ -393,6 +413,12 @@ fn check(config: &MediaConfig) -> Result<(), MediaError> {
         // Better now than at the first call.
         UdpSocket::bind((interface.local, 0)).map_err(|source| MediaError::System {
             action: format!("use the interface address {}", interface.local),
+            source,
+        })?;
+    }
+    if let Some(folder) = &config.recordings {
+        std::fs::create_dir_all(folder).map_err(|source| MediaError::System {
+            action: format!("make the folder of recordings {}", folder.display()),
             source,
         })?;
     }

@@ -73,6 +73,15 @@ pub const CLIPS_MAX: usize = 1_000;
 /// Most files of one sequence.
 pub const SEQUENCE_MAX: usize = 64;
 
+/// Most recordings at once: three files each.
+pub const RECORDINGS_MAX: usize = 500;
+
+/// Most packets that wait to be recorded: more than half a second of 500 calls.
+pub const RECORD_QUEUE_MAX: usize = 32_768;
+
+/// How often recordings are written and the heads of their files put right.
+pub const RECORD_WRITE_EVERY_MS: u64 = 1_000;
+
 /// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
 /// new one after a transfer.
 pub const SRTP_SOURCES_MAX: usize = 8;

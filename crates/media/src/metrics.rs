@@ -137,6 +137,19 @@ fn sound(s: &MediaStats) -> Vec<Figure> {
             s.withheld,
         ),
         ("digits_total", "counter", "Digits heard", s.digits),
+        ("recordings", "gauge", "Recordings under way", s.recordings),
+        (
+            "recording_lost_total",
+            "counter",
+            "Packets not recorded because the disk was too slow",
+            s.recording_lost,
+        ),
+        (
+            "recording_failed_total",
+            "counter",
+            "Recordings that a file error ended",
+            s.recording_failed,
+        ),
     ]
 }
 

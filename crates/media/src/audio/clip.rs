@@ -207,29 +207,10 @@ impl Clips {
     }
 }
 
-/// The head of a WAV file.
-#[cfg(test)]
-fn wav_head(rate_hz: u32, data_bytes: u32) -> [u8; 44] {
-    let mut head = [0; 44];
-    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"RIFF");
-    put(4, &data_bytes.saturating_add(36).to_le_bytes());
-    put(8, b"WAVEfmt ");
-    put(16, &16_u32.to_le_bytes());
-    put(20, &1_u16.to_le_bytes());
-    put(22, &1_u16.to_le_bytes());
-    put(24, &rate_hz.to_le_bytes());
-    put(28, &(rate_hz * 2).to_le_bytes());
-    put(32, &2_u16.to_le_bytes());
-    put(34, &16_u16.to_le_bytes());
-    put(36, b"data");
-    put(40, &data_bytes.to_le_bytes());
-    head
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::wav::head as wav_head;
     use proptest::prelude::*;
 
     fn wav(rate_hz: u32, samples: &[i16]) -> Vec<u8> {

@@ -8,6 +8,7 @@ use super::outgoing::{Head, Outgoing};
 use super::speaker::{PlayEnd, Speaker, Voice};
 use crate::codec::{Codec, Coder};
 use crate::packet::{RTP_HEADER_BYTES, RtpHeader, put_header};
+use crate::record::Tap;
 use crate::sdp::Coding;
 
 /// What commands keep back from the other party.
@@ -44,6 +45,8 @@ pub struct Lane {
     inband: Option<InBand>,
     /// Listen for digits in the sound.
     pub listening: bool,
+    /// Where the sound is recorded.
+    pub tap: Option<Tap>,
     silencer: Option<(Codec, Box<dyn Coder>)>,
 }
 

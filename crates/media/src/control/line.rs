@@ -7,6 +7,11 @@ use crate::ng::request::Request;
 use crate::sdp::{Media, Takes};
 
 impl Line {
+    /// Whether it carries sound over RTP.
+    pub(super) fn is_sound(&self) -> bool {
+        self.kind == "audio" && self.protocol.starts_with("RTP/")
+    }
+
     /// An answer to the last offer.
     pub(super) fn note_answer(&mut self, media: &Media<'_>, side: usize) {
         self.direction[side] = media.direction;

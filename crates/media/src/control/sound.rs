@@ -31,6 +31,12 @@ impl Control {
         let call = self.calls.get_mut(&request.call_id[..]);
         let call = call.ok_or_else(|| Refusal::error("Unknown call-id"))?;
         (call.signalled_us, call.signalled_ns) = (unix_us(), monotonic_ns());
+        if let SoundCommand::Record(wanted) = command {
+            let mut call = self.take_call(&request.call_id);
+            let answer = self.change_recording(&mut call, request, wanted);
+            self.calls.insert(std::sync::Arc::clone(&call.id), call);
+            return answer;
+        }
         let call = &self.calls[&request.call_id[..]];
         let places = select(call, command, request)?;
         let mut answer = Dict::new();
@@ -149,7 +155,7 @@ fn select<'a>(
     }
     let places = meant.into_iter().flat_map(|(n, side)| {
         let lines = call.dialogues[n].lines.iter();
-        let lines = lines.filter(|line| line.kind == "audio" && line.protocol.starts_with("RTP/"));
+        let lines = lines.filter(|line| line.is_sound());
         lines.map(move |line| (line, side))
     });
     Ok(places.collect())

@@ -10,6 +10,7 @@ use crate::audio::reports::{Renaming, rename};
 use crate::audio::speaker::{DigitOrder, Order, Sound, Voice};
 use crate::ng::Refusal;
 use crate::packet::{Kind, RtpHeader, payload};
+use crate::record::Tap;
 use crate::sdp::{Coding, Takes};
 
 impl Flow {
@@ -82,6 +83,9 @@ impl Flow {
             return Some(length);
         };
         let lane = &mut audio.lanes[side];
+        if let (Some(tap), Some(Coding::Audio(codec))) = (&lane.tap, coding) {
+            tap.take(codec, &header, content, now_ns);
+        }
         // Who has sent events means them.
         if lane.listening
             && self
@@ -150,6 +154,13 @@ impl Flow {
     pub fn listen(&mut self, side: usize, wanted: bool) {
         if wanted || self.audio.is_some() {
             self.audio().lanes[side].listening = wanted;
+        }
+    }
+
+    /// Records, or no longer, the sound of a party.
+    pub fn record(&mut self, side: usize, tap: Option<Tap>) {
+        if tap.is_some() || self.audio.is_some() {
+            self.audio().lanes[side].tap = tap;
         }
     }
 

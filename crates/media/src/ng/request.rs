@@ -113,6 +113,10 @@ pub struct Request {
     pub limit: Option<usize>,
     /// `detect-DTMF`: listen for digits in the sound of the sender.
     pub detect_dtmf: bool,
+    /// `record-call`: begin or end a recording.
+    pub record: Option<bool>,
+    /// `recording-file`: what the names of its files begin with.
+    pub recording_file: Option<String>,
     /// `all`: every party of the call.
     pub all: bool,
     /// `address`: the party with this address in its SDP.
@@ -168,6 +172,12 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     };
     request.all = text(dict, "all").is_some_and(|value| matches!(&value[..], "all" | "1"));
     request.address = text(dict, "address");
+    request.recording_file = name("recording-file")?;
+    request.record = match text(dict, "record-call").as_deref() {
+        Some("yes" | "on" | "1") => Some(true),
+        Some("no" | "off" | "0") => Some(false),
+        _ => None,
+    };
     request.ipv6 = match text(dict, "address-family").as_deref() {
         Some("IP4") => Some(false),
         Some("IP6") => Some(true),
@@ -198,23 +208,29 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     for word in words(dict, "OSRTP") {
         osrtp(&mut request.osrtp, &word);
     }
-    for word in words(dict, "flags") {
-        if let Some(word) = word.strip_prefix("SDES-") {
-            sdes(&mut request.sdes, word);
-        }
-        if let Some(word) = word.strip_prefix("OSRTP-") {
-            osrtp(&mut request.osrtp, word);
-        }
-        match word.as_str() {
-            "asymmetric" => request.asymmetric = true,
-            "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
-            "replace-origin" => request.replace_origin = true,
-            "detect-DTMF" => request.detect_dtmf = true,
-            "all" => request.all = true,
-            _ => {}
-        }
-    }
+    words(dict, "flags")
+        .iter()
+        .for_each(|word| flag(&mut request, word));
     Ok(request)
+}
+
+/// One of the `flags`.
+fn flag(request: &mut Request, word: &str) {
+    if let Some(word) = word.strip_prefix("SDES-") {
+        sdes(&mut request.sdes, word);
+    }
+    if let Some(word) = word.strip_prefix("OSRTP-") {
+        osrtp(&mut request.osrtp, word);
+    }
+    match word {
+        "asymmetric" => request.asymmetric = true,
+        "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
+        "replace-origin" => request.replace_origin = true,
+        "detect-DTMF" => request.detect_dtmf = true,
+        "all" => request.all = true,
+        "record-call" => request.record = Some(true),
+        _ => {}
+    }
 }
 
 fn seed_of(text: &str) -> Option<[u8; 32]> {

@@ -28,6 +28,19 @@ pub enum SoundCommand {
     BlockDtmf(bool),
     /// `silence media`, `unsilence media`.
     Silence(bool),
+    /// `start recording`, `stop recording`, `pause recording`.
+    Record(Recorded),
+}
+
+/// What is to be done with the recording of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// Begins it, or goes on with it.
+    Start,
+    /// Ends it.
+    Stop,
+    /// Leaves out what comes.
+    Pause,
 }
 
 impl SoundCommand {
@@ -43,6 +56,9 @@ impl SoundCommand {
             "unblock DTMF" => SoundCommand::BlockDtmf(false),
             "silence media" => SoundCommand::Silence(true),
             "unsilence media" => SoundCommand::Silence(false),
+            "start recording" => SoundCommand::Record(Recorded::Start),
+            "stop recording" => SoundCommand::Record(Recorded::Stop),
+            "pause recording" => SoundCommand::Record(Recorded::Pause),
             _ => return None,
         })
     }
