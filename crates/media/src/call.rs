@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::codec::Codec;
 use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
@@ -96,6 +97,12 @@ pub struct Line {
     pub takes: [Takes; 2],
     /// Where the parties receive, as each said last.
     pub named: [Option<IpAddr>; 2],
+    /// What was written to each party in place of what the other one takes.
+    pub wrote: [Option<Takes>; 2],
+    /// What the offerer offered and may be told to use; none: the answerer decides.
+    pub usable: Option<Takes>,
+    /// Codecs the offerer is told to use although the answerer does not.
+    pub accepted: Vec<Codec>,
     /// Who answered the last offer.
     pub answered_by: Option<usize>,
 }

@@ -3,6 +3,7 @@
 //! Owner of the calls and the free ports. Invariant: a command that fails has changed
 //! nothing; every port taken belongs to exactly one line of one call.
 
+mod codecs;
 mod line;
 mod recording;
 mod sound;
@@ -119,18 +120,19 @@ impl Control {
             }
         }
         set_party(dialogue, side, from_tag, request);
-        let mut cryptos = Vec::with_capacity(keys.len());
+        let mut changes = Vec::with_capacity(keys.len());
         for ((line, media), keys) in dialogue.lines.iter_mut().zip(&sdp.media).zip(keys) {
-            note_offer(line, media, request, side);
-            cryptos.push(line.keys.offer(side, keys, &line.protocol_out, request));
+            let formats = note_offer(line, media, request, side);
+            let crypto = line.keys.offer(side, keys, &line.protocol_out, request);
+            changes.push((crypto, formats));
             self.name(line, media, side, from_tag, request);
         }
         let out: Vec<_> = sdp
             .media
             .iter()
             .zip(&dialogue.lines)
-            .zip(cryptos)
-            .map(|((media, line), crypto)| MediaOut {
+            .zip(changes)
+            .map(|((media, line), (crypto, formats))| MediaOut {
                 protocol: (line.protocol_out != media.protocol).then_some(&line.protocol_out[..]),
                 port: if media.port == 0 {
                     0
@@ -140,6 +142,7 @@ impl Control {
                 rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
                 mux: line.mux_out,
                 crypto,
+                formats,
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
@@ -168,9 +171,11 @@ impl Control {
         let dialogue = &mut call.dialogues[n];
         dialogue.answered = true;
         set_party(dialogue, side, to_tag, request);
-        for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
-            line.note_answer(media, side);
-        }
+        let lines = dialogue.lines.iter_mut().zip(&sdp.media);
+        let formats: Vec<_> = lines
+            .map(|(line, media)| line.note_answer(media, side))
+            .collect();
+        let mut formats = formats.into_iter();
         let mut out = Vec::with_capacity(sdp.media.len());
         let mut cryptos = self.settle_keys(dialogue, side, keys, request).into_iter();
         for (index, media) in sdp.media.iter().enumerate() {
@@ -188,6 +193,7 @@ impl Control {
                 rtcp: has_rtcp(media).then_some(if mux { port } else { port + 1 }),
                 mux,
                 crypto: cryptos.next().unwrap_or_default(),
+                formats: formats.next().flatten(),
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
@@ -331,6 +337,9 @@ impl Control {
             keys: LineKeys::default(),
             takes: <[Takes; 2]>::default(),
             named: [None; 2],
+            wrote: [None, None],
+            usable: None,
+            accepted: Vec::new(),
             answered_by: None,
         })
     }
@@ -387,9 +396,7 @@ impl Control {
             flow.clock_hz = media.clock_hz;
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
-            for (side, takes) in line.agreed_formats().into_iter().enumerate() {
-                flow.take_formats(side, takes);
-            }
+            flow.agree_formats(line.agreed_takes(), line.agreed_sends());
             flow.listen(side, request.detect_dtmf);
         }
     }

@@ -65,6 +65,8 @@ pub struct Side {
     pub rtcp: Stream,
     /// What may be sent to the party.
     pub takes: Takes,
+    /// What it was told that it may send.
+    pub sends: Takes,
 }
 
 impl Side {
@@ -78,6 +80,7 @@ impl Side {
             rtp: Stream::new(),
             rtcp: Stream::new(),
             takes: Takes::default(),
+            sends: Takes::default(),
         }
     }
 

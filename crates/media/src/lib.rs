@@ -170,6 +170,8 @@ pub struct MediaStats {
     pub withheld: u64,
     /// Packets of our own: clips, tones, digits.
     pub spoken: u64,
+    /// Directions in which sound is transcoded, or payload types renumbered, now.
+    pub bridged: u64,
     /// Flows on which we speak now.
     pub speaking: u64,
     /// Digits heard.
@@ -260,6 +262,7 @@ impl Core {
             let totals = table.totals;
             stats.encrypted += table.encrypted();
             stats.speaking += table.speaking() as u64;
+            stats.bridged += table.bridged();
             drop(table);
             stats.packets += totals.packets;
             stats.bytes += totals.bytes;

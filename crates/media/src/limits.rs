@@ -73,6 +73,9 @@ pub const CLIPS_MAX: usize = 1_000;
 /// Most files of one sequence.
 pub const SEQUENCE_MAX: usize = 64;
 
+/// Most names of codecs for one action of one offer.
+pub const CODEC_NAMES_MAX: usize = 64;
+
 /// Most recordings at once: three files each.
 pub const RECORDINGS_MAX: usize = 500;
 

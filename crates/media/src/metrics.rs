@@ -123,6 +123,12 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
 
 fn sound(s: &MediaStats) -> Vec<Figure> {
     vec![
+        (
+            "bridged",
+            "gauge",
+            "Directions between parties without common formats",
+            s.bridged,
+        ),
         ("speaking", "gauge", "Flows we speak on", s.speaking),
         (
             "spoken_total",

@@ -148,6 +148,12 @@ impl Table {
         sides.filter(|side| side.secure.is_some()).count() as u64
     }
 
+    /// Directions of flows that lead to a party with other formats.
+    pub fn bridged(&self) -> u64 {
+        let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
+        flows.map(Flow::bridged).sum::<usize>() as u64
+    }
+
     /// When the last valid packet of each flow came, by slot, `CLOCK_MONOTONIC` ns.
     pub fn last_packets_ns(&self) -> Vec<u64> {
         let last = |slot: &Slot| slot.flow.as_ref().map_or(0, Flow::last_packet_ns);
@@ -435,6 +441,10 @@ fn relay(
     }
     let digit = |event: &&MediaEvent| matches!(event, MediaEvent::Dtmf { .. });
     totals.digits += happened[known..].iter().filter(digit).count() as u64;
+    if happened.len() > known {
+        // A digit may have to be said in other words.
+        table.note_due(key);
+    }
 }
 
 fn latched(flow: &Flow, at: SocketId, source: &RawAddress) -> Option<MediaEvent> {

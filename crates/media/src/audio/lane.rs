@@ -3,6 +3,7 @@
 //!
 //! Pure. While we speak, relayed packets are withheld: a phone plays one stream, not two.
 
+use super::bridge::Bridge;
 use super::inband::InBand;
 use super::outgoing::{Head, Outgoing};
 use super::speaker::{PlayEnd, Speaker, Voice};
@@ -45,6 +46,8 @@ pub struct Lane {
     inband: Option<InBand>,
     /// Listen for digits in the sound.
     pub listening: bool,
+    /// What the other party gets in place of what it does not understand.
+    pub bridge: Option<Bridge>,
     /// Where the sound is recorded.
     pub tap: Option<Tap>,
     silencer: Option<(Codec, Box<dyn Coder>)>,
@@ -96,14 +99,24 @@ impl Lane {
             None if self.blocks.sound => return None,
             _ => length,
         };
-        let clock_hz = match coding {
-            Some(Coding::Audio(codec)) => codec.clock_hz(),
-            Some(Coding::Events(clock_hz)) => clock_hz,
-            None => 8_000,
+        let Some(bridge) = &mut self.bridge else {
+            let clock_hz = coding.map_or(8_000, Coding::clock_hz);
+            if let Some(head) = self.out.relay(header, clock_hz, now_ns) {
+                put_header(room, room[0], room[1], head);
+            }
+            return Some(length);
         };
-        if let Some(head) = self.out.relay(header, clock_hz, now_ns) {
-            put_header(room, room[0], room[1], head);
-        }
+        let Some((header, length)) = bridge.pass(header, coding, room, length) else {
+            self.out.break_off();
+            return None;
+        };
+        let head = self.out.relay(&header, bridge.clock_hz(), now_ns);
+        let head = head.unwrap_or(Head {
+            ssrc: header.ssrc,
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+        });
+        put_header(room, room[0], room[1] & 0x80 | header.payload_type, head);
         Some(length)
     }
 
@@ -190,6 +203,20 @@ impl Lane {
             && speaking.speaker.voice() != voice
         {
             speaking.speaker.change_voice(voice);
+        }
+    }
+
+    /// Signalling has agreed anew. A bridge to the same place keeps its memory.
+    pub fn change_bridge(&mut self, bridge: Option<Bridge>) {
+        let same = match (&self.bridge, &bridge) {
+            (Some(known), Some(new)) => known.leads_where(new),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.bridge = bridge;
+            // The clock may be another one now.
+            self.out.break_off();
         }
     }
 

@@ -6,9 +6,11 @@
 //! # Layout
 //! - `lane`: what becomes of relayed packets; when and what we say.
 //! - `speaker`: clips, tones and digits as frames. `clip`: files.
+//! - `bridge`: from one codec to another.
 //! - `outgoing`: one stream out of ours and theirs. `reports`: the same for RTCP.
 //! - `event`: RFC 4733. `inband`: digits in the sound.
 
+pub mod bridge;
 pub mod clip;
 pub mod event;
 pub mod inband;

@@ -3,10 +3,12 @@
 //! Pure; RFC 3550 section 6. Only what names a source is changed, in place.
 
 /// What stands for what in the reports that go to a party.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Renaming {
-    /// The relayed source, what the party knows it as, and how its media time is shifted.
-    pub sender: Option<(u32, u32, u32)>,
+#[derive(Clone, Copy, Default)]
+pub struct Renaming<'a> {
+    /// The relayed source and what the party knows it as.
+    pub sender: Option<(u32, u32)>,
+    /// Its media time as the party knows it.
+    pub time: Option<&'a dyn Fn(u32) -> u32>,
     /// A source the reporter knows, and what the party that gets the report calls it.
     pub reported: Option<(u32, u32)>,
 }
@@ -17,7 +19,7 @@ const DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
 
 /// Changes all reports of a compound packet.
-pub fn rename(packet: &mut [u8], renaming: Renaming) {
+pub fn rename(packet: &mut [u8], renaming: Renaming<'_>) {
     let mut rest = packet;
     while let Some(head) = rest.first_chunk::<4>() {
         let (count, kind) = (usize::from(head[0] & 0x1f), head[1]);
@@ -28,9 +30,9 @@ pub fn rename(packet: &mut [u8], renaming: Renaming) {
         match kind {
             SENDER_REPORT => {
                 if rename_sender(report, 4, renaming)
-                    && let (Some(time), Some((.., step))) = (word(report, 16), renaming.sender)
+                    && let (Some(time), Some(convert)) = (word(report, 16), renaming.time)
                 {
-                    put(report, 16, time.wrapping_add(step));
+                    put(report, 16, convert(time));
                 }
                 rename_blocks(report, 28, count, renaming);
             }
@@ -48,17 +50,17 @@ pub fn rename(packet: &mut [u8], renaming: Renaming) {
     }
 }
 
-fn rename_sender(report: &mut [u8], at: usize, renaming: Renaming) -> bool {
+fn rename_sender(report: &mut [u8], at: usize, renaming: Renaming<'_>) -> bool {
     let known = renaming
         .sender
-        .filter(|(source, ..)| word(report, at) == Some(*source));
-    if let Some((_, name, _)) = known {
+        .filter(|(source, _)| word(report, at) == Some(*source));
+    if let Some((_, name)) = known {
         put(report, at, name);
     }
     known.is_some()
 }
 
-fn rename_blocks(report: &mut [u8], first: usize, count: usize, renaming: Renaming) {
+fn rename_blocks(report: &mut [u8], first: usize, count: usize, renaming: Renaming<'_>) {
     let Some((source, name)) = renaming.reported else {
         return;
     };
@@ -85,8 +87,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RENAMING: Renaming = Renaming {
-        sender: Some((7, 70, 1_000)),
+    const RENAMING: Renaming<'_> = Renaming {
+        sender: Some((7, 70)),
+        time: Some(&|time| time.wrapping_add(1_000)),
         reported: Some((80, 8)),
     };
 

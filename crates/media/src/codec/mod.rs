@@ -102,6 +102,16 @@ impl Codec {
         }
     }
 
+    /// The codec a command names: `PCMU`, `opus/48000/2`, `L16/16000`.
+    pub fn from_name(name: &str) -> Option<Codec> {
+        let mut parts = name.split('/');
+        let name = parts.next()?;
+        let clock_hz = parts.next().and_then(|text| text.parse().ok());
+        let opus = name.eq_ignore_ascii_case("opus");
+        let clock_hz = clock_hz.unwrap_or(if opus { 48_000 } else { 8_000 });
+        Codec::from_rtpmap(name, clock_hz, if opus { 2 } else { 1 })
+    }
+
     /// What stands behind the payload type in `a=rtpmap`.
     pub fn rtpmap(self) -> String {
         match self {
@@ -124,6 +134,13 @@ impl Codec {
             Codec::Opus => Box::new(opus::Opus::new(source_hz)?),
         })
     }
+}
+
+/// Sound in a packet of Opus, ms.
+#[cfg(test)]
+pub fn packet_ms(payload: &[u8]) -> Option<usize> {
+    let samples = ::opus::packet::get_nb_samples(payload, 48_000).ok()?;
+    Some(samples / 48)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::unix_us;
 use crate::call::{Dialogue, Line, MuxGrant};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
-use crate::sdp::{Media, Takes};
+use crate::sdp::{FormatsOut, Media, Takes};
 
 impl Line {
     /// Whether it carries sound over RTP.
@@ -12,36 +12,13 @@ impl Line {
         self.kind == "audio" && self.protocol.starts_with("RTP/")
     }
 
-    /// An answer to the last offer.
-    pub(super) fn note_answer(&mut self, media: &Media<'_>, side: usize) {
+    /// An answer to the last offer; what is written to the offerer in place of its formats.
+    pub(super) fn note_answer(&mut self, media: &Media<'_>, side: usize) -> Option<FormatsOut> {
         self.direction[side] = media.direction;
         self.takes[side] = Takes::of(media);
         self.named[side] = media.address;
         self.answered_by = Some(side);
-    }
-
-    /// What may be sent to each party: what it said, once there is an answer only what that
-    /// left over of it, in the order of the answer (RFC 3264 section 7).
-    pub(super) fn agreed_formats(&self) -> [Takes; 2] {
-        let mut takes = self.takes.clone();
-        let Some(answerer) = self.answered_by else {
-            return takes;
-        };
-        let offered = &self.takes[1 - answerer];
-        let same = |coding| {
-            offered
-                .formats
-                .iter()
-                .find(move |format| format.coding == coding)
-        };
-        let left = self.takes[answerer].formats.iter();
-        let left: Box<[_]> = left
-            .filter_map(|format| same(format.coding).copied())
-            .collect();
-        if !left.is_empty() {
-            takes[1 - answerer].formats = left;
-        }
-        takes
+        self.answer_formats(media, side)
     }
 }
 
@@ -74,7 +51,13 @@ pub(super) fn has_rtcp(media: &Media<'_>) -> bool {
     media.port != 0 && media.protocol.contains("RTP/")
 }
 
-pub(super) fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, side: usize) {
+/// An offer; what is written to the answerer in place of its formats.
+pub(super) fn note_offer(
+    line: &mut Line,
+    media: &Media<'_>,
+    request: &Request,
+    side: usize,
+) -> Option<FormatsOut> {
     line.direction[side] = media.direction;
     line.takes = <[Takes; 2]>::default();
     line.takes[side] = Takes::of(media);
@@ -94,4 +77,5 @@ pub(super) fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, 
         (false, true) => MuxGrant::Always,
         (false, false) => MuxGrant::LikePeer,
     };
+    line.offer_formats(media, &request.codecs, side)
 }

@@ -3,6 +3,7 @@
 use super::{Flow, SocketId, Verdict};
 use crate::MediaEvent;
 use crate::audio::Audio;
+use crate::audio::bridge::Bridge;
 use crate::audio::event::{Event, EventListener, Pressed};
 use crate::audio::lane::{Blocks, Lane};
 use crate::audio::outgoing::{Head, Outgoing};
@@ -14,18 +15,26 @@ use crate::record::Tap;
 use crate::sdp::{Coding, Takes};
 
 impl Flow {
-    /// Signalling says what a party takes.
-    pub fn take_formats(&mut self, side: usize, takes: Takes) {
-        self.sides[side].takes = takes;
-        for side in 0..2 {
-            // A party sends what the other one takes.
-            let other = self.sides[1 - side].takes.events_mask();
-            let own = self.sides[side].takes.events_mask();
-            self.events[side] = if other == 0 { own } else { other };
+    /// Signalling says what each party takes and what it was told that it may send.
+    pub fn agree_formats(&mut self, takes: [Takes; 2], sends: [Takes; 2]) {
+        for (side, (takes, sends)) in self.sides.iter_mut().zip(takes.into_iter().zip(sends)) {
+            (side.takes, side.sends) = (takes, sends);
         }
-        let voice = self.voice(side);
-        if let Some(audio) = &mut self.audio {
-            audio.lanes[1 - side].change_voice(voice);
+        for side in 0..2 {
+            let [own, other] = [&self.sides[side], &self.sides[1 - side]];
+            let said = own.sends.events_mask();
+            self.events[side] = if said == 0 {
+                own.takes.events_mask()
+            } else {
+                said
+            };
+            let needed = Bridge::is_needed(&own.sends, &other.takes);
+            let bridge = needed.then(|| Bridge::new(other.takes.clone()));
+            let voice = self.voice(1 - side);
+            if bridge.is_some() || self.audio.is_some() {
+                self.audio().lanes[side].change_voice(voice);
+                self.audio().lanes[side].change_bridge(bridge);
+            }
         }
     }
 
@@ -42,10 +51,9 @@ impl Flow {
 
     /// What the payload type of a packet from `side` means.
     fn coding(&self, side: usize, payload_type: u8) -> Option<Coding> {
-        let [own, other] = [&self.sides[side].takes, &self.sides[1 - side].takes];
-        other
-            .coding(payload_type)
-            .or_else(|| own.coding(payload_type))
+        let own = &self.sides[side];
+        let said = own.sends.coding(payload_type);
+        said.or_else(|| own.takes.coding(payload_type))
     }
 
     /// Whether a packet needs more than to be passed on.
@@ -78,7 +86,12 @@ impl Flow {
         };
         let coding = self.coding(side, header.payload_type);
         let content = payload(&room[..length], &header);
-        self.listen_for_events(side, &header, coding, content, now_ns, happened);
+        let told = self.listen_for_events(side, &header, coding, content, now_ns);
+        for pressed in told.into_iter().flatten() {
+            let (id, tag) = (&self.call_id, &self.sides[side].tag);
+            happened.push(dtmf(id, tag, pressed, false));
+            self.sound_out(side, pressed, now_ns);
+        }
         let Some(audio) = &mut self.audio else {
             return Some(length);
         };
@@ -108,21 +121,42 @@ impl Flow {
         coding: Option<Coding>,
         content: &[u8],
         now_ns: u64,
-        happened: &mut Vec<MediaEvent>,
-    ) {
-        let (id, tag) = (&self.call_id, &self.sides[side].tag);
-        let mut tell = |pressed| happened.push(dtmf(id, tag, pressed, false));
+    ) -> [Option<Pressed>; 2] {
         let Some(Coding::Events(clock_hz)) = coding else {
-            if let Some(listeners) = &mut self.listeners {
-                listeners[side].poll(now_ns).into_iter().for_each(tell);
-            }
-            return;
+            let listeners = self.listeners.as_mut();
+            return [listeners.and_then(|known| known[side].poll(now_ns)), None];
         };
         let listeners = self.listeners.get_or_insert_default();
-        if let Some(event) = Event::parse(content) {
-            let heard: &mut EventListener = &mut listeners[side];
-            let told = heard.take(header.ssrc, header.timestamp, event, clock_hz, now_ns);
-            told.into_iter().flatten().for_each(&mut tell);
+        let Some(event) = Event::parse(content) else {
+            return [None; 2];
+        };
+        let heard: &mut EventListener = &mut listeners[side];
+        heard.take(header.ssrc, header.timestamp, event, clock_hz, now_ns)
+    }
+
+    /// A digit for a party behind a bridge that does not understand events: as tones, once its
+    /// length is known.
+    fn sound_out(&mut self, side: usize, pressed: Pressed, now_ns: u64) {
+        let Some(audio) = &self.audio else { return };
+        let lane = &audio.lanes[side];
+        let deaf = lane
+            .bridge
+            .as_ref()
+            .is_some_and(|bridge| !bridge.takes_events());
+        if !deaf || lane.blocks.dtmf || lane.blocks.media {
+            return;
+        }
+        let order = DigitOrder {
+            digit: pressed.digit,
+            lasts_ms: pressed.lasted_ms.clamp(100, 5_000),
+            pause_ms: 100,
+            volume: pressed.volume.clamp(3, 20),
+        };
+        if self.press(side, order, now_ns).is_err() {
+            tracing::debug!(
+                call_id = &*self.call_id,
+                "too many digits wait: one is lost"
+            );
         }
     }
 
@@ -130,9 +164,35 @@ impl Flow {
     fn rename_reports(&self, side: usize, packet: &mut [u8]) {
         let Some(audio) = &self.audio else { return };
         let known = |lane: &Lane| Some((lane.out.changed_source()?, lane.out.ssrc()?));
-        let sender = known(&audio.lanes[side]).map(|((source, step), name)| (source, name, step));
+        let lane = &audio.lanes[side];
+        let newest = self.sides[side].rtp.quality.newest();
+        let bridged = lane
+            .bridge
+            .as_ref()
+            .and(newest)
+            .map(|(source, ..)| ((source, 0), source));
+        let renamed = known(lane).or(bridged);
+        let sender = renamed.map(|((source, _), name)| (source, name));
+        let step = renamed.map_or(0, |((_, step), _)| step);
+        let convert = |time: u32| {
+            let bridge = lane.bridge.as_ref();
+            let time = bridge.map_or(time, |bridge| bridge.convert_time(time));
+            time.wrapping_add(step)
+        };
+        let time: Option<&dyn Fn(u32) -> u32> = Some(&convert);
         let reported = known(&audio.lanes[1 - side]).map(|((source, _), name)| (name, source));
-        rename(packet, Renaming { sender, reported });
+        let renaming = Renaming {
+            sender,
+            time,
+            reported,
+        };
+        rename(packet, renaming);
+    }
+
+    /// Directions that lead to a party with other formats.
+    pub fn bridged(&self) -> usize {
+        let lanes = self.audio.iter().flat_map(|audio| &audio.lanes);
+        lanes.filter(|lane| lane.bridge.is_some()).count()
     }
 
     /// The sound of the flow, made when there is none.

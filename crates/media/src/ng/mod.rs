@@ -193,7 +193,7 @@ fn statistics(core: &Core) -> Dict {
         ("sessionsown", stats.sessions.into()),
         ("sessionsforeign", 0_u64.into()),
         ("sessionstotal", stats.sessions.into()),
-        ("transcodedmedia", 0_u64.into()),
+        ("transcodedmedia", stats.bridged.into()),
     ]);
     let total = dict([
         (

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::bencode::{Dict, Value};
 use super::sound::SoundCommand;
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{CODEC_NAMES_MAX, NAME_BYTES_MAX};
 use crate::srtp::Suite;
 
 /// What the client wants.
@@ -63,6 +63,36 @@ pub struct SdesFlags {
     pub lifetime: bool,
 }
 
+/// What to do about codecs (`codec` dictionary): names, or `all`, or `full`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodecFlags {
+    /// Not for the answerer, and not used at all.
+    pub strip: Vec<String>,
+    /// Not for the answerer; the offerer may use them.
+    pub mask: Vec<String>,
+    /// Excepted from the two above.
+    pub offer: Vec<String>,
+    /// Offered too.
+    pub transcode: Vec<String>,
+    /// The offerer uses them even when the answerer does not.
+    pub accept: Vec<String>,
+}
+
+impl CodecFlags {
+    fn add(&mut self, action: &str, names: impl IntoIterator<Item = String>) {
+        let list = match action {
+            "strip" => &mut self.strip,
+            "mask" => &mut self.mask,
+            "offer" | "except" => &mut self.offer,
+            "transcode" => &mut self.transcode,
+            "accept" => &mut self.accept,
+            _ => return,
+        };
+        let room = CODEC_NAMES_MAX.saturating_sub(list.len());
+        list.extend(names.into_iter().take(room));
+    }
+}
+
 /// What to do about encryption that is offered without being asked for (RFC 8643, `OSRTP` list).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OsrtpFlags {
@@ -111,6 +141,8 @@ pub struct Request {
     pub protocol: Option<String>,
     /// `limit` of a list.
     pub limit: Option<usize>,
+    /// `codec`.
+    pub codecs: CodecFlags,
     /// `detect-DTMF`: listen for digits in the sound of the sender.
     pub detect_dtmf: bool,
     /// `record-call`: begin or end a recording.
@@ -194,16 +226,18 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         request.replace_origin |= word == "origin";
     }
     for word in words(dict, "rtcp-mux") {
-        match word.as_str() {
-            "offer" | "require" => request.mux.offer = true,
-            "demux" => request.mux.demux = true,
-            "accept" => request.mux.accept = true,
-            "reject" => request.mux.reject = true,
-            _ => {}
-        }
+        mux(&mut request.mux, &word);
     }
     for word in words(dict, "SDES") {
         sdes(&mut request.sdes, &word);
+    }
+    if let Some(Value::Dict(codecs)) = dict.get(&b"codec"[..]) {
+        for action in codecs
+            .keys()
+            .filter_map(|key| std::str::from_utf8(key).ok())
+        {
+            request.codecs.add(action, words(codecs, action));
+        }
     }
     for word in words(dict, "OSRTP") {
         osrtp(&mut request.osrtp, &word);
@@ -218,6 +252,12 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
 fn flag(request: &mut Request, word: &str) {
     if let Some(word) = word.strip_prefix("SDES-") {
         sdes(&mut request.sdes, word);
+    }
+    if let Some((action, name)) = word
+        .strip_prefix("codec-")
+        .and_then(|rest| rest.split_once('-'))
+    {
+        request.codecs.add(action, [name.to_owned()]);
     }
     if let Some(word) = word.strip_prefix("OSRTP-") {
         osrtp(&mut request.osrtp, word);
@@ -235,6 +275,16 @@ fn flag(request: &mut Request, word: &str) {
 
 fn seed_of(text: &str) -> Option<[u8; 32]> {
     STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+fn mux(flags: &mut MuxFlags, word: &str) {
+    match word {
+        "offer" | "require" => flags.offer = true,
+        "demux" => flags.demux = true,
+        "accept" => flags.accept = true,
+        "reject" => flags.reject = true,
+        _ => {}
+    }
 }
 
 fn sdes(flags: &mut SdesFlags, word: &str) {
@@ -300,14 +350,22 @@ mod tests {
             ("replace", list(&["origin", "session connection"])),
             (
                 "flags",
-                list(&["trust address", "SIP source address", "strange"]),
+                list(&[
+                    "trust address",
+                    "SIP source address",
+                    "strange",
+                    "codec-mask-PCMA",
+                ]),
             ),
             ("received-from", list(&["IP4", "203.0.113.7"])),
             ("rtcp-mux", list(&["demux"])),
             ("address-family", "IP6".into()),
             ("SDES", list(&["no-AEAD_AES_256_GCM", "pad"])),
             ("OSRTP", list(&["offer"])),
-            ("codec", Value::Dict(Dict::new())),
+            (
+                "codec",
+                dict([("strip", list(&["all"])), ("transcode", "opus G722".into())]).into(),
+            ),
         ]))
         .expect("a request");
         assert_eq!(request.sdes.no, [Suite::AeadAes256Gcm]);
@@ -315,6 +373,16 @@ mod tests {
         assert!(request.replace_origin && request.sip_source_address && request.mux.demux);
         assert_eq!(request.received_from, "203.0.113.7".parse().ok());
         assert_eq!(request.ipv6, Some(true));
+        let CodecFlags {
+            strip,
+            mask,
+            transcode,
+            ..
+        } = request.codecs;
+        assert_eq!(
+            (&strip[0][..], &mask[0][..], transcode.len()),
+            ("all", "PCMA", 2)
+        );
     }
 
     #[test]

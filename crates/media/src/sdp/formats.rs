@@ -12,6 +12,16 @@ pub enum Coding {
     Events(u32),
 }
 
+impl Coding {
+    /// Clock of its RTP timestamps, Hz.
+    pub fn clock_hz(self) -> u32 {
+        match self {
+            Coding::Audio(codec) => codec.clock_hz(),
+            Coding::Events(clock_hz) => clock_hz,
+        }
+    }
+}
+
 /// A payload type and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
@@ -66,6 +76,13 @@ impl Takes {
         let mut formats = self.formats.iter();
         let format = formats.find(|format| format.payload_type == payload_type)?;
         Some(format.coding)
+    }
+
+    /// The payload type with this meaning.
+    pub fn payload_type(&self, coding: Coding) -> Option<u8> {
+        let mut formats = self.formats.iter();
+        let format = formats.find(|format| format.coding == coding)?;
+        Some(format.payload_type)
     }
 
     /// The sound it likes best.

@@ -6,9 +6,9 @@ mod formats;
 mod parse;
 mod rewrite;
 
-pub use formats::{Coding, Takes};
+pub use formats::{Coding, Format, Takes};
 pub use parse::{Media, Sdp};
-pub use rewrite::{MediaOut, Rewrite, rewrite};
+pub use rewrite::{FormatsOut, MediaOut, Rewrite, rewrite};
 
 use std::fmt;
 
