@@ -144,6 +144,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
     ports: media.ports,
     workers: media.workers,
     timeoutS: media.timeoutS,
+    recordings: media.recordings,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,

@@ -39,6 +39,7 @@ export function addMedia(program: Command): void {
             workers: availableParallelism(),
             ngListen: ng,
             mediaTimeoutS: timeoutS,
+            recordings: null,
           },
           () => undefined,
         );

@@ -254,6 +254,7 @@ const filePaths: Path[] = [
   ['sip', 'tls', 'certificate'],
   ['sip', 'tls', 'key'],
   ['sip', 'tls', 'authority'],
+  ['media', 'recordings'],
   ['api', 'certificate'],
   ['api', 'key'],
   ['api', 'adminFile'],

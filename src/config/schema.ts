@@ -140,6 +140,7 @@ const media = z.strictObject({
   ports: portRange.default({ from: 20_000, to: 59_999 }).describe('UDP ports for RTP'),
   workers: z.int().min(1).max(64).default(1).describe('threads that move packets'),
   timeoutS: z.int().min(5).default(60).describe('silence after which a session is given up'),
+  recordings: file.meta({ example: 'recordings' }).optional().describe('folder of recordings'),
 });
 
 const api = z.strictObject({

@@ -25,6 +25,7 @@ export class MediaServer implements RoleHandle, MediaServerApi {
         workers: context.workers ?? 1,
         ngListen,
         mediaTimeoutS: context.timeoutS ?? 60,
+        recordings: context.recordings ?? null,
       },
       (events) => this.#apply(events),
     );

@@ -30,6 +30,8 @@ export interface MediaServerContext {
   workers?: number;
   /** Silence after which a session is given up; 60 s unless given. */
   timeoutS?: number;
+  /** Folder of recordings; without one nothing is recorded. */
+  recordings?: string | undefined;
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

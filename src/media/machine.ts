@@ -7,11 +7,15 @@ export interface MediaState {
   timeouts: number;
   /** Audio sources learned from packets: phones behind NAT. */
   latched: number;
+  /** Keys pressed. */
+  digits: number;
+  /** Clips and tones that came to their end. */
+  played: number;
 }
 
 export type MediaEffect = { type: 'report'; callId: string };
 
-export const startedState: MediaState = { timeouts: 0, latched: 0 };
+export const startedState: MediaState = { timeouts: 0, latched: 0, digits: 0, played: 0 };
 
 export function stepMedia(
   state: MediaState,
@@ -25,6 +29,10 @@ export function stepMedia(
       };
     case 'latched':
       return { state: { ...state, latched: state.latched + 1 }, effects: [] };
+    case 'dtmf':
+      return { state: { ...state, digits: state.digits + 1 }, effects: [] };
+    case 'playEnd':
+      return { state: { ...state, played: state.played + 1 }, effects: [] };
     default:
       return event satisfies never;
   }
@@ -46,6 +54,10 @@ export function mediaMetrics(state: MediaState, leaseFailures: number): string {
     `raftpbx_media_session_timeouts_total ${state.timeouts}`,
     '# TYPE raftpbx_media_sources_learned_total counter',
     `raftpbx_media_sources_learned_total ${state.latched}`,
+    '# TYPE raftpbx_media_digits_reported_total counter',
+    `raftpbx_media_digits_reported_total ${state.digits}`,
+    '# TYPE raftpbx_media_plays_ended_total counter',
+    `raftpbx_media_plays_ended_total ${state.played}`,
     '# TYPE raftpbx_media_lease_failures_total counter',
     `raftpbx_media_lease_failures_total ${leaseFailures}`,
     '',

@@ -256,6 +256,8 @@ export interface MediaOptions {
   /** `host:port` of the NG listener; null means only calls through `ng()`. */
   ngListen: string | null;
   mediaTimeoutS: number;
+  /** Folder of recordings; null means nothing is recorded. */
+  recordings: string | null;
 }
 
 export interface MediaStats {
@@ -271,7 +273,19 @@ export type MediaEvent =
   /** No packet came on any stream of the call; reported once until packets flow again. */
   | { type: 'timeout'; callId: string; silentS: number }
   /** A stream learned where its peer really sends from. */
-  | { type: 'latched'; callId: string; tag: string; source: string };
+  | { type: 'latched'; callId: string; tag: string; source: string }
+  /** A party pressed a key (0 to 9, `*`, `#`, A to D) and let it go. */
+  | {
+      type: 'dtmf';
+      callId: string;
+      tag: string;
+      digit: string;
+      durationMs: number;
+      /** Found in the sound, not sent as an event (RFC 4733). */
+      inBand: boolean;
+    }
+  /** What was played to a party has come to its end by itself. */
+  | { type: 'playEnd'; callId: string; tag: string; playedMs: number };
 
 /** A line of the Rust side's log. */
 export interface LogLine {

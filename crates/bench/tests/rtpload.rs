@@ -30,6 +30,7 @@ fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
         workers: 1,
         ng_listen: Some((local, 0).into()),
         media_timeout_s: 0,
+        recordings: None,
     };
     let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
     let ng = engine.ng_address().expect("listening").to_string();

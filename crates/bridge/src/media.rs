@@ -1,6 +1,7 @@
 //! The media engine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
@@ -19,6 +20,7 @@ struct WireMediaOptions {
     workers: usize,
     ng_listen: Option<SocketAddr>,
     media_timeout_s: u64,
+    recordings: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +46,18 @@ enum WireMediaEvent {
         tag: String,
         source: SocketAddr,
     },
+    Dtmf {
+        call_id: String,
+        tag: String,
+        digit: char,
+        duration_ms: u32,
+        in_band: bool,
+    },
+    PlayEnd {
+        call_id: String,
+        tag: String,
+        played_ms: u64,
+    },
 }
 
 /// None for an event that JavaScript has no name for.
@@ -60,6 +74,29 @@ fn wire_event(event: MediaEvent) -> Option<WireMediaEvent> {
             call_id,
             tag,
             source,
+        }),
+        MediaEvent::Dtmf {
+            call_id,
+            tag,
+            digit,
+            duration_ms,
+            in_band,
+            ..
+        } => Some(WireMediaEvent::Dtmf {
+            call_id,
+            tag,
+            digit,
+            duration_ms,
+            in_band,
+        }),
+        MediaEvent::PlayEnd {
+            call_id,
+            tag,
+            played_ms,
+        } => Some(WireMediaEvent::PlayEnd {
+            call_id,
+            tag,
+            played_ms,
         }),
         _ => None,
     }
@@ -102,6 +139,7 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         workers: wire.workers,
         ng_listen: wire.ng_listen,
         media_timeout_s: wire.media_timeout_s,
+        recordings: wire.recordings,
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

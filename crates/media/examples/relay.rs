@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers: option("workers", "0").parse()?,
         ng_listen: Some(option("ng", "127.0.0.1:2223").parse()?),
         media_timeout_s: option("timeout", "60").parse()?,
+        recordings: None,
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

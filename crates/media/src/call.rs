@@ -4,10 +4,12 @@
 //! dialogue has two parties, 0 being the one that offered first. The packets' side of a
 //! line (sockets, learned addresses, counters) lives in its flow.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::sdp::Direction;
+use crate::codec::Codec;
+use crate::record::Recording;
+use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
 use crate::worker::FlowKey;
 
@@ -23,6 +25,8 @@ pub struct Call {
     pub signalled_ns: u64,
     /// What our keys are made from; none: each is new.
     pub key_seed: Option<[u8; 32]>,
+    /// Its recording, if it is recorded.
+    pub recording: Option<Recording>,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
     /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
@@ -89,6 +93,18 @@ pub struct Line {
     pub mux_grant: MuxGrant,
     /// Keys between us and the parties.
     pub keys: LineKeys,
+    /// What the parties take, as each said last.
+    pub takes: [Takes; 2],
+    /// Where the parties receive, as each said last.
+    pub named: [Option<IpAddr>; 2],
+    /// What was written to each party in place of what the other one takes.
+    pub wrote: [Option<Takes>; 2],
+    /// What the offerer offered and may be told to use; none: the answerer decides.
+    pub usable: Option<Takes>,
+    /// Codecs the offerer is told to use although the answerer does not.
+    pub accepted: Vec<Codec>,
+    /// Who answered the last offer.
+    pub answered_by: Option<usize>,
 }
 
 impl Dialogue {
@@ -177,6 +193,7 @@ mod tests {
             signalled_us,
             signalled_ns,
             key_seed: None,
+            recording: None,
             dialogues,
             silent_since_ns: 0,
         }

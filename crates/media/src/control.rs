@@ -3,6 +3,11 @@
 //! Owner of the calls and the free ports. Invariant: a command that fails has changed
 //! nothing; every port taken belongs to exactly one line of one call.
 
+mod codecs;
+mod line;
+mod recording;
+mod sound;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,16 +16,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::MediaConfig;
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::epoll::monotonic_ns;
-use crate::flow::{Flow, Side};
+use crate::flow::Flow;
 use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
-use crate::sdp::{Media, MediaOut, Rewrite, Sdp, rewrite};
+use crate::record::Recorder;
+use crate::sdp::{Media, MediaOut, Rewrite, Sdp, Takes, rewrite};
 use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
+use line::{has_rtcp, note_offer, required, set_party};
 
 /// One local address with its ports.
 struct Site {
@@ -37,6 +44,8 @@ pub struct Control {
     sites: Vec<Site>,
     /// Calls ever made.
     pub created: u64,
+    /// Recordings of calls.
+    pub recorder: Recorder,
 }
 
 /// Microseconds since 1970.
@@ -49,7 +58,7 @@ pub fn unix_us() -> u64 {
 
 impl Control {
     /// No calls yet.
-    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>) -> Control {
+    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>, recorder: Recorder) -> Control {
         let site = |interface: &crate::Interface| Site {
             advertised: interface.advertised.unwrap_or(interface.local),
             pool: PortPool::new(interface.local, &config.ports),
@@ -60,6 +69,7 @@ impl Control {
             workers,
             sites,
             created: 0,
+            recorder,
         }
     }
 
@@ -110,18 +120,19 @@ impl Control {
             }
         }
         set_party(dialogue, side, from_tag, request);
-        let mut cryptos = Vec::with_capacity(keys.len());
+        let mut changes = Vec::with_capacity(keys.len());
         for ((line, media), keys) in dialogue.lines.iter_mut().zip(&sdp.media).zip(keys) {
-            note_offer(line, media, request, side);
-            cryptos.push(line.keys.offer(side, keys, &line.protocol_out, request));
+            let formats = note_offer(line, media, request, side);
+            let crypto = line.keys.offer(side, keys, &line.protocol_out, request);
+            changes.push((crypto, formats));
             self.name(line, media, side, from_tag, request);
         }
         let out: Vec<_> = sdp
             .media
             .iter()
             .zip(&dialogue.lines)
-            .zip(cryptos)
-            .map(|((media, line), crypto)| MediaOut {
+            .zip(changes)
+            .map(|((media, line), (crypto, formats))| MediaOut {
                 protocol: (line.protocol_out != media.protocol).then_some(&line.protocol_out[..]),
                 port: if media.port == 0 {
                     0
@@ -131,9 +142,11 @@ impl Control {
                 rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
                 mux: line.mux_out,
                 crypto,
+                formats,
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
+        self.note_recording(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -158,9 +171,11 @@ impl Control {
         let dialogue = &mut call.dialogues[n];
         dialogue.answered = true;
         set_party(dialogue, side, to_tag, request);
-        for (line, media) in dialogue.lines.iter_mut().zip(&sdp.media) {
-            line.direction[side] = media.direction;
-        }
+        let lines = dialogue.lines.iter_mut().zip(&sdp.media);
+        let formats: Vec<_> = lines
+            .map(|(line, media)| line.note_answer(media, side))
+            .collect();
+        let mut formats = formats.into_iter();
         let mut out = Vec::with_capacity(sdp.media.len());
         let mut cryptos = self.settle_keys(dialogue, side, keys, request).into_iter();
         for (index, media) in sdp.media.iter().enumerate() {
@@ -178,9 +193,11 @@ impl Control {
                 rtcp: has_rtcp(media).then_some(if mux { port } else { port + 1 }),
                 mux,
                 crypto: cryptos.next().unwrap_or_default(),
+                formats: formats.next().flatten(),
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
+        self.note_recording(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -236,6 +253,7 @@ impl Control {
                 signalled_us: now_us,
                 signalled_ns: now_ns,
                 key_seed: None,
+                recording: None,
                 dialogues: Vec::new(),
                 silent_since_ns: 0,
             }
@@ -295,12 +313,8 @@ impl Control {
             }
         };
         let local = [first.local, second.local];
-        let flow = Flow {
-            call_id: Arc::clone(id),
-            clock_hz: media.clock_hz,
-            opaque: !media.is_rtp(),
-            sides: [Side::new(first), Side::new(second)],
-        };
+        let call_id = Arc::clone(id);
+        let flow = Flow::new(call_id, media.clock_hz, !media.is_rtp(), [first, second]);
         let worker = self.choose_worker();
         let key = match self.workers[worker].add(flow) {
             Ok(key) => key,
@@ -321,6 +335,12 @@ impl Control {
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
             keys: LineKeys::default(),
+            takes: <[Takes; 2]>::default(),
+            named: [None; 2],
+            wrote: [None, None],
+            usable: None,
+            accepted: Vec::new(),
+            answered_by: None,
         })
     }
 
@@ -376,6 +396,8 @@ impl Control {
             flow.clock_hz = media.clock_hz;
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
+            flow.agree_formats(line.agreed_takes(), line.agreed_sends());
+            flow.listen(side, request.detect_dtmf);
         }
     }
 
@@ -442,51 +464,4 @@ impl Control {
             },
         )
     }
-}
-
-/// What offers and answers cannot do without: the SDP and the tag.
-fn required(request: &Request) -> Result<(&str, &str), Refusal> {
-    if request.call_id.is_empty() {
-        return Err(Refusal::error("No call-id in message"));
-    }
-    let Some(sdp) = &request.sdp else {
-        return Err(Refusal::error("No SDP body in message"));
-    };
-    let Some(tag) = &request.from_tag else {
-        return Err(Refusal::error("No from-tag in message"));
-    };
-    Ok((sdp, tag))
-}
-
-fn set_party(dialogue: &mut Dialogue, side: usize, tag: &str, request: &Request) {
-    let party = &mut dialogue.parties[side];
-    if party.tag.as_deref() != Some(tag) {
-        party.tag = Some(tag.into());
-        party.created_s = unix_us() / 1_000_000;
-    }
-    if request.label.is_some() {
-        party.label.clone_from(&request.label);
-    }
-}
-
-fn has_rtcp(media: &Media<'_>) -> bool {
-    media.port != 0 && media.protocol.contains("RTP/")
-}
-
-fn note_offer(line: &mut Line, media: &Media<'_>, request: &Request, side: usize) {
-    line.direction[side] = media.direction;
-    media.protocol.clone_into(&mut line.protocol);
-    let protocol = match &request.protocol {
-        Some(protocol) if media.is_rtp() => &protocol[..],
-        _ => media.protocol,
-    };
-    protocol.clone_into(&mut line.protocol_out);
-    let flags = request.mux;
-    line.mux_offered = media.mux;
-    line.mux_out = media.port != 0 && (flags.offer || (media.mux && !flags.demux));
-    line.mux_grant = match (flags.reject, flags.demux || flags.accept) {
-        (true, _) => MuxGrant::Never,
-        (false, true) => MuxGrant::Always,
-        (false, false) => MuxGrant::LikePeer,
-    };
 }

@@ -64,12 +64,13 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits until something can be read.
-    pub fn wait(&self, events: &mut Events) -> io::Result<()> {
+    /// Waits until something can be read, for `most_ms` at most; -1 for as long as it takes.
+    pub fn wait(&self, events: &mut Events, most_ms: i32) -> io::Result<()> {
         let room = events.list.as_mut_ptr();
         // SAFETY: `room` has space for `EVENTS` events.
-        let result =
-            checked(unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), room, EVENTS as i32, -1) });
+        let result = checked(unsafe {
+            libc::epoll_wait(self.epoll.as_raw_fd(), room, EVENTS as i32, most_ms)
+        });
         events.count = match result {
             Ok(count) => count as usize,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -93,11 +94,26 @@ impl Bell {
         Ok(Bell { eventfd })
     }
 
-    /// Rings until it is read; it never is, because it only announces the end.
+    /// Rings until it is silenced.
     pub fn ring(&self) {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the pointer and length describe `one`; a full counter rings already.
         unsafe { libc::write(self.eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+}
+
+impl Bell {
+    /// Is silent until it rings again.
+    pub fn silence(&self) {
+        let mut count = [0_u8; 8];
+        // SAFETY: the pointer and length describe `count`; one that is silent already says so.
+        unsafe {
+            libc::read(
+                self.eventfd.as_raw_fd(),
+                count.as_mut_ptr().cast(),
+                count.len(),
+            )
+        };
     }
 }
 

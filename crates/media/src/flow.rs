@@ -3,11 +3,17 @@
 //! Pure apart from owning its sockets. Decides for every datagram where it goes; the worker
 //! does the sending.
 
+mod sound;
+
 use std::sync::Arc;
 
+use crate::MediaEvent;
 use crate::address::RawAddress;
+use crate::audio::Audio;
+use crate::audio::event::EventListener;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
+use crate::sdp::Takes;
 use crate::security::SideKeys;
 use crate::srtp::{Inbound, Outbound, Unopened};
 use crate::stream::{Named, Source, Stream};
@@ -57,6 +63,10 @@ pub struct Side {
     pub rtp: Stream,
     /// What comes in on the odd port.
     pub rtcp: Stream,
+    /// What may be sent to the party.
+    pub takes: Takes,
+    /// What it was told that it may send.
+    pub sends: Takes,
 }
 
 impl Side {
@@ -69,6 +79,8 @@ impl Side {
             secure: None,
             rtp: Stream::new(),
             rtcp: Stream::new(),
+            takes: Takes::default(),
+            sends: Takes::default(),
         }
     }
 
@@ -117,6 +129,12 @@ pub struct Flow {
     pub opaque: bool,
     /// The two sides.
     pub sides: [Side; 2],
+    /// Payload types of events that each party sends, a bit each.
+    events: [u128; 2],
+    /// What is done with sound; none: it is relayed.
+    audio: Option<Box<Audio>>,
+    /// Those who wait for the end of a digit; none before the first one.
+    listeners: Option<Box<[EventListener; 2]>>,
 }
 
 /// What becomes of a datagram.
@@ -137,6 +155,11 @@ pub enum Verdict {
     NotRtp,
     /// Dropped: its authentication is wrong.
     Forged,
+    /// Kept back, as a command wants it; `learned` as above.
+    Withheld {
+        /// The peer it came from was learned from this packet.
+        learned: bool,
+    },
     /// Dropped: it was seen before.
     Replayed,
     /// Dropped: the other side has no address, or must not get this packet.
@@ -144,8 +167,21 @@ pub enum Verdict {
 }
 
 impl Flow {
+    /// A line between two parties that nobody has named yet.
+    pub fn new(call_id: Arc<str>, clock_hz: u32, opaque: bool, ports: [PortPair; 2]) -> Flow {
+        Flow {
+            call_id,
+            clock_hz,
+            opaque,
+            sides: ports.map(Side::new),
+            events: [0; 2],
+            audio: None,
+            listeners: None,
+        }
+    }
+
     /// Judges one datagram of `length` bytes at the beginning of `room` that came in on `at` from
-    /// `source`, and makes of it what is to be sent.
+    /// `source`, and makes of it what is to be sent. What was heard in it goes to `happened`.
     pub fn judge(
         &mut self,
         at: SocketId,
@@ -153,6 +189,7 @@ impl Flow {
         room: &mut [u8],
         length: usize,
         now_ns: u64,
+        happened: &mut Vec<MediaEvent>,
     ) -> Verdict {
         // Encryption leaves the headers as they are.
         let kind = if self.opaque {
@@ -161,7 +198,15 @@ impl Flow {
             classify(&room[..length])
         };
         match self.take(at, source, kind, &mut room[..length], now_ns) {
-            Ok((length, learned)) => self.pass_on(at, kind, room, length, learned),
+            Ok((length, learned)) if !self.is_treated(at.side(), kind) => {
+                self.pass_on(at, kind, room, length, learned)
+            }
+            Ok((length, learned)) => {
+                match self.treat(at.side(), kind, room, length, now_ns, happened) {
+                    Some(length) => self.pass_on(at, kind, room, length, learned),
+                    None => Verdict::Withheld { learned },
+                }
+            }
             Err(refused) => refused,
         }
     }

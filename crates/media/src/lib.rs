@@ -14,14 +14,20 @@
 //! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
+//! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
+//! - `record`: calls in WAV files.
+//! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
 //! - [`limits`](mod@limits): named bounds.
 
 mod address;
+mod audio;
 mod call;
+pub mod codec;
 mod control;
+pub mod dsp;
 mod epoll;
 mod flow;
 pub mod limits;
@@ -30,6 +36,7 @@ mod ng;
 mod packet;
 mod ports;
 mod query;
+mod record;
 mod sdp;
 mod security;
 pub mod srtp;
@@ -40,6 +47,7 @@ mod worker;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -47,11 +55,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::audio::clip::Clips;
 use crate::call::Call;
 use crate::control::Control;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::record::Recorder;
 use crate::worker::{Report, Worker};
 
 /// A local address media is relayed on.
@@ -76,6 +86,8 @@ pub struct MediaConfig {
     pub ng_listen: Option<SocketAddr>,
     /// A call without any packet for this long is reported; 0 switches the report off.
     pub media_timeout_s: u64,
+    /// Folder of recordings; none: nothing is recorded.
+    pub recordings: Option<PathBuf>,
 }
 
 /// Something that happened to media without a command.
@@ -98,6 +110,30 @@ pub enum MediaEvent {
         tag: String,
         /// The learned source.
         source: SocketAddr,
+    },
+    /// A party pressed a key and let it go.
+    Dtmf {
+        /// NG `call-id`.
+        call_id: String,
+        /// Tag of the party.
+        tag: String,
+        /// 0 to 9, `*`, `#`, A to D.
+        digit: char,
+        /// How long, ms.
+        duration_ms: u32,
+        /// Level below 0 dBm0; 0 when it was found in the sound.
+        volume: u8,
+        /// Found in the sound, not sent as an event (RFC 4733).
+        in_band: bool,
+    },
+    /// What was played has come to its end by itself.
+    PlayEnd {
+        /// NG `call-id`.
+        call_id: String,
+        /// Tag of the party that heard it.
+        tag: String,
+        /// How much of it was heard, ms.
+        played_ms: u64,
     },
 }
 
@@ -130,6 +166,22 @@ pub struct MediaStats {
     pub replayed: u64,
     /// Packets dropped because the other side has no address yet, or sending failed.
     pub unsent: u64,
+    /// Packets that were not passed on because a command wants it so.
+    pub withheld: u64,
+    /// Packets of our own: clips, tones, digits.
+    pub spoken: u64,
+    /// Directions in which sound is transcoded, or payload types renumbered, now.
+    pub bridged: u64,
+    /// Flows on which we speak now.
+    pub speaking: u64,
+    /// Digits heard.
+    pub digits: u64,
+    /// Recordings under way.
+    pub recordings: u64,
+    /// Packets that were not recorded because the disk was too slow.
+    pub recording_lost: u64,
+    /// Recordings that ended because a file could not be written on.
+    pub recording_failed: u64,
     /// NG requests answered.
     pub ng_requests: u64,
     /// NG requests refused with an error.
@@ -170,6 +222,7 @@ pub type EventSink = Box<dyn Fn(Vec<MediaEvent>) + Send + Sync>;
 pub(crate) struct Core {
     control: Mutex<Control>,
     cookies: Mutex<Cookies>,
+    clips: Mutex<Clips>,
     workers: Arc<[Worker]>,
     report: Report,
     counts: Counts,
@@ -199,11 +252,17 @@ impl Core {
             stats.sessions = control.calls.len() as u64;
             stats.legs = control.calls.values().map(Call::legs).sum::<usize>() as u64;
             stats.sessions_total = control.created;
+            let recorded = control.recorder.counts();
+            stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
+            stats.recording_lost = recorded.lost.get();
+            stats.recording_failed = recorded.failed.get();
         }
         for worker in self.workers.iter() {
             let table = worker.table();
             let totals = table.totals;
             stats.encrypted += table.encrypted();
+            stats.speaking += table.speaking() as u64;
+            stats.bridged += table.bridged();
             drop(table);
             stats.packets += totals.packets;
             stats.bytes += totals.bytes;
@@ -212,6 +271,9 @@ impl Core {
             stats.forged += totals.forged;
             stats.replayed += totals.replayed;
             stats.unsent += totals.unsent;
+            stats.withheld += totals.withheld;
+            stats.spoken += totals.spoken;
+            stats.digits += totals.digits;
         }
         stats
     }
@@ -249,9 +311,12 @@ impl MediaEngine {
             .map(|number| Worker::start(number, Arc::clone(&report)))
             .collect::<io::Result<_>>()
             .map_err(failed("start a media worker".into()))?;
+        let recorder = Recorder::start(config.recordings.clone())
+            .map_err(failed("start the recording thread".into()))?;
         let core = Arc::new(Core {
-            control: Mutex::new(Control::new(&config, Arc::clone(&workers))),
+            control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),
             cookies: Mutex::default(),
+            clips: Mutex::default(),
             workers,
             report,
             counts: Counts::default(),
@@ -304,7 +369,9 @@ impl MediaEngine {
             tracing::error!("the NG thread had failed");
         }
         self.core.workers.iter().for_each(Worker::stop);
-        self.core.control.lock().calls.clear();
+        let mut control = self.core.control.lock();
+        control.calls.clear();
+        control.recorder.stop();
     }
 }
 
@@ -349,6 +416,12 @@ fn check(config: &MediaConfig) -> Result<(), MediaError> {
         // Better now than at the first call.
         UdpSocket::bind((interface.local, 0)).map_err(|source| MediaError::System {
             action: format!("use the interface address {}", interface.local),
+            source,
+        })?;
+    }
+    if let Some(folder) = &config.recordings {
+        std::fs::create_dir_all(folder).map_err(|source| MediaError::System {
+            action: format!("make the folder of recordings {}", folder.display()),
             source,
         })?;
     }

@@ -58,6 +58,33 @@ pub const EVENTS_MAX: usize = 1_024;
 /// for less than two do, because it wakes up less often.
 pub const FLOWS_BEFORE_NEXT_WORKER: usize = 200;
 
+/// Most flows we speak on at once (clips, tones, digits): each wants a frame encoded every 20 ms.
+pub const SPEAKING_MAX: usize = 2_000;
+
+/// Most digits that wait to be sent to one party: longer than any number.
+pub const DIGITS_MAX: usize = 64;
+
+/// Largest file that is played, bytes: half an hour at 8 kHz.
+pub const CLIP_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Most files whose samples are known to be shared; further ones are played, but read each time.
+pub const CLIPS_MAX: usize = 1_000;
+
+/// Most files of one sequence.
+pub const SEQUENCE_MAX: usize = 64;
+
+/// Most names of codecs for one action of one offer.
+pub const CODEC_NAMES_MAX: usize = 64;
+
+/// Most recordings at once: three files each.
+pub const RECORDINGS_MAX: usize = 500;
+
+/// Most packets that wait to be recorded: more than half a second of 500 calls.
+pub const RECORD_QUEUE_MAX: usize = 32_768;
+
+/// How often recordings are written and the heads of their files put right.
+pub const RECORD_WRITE_EVERY_MS: u64 = 1_000;
+
 /// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
 /// new one after a transfer.
 pub const SRTP_SOURCES_MAX: usize = 8;

@@ -46,7 +46,8 @@ type Figure = (&'static str, &'static str, &'static str, u64);
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
     let mut out = String::with_capacity(2_048);
-    for (name, kind, help, value) in calls(stats).into_iter().chain(commands(stats)) {
+    let figures = [calls(stats), sound(stats), commands(stats)];
+    for (name, kind, help, value) in figures.into_iter().flatten() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
         let _ = writeln!(out, "# TYPE raftpbx_media_{name} {kind}");
@@ -116,6 +117,44 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Calls removed as abandoned",
             s.abandoned,
+        ),
+    ]
+}
+
+fn sound(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        (
+            "bridged",
+            "gauge",
+            "Directions between parties without common formats",
+            s.bridged,
+        ),
+        ("speaking", "gauge", "Flows we speak on", s.speaking),
+        (
+            "spoken_total",
+            "counter",
+            "Packets of clips, tones and digits",
+            s.spoken,
+        ),
+        (
+            "withheld_total",
+            "counter",
+            "Packets kept back by command",
+            s.withheld,
+        ),
+        ("digits_total", "counter", "Digits heard", s.digits),
+        ("recordings", "gauge", "Recordings under way", s.recordings),
+        (
+            "recording_lost_total",
+            "counter",
+            "Packets not recorded because the disk was too slow",
+            s.recording_lost,
+        ),
+        (
+            "recording_failed_total",
+            "counter",
+            "Recordings that a file error ended",
+            s.recording_failed,
         ),
     ]
 }

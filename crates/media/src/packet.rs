@@ -3,8 +3,10 @@
 //! Pure. RFC 3550 sections 5.1, 6.4 and appendix A, RFC 5761 section 4 for telling RTP and
 //! RTCP apart on one port.
 
+use crate::audio::outgoing::Head;
+
 /// Shortest RTP packet, bytes.
-const RTP_HEADER_BYTES: usize = 12;
+pub const RTP_HEADER_BYTES: usize = 12;
 /// Shortest RTCP packet that says anything: header and one SSRC.
 const RTCP_HEADER_BYTES: usize = 8;
 
@@ -30,6 +32,8 @@ pub struct RtpHeader {
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
+    /// Where the payload begins, bytes.
+    pub payload_at: usize,
 }
 
 /// Tells what `packet` is. Padding is not checked: in SRTP the last octet is not its length.
@@ -65,7 +69,31 @@ pub fn classify(packet: &[u8]) -> Kind {
         sequence: u16::from_be_bytes([head[2], head[3]]),
         timestamp: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
         ssrc: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
+        payload_at: header_bytes,
     })
+}
+
+/// The payload of a plain RTP packet without its padding.
+pub fn payload<'a>(packet: &'a [u8], header: &RtpHeader) -> &'a [u8] {
+    let content = packet.get(header.payload_at..).unwrap_or_default();
+    let padded = packet.first().is_some_and(|first| first & 0x20 != 0);
+    let padding = content
+        .last()
+        .filter(|_| padded)
+        .map_or(0, |count| usize::from(*count));
+    content
+        .get(..content.len().saturating_sub(padding))
+        .unwrap_or_default()
+}
+
+/// Writes the fixed part of a header: its first two bytes as they are to be, and the rest.
+pub fn put_header(packet: &mut [u8], first: u8, second: u8, head: Head) {
+    if let Some(room) = packet.first_chunk_mut::<RTP_HEADER_BYTES>() {
+        (room[0], room[1]) = (first, second);
+        room[2..4].copy_from_slice(&head.sequence.to_be_bytes());
+        room[4..8].copy_from_slice(&head.timestamp.to_be_bytes());
+        room[8..12].copy_from_slice(&head.ssrc.to_be_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -86,8 +114,23 @@ mod tests {
             sequence: 0x1234,
             timestamp: 160,
             ssrc: 9,
+            payload_at: 12,
         };
         assert_eq!(classify(&rtp(0x80, 172)), Kind::Rtp(header));
+    }
+
+    #[test]
+    fn padding_is_no_payload_even_when_it_lies() {
+        let header = |packet: &[u8]| match classify(packet) {
+            Kind::Rtp(header) => header,
+            other => panic!("{other:?}"),
+        };
+        let mut packet = rtp(0xa0, 20);
+        packet[19] = 3;
+        assert_eq!(payload(&packet, &header(&packet)).len(), 5);
+        packet[19] = 200;
+        assert_eq!(payload(&packet, &header(&packet)).len(), 0);
+        assert_eq!(payload(&rtp(0x80, 20), &header(&packet)).len(), 8);
     }
 
     #[test]

@@ -142,6 +142,8 @@ pub struct Quality {
     lost_before: u64,
     transit: i64,
     jitter_scaled: u64,
+    /// Media time of the newest packet.
+    timestamp: u32,
 }
 
 /// A jump of this many packets is a restart, not a loss (RFC 3550 A.1: `MAX_DROPOUT`).
@@ -162,11 +164,13 @@ impl Quality {
             self.highest = self.base;
             self.received = 1;
             self.transit = transit;
+            self.timestamp = header.timestamp;
             return;
         }
         self.received += 1;
         if !backwards {
             self.highest = self.highest.wrapping_add(u32::from(step));
+            self.timestamp = header.timestamp;
         }
         // A.8: the difference of relative transit times, in 32-bit arithmetic because the
         // media timestamp wraps.
@@ -180,6 +184,11 @@ impl Quality {
     /// Source of the stream now.
     pub fn ssrc(&self) -> Option<u32> {
         self.ssrc
+    }
+
+    /// Source, number and media time of the newest packet.
+    pub fn newest(&self) -> Option<(u32, u16, u32)> {
+        Some((self.ssrc?, self.highest as u16, self.timestamp))
     }
 
     /// Packets lost so far; packets received twice make it smaller, never below zero.
@@ -292,6 +301,7 @@ mod tests {
             sequence,
             timestamp,
             ssrc,
+            payload_at: 12,
         }
     }
 

@@ -4,9 +4,12 @@
 //! of the table, so a worker never touches the descriptor of a flow that is gone; events
 //! that were waiting are recognised by the generation in their tag.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -20,11 +23,11 @@ use crate::ports::PortPair;
 use crate::srtp::GROWTH_MAX;
 
 /// Tag of the bell; no flow has it, because generations are 24 bits wide.
-const STOP: u64 = u64::MAX;
+const BELL: u64 = u64::MAX;
 
 /// Names a flow of a worker; a removed flow's key is never valid again (until its slot was
 /// used 16 million times).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
     slot: u32,
     generation: u32,
@@ -69,6 +72,12 @@ pub struct Totals {
     pub replayed: u64,
     /// Dropped: no address to send to, or the kernel refused.
     pub unsent: u64,
+    /// Not passed on because a command wants it so.
+    pub withheld: u64,
+    /// Packets of our own: clips, tones, digits.
+    pub spoken: u64,
+    /// Digits heard.
+    pub digits: u64,
 }
 
 struct Slot {
@@ -81,6 +90,8 @@ struct Slot {
 pub struct Table {
     slots: Vec<Slot>,
     empty: Vec<u32>,
+    /// When flows on which we speak want to say something, soonest first; one entry each.
+    clock: BinaryHeap<Reverse<(u64, FlowKey)>>,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -107,11 +118,40 @@ impl Table {
         self.slots.len() - self.empty.len()
     }
 
+    /// Flows on which we speak.
+    pub fn speaking(&self) -> usize {
+        self.clock.len()
+    }
+
+    /// Notes when a flow wants to speak next, unless that is known.
+    fn note_due(&mut self, key: FlowKey) {
+        let Some(flow) = self.get_mut(key) else {
+            return;
+        };
+        if let Some(due_ns) = flow.take_due() {
+            self.clock.push(Reverse((due_ns, key)));
+        }
+    }
+
+    /// How long until somebody wants to speak, ms; -1 when nobody does.
+    fn most_ms(&self, now_ns: u64) -> i32 {
+        self.clock.peek().map_or(-1, |Reverse((due_ns, _))| {
+            let ms = due_ns.saturating_sub(now_ns).div_ceil(1_000_000);
+            i32::try_from(ms).unwrap_or(i32::MAX)
+        })
+    }
+
     /// Sides of flows that are encrypted.
     pub fn encrypted(&self) -> u64 {
         let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
         let sides = flows.flat_map(|flow| &flow.sides);
         sides.filter(|side| side.secure.is_some()).count() as u64
+    }
+
+    /// Directions of flows that lead to a party with other formats.
+    pub fn bridged(&self) -> u64 {
+        let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
+        flows.map(Flow::bridged).sum::<usize>() as u64
     }
 
     /// When the last valid packet of each flow came, by slot, `CLOCK_MONOTONIC` ns.
@@ -152,6 +192,7 @@ struct Shared {
     table: Mutex<Table>,
     poller: Poller,
     bell: Bell,
+    stopping: AtomicBool,
 }
 
 /// Hands events to the owner of the engine.
@@ -167,11 +208,12 @@ impl Worker {
     /// Starts a thread that relays the flows it will be given.
     pub fn start(number: usize, report: Report) -> io::Result<Worker> {
         let (poller, bell) = (Poller::new()?, Bell::new()?);
-        poller.watch(bell.as_raw_fd(), STOP)?;
+        poller.watch(bell.as_raw_fd(), BELL)?;
         let shared = Arc::new(Shared {
             table: Mutex::default(),
             poller,
             bell,
+            stopping: AtomicBool::new(false),
         });
         let seen = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -215,6 +257,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Something is to be said on a flow: wakes the thread for it.
+    pub fn rouse(&self, key: FlowKey) {
+        self.shared.table.lock().note_due(key);
+        self.shared.bell.ring();
+    }
+
     /// Stops relaying a flow and gives its ports back.
     pub fn remove(&self, key: FlowKey) -> Option<[PortPair; 2]> {
         // Closing ends the watch, but the caller may keep the sockets for a while longer:
@@ -225,6 +273,7 @@ impl Worker {
 
     /// Ends the thread; flows are dropped with the worker.
     pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
         self.shared.bell.ring();
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
@@ -238,28 +287,97 @@ impl Worker {
 fn run(shared: &Shared, report: &Report) {
     let mut events = Events::new();
     let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX + GROWTH_MAX];
-    let mut learned = Vec::new();
+    let mut happened = Vec::new();
+    let mut most_ms = -1;
     loop {
-        if let Err(error) = shared.poller.wait(&mut events) {
+        if let Err(error) = shared.poller.wait(&mut events, most_ms) {
             tracing::error!(%error, "a media worker cannot wait for packets");
             return;
         }
         let now_ns = monotonic_ns();
         let mut table = shared.table.lock();
         for (n, tag) in events.tags().enumerate() {
-            if tag == STOP {
-                return;
+            if tag == BELL {
+                shared.bell.silence();
+                if shared.stopping.load(Ordering::Acquire) {
+                    return;
+                }
+                continue;
             }
             if n % BATCH_MAX == BATCH_MAX - 1 {
                 MutexGuard::bump(&mut table);
             }
-            relay(&mut table, tag, &mut buffer, now_ns, &mut learned);
+            relay(&mut table, tag, &mut buffer, now_ns, &mut happened);
         }
+        if !table.clock.is_empty() {
+            speak(&mut table, &mut buffer, &mut happened);
+        }
+        most_ms = table.most_ms(monotonic_ns());
         MutexGuard::unlock_fair(table);
-        if !learned.is_empty() {
-            report(std::mem::take(&mut learned));
+        if !happened.is_empty() {
+            report(std::mem::take(&mut happened));
         }
     }
+}
+
+/// Says what is due on all flows.
+fn speak(table: &mut MutexGuard<'_, Table>, buffer: &mut [u8], happened: &mut Vec<MediaEvent>) {
+    let now_ns = monotonic_ns();
+    let mut spoken = 0;
+    while let Some(Reverse((due_ns, key))) = table.clock.peek().copied() {
+        if due_ns > now_ns {
+            break;
+        }
+        table.clock.pop();
+        if table.get(key).is_some() {
+            speak_on(table, key, buffer, now_ns, happened);
+        }
+        spoken += 1;
+        if spoken % BATCH_MAX == 0 {
+            MutexGuard::bump(table);
+        }
+    }
+}
+
+fn speak_on(
+    table: &mut Table,
+    key: FlowKey,
+    buffer: &mut [u8],
+    now_ns: u64,
+    happened: &mut Vec<MediaEvent>,
+) {
+    for side in 0..2 {
+        let Some(flow) = table.slots[key.slot()].flow.as_mut() else {
+            return;
+        };
+        match flow.speak(side, buffer, now_ns, happened) {
+            Some(Verdict::Send { from, length, .. })
+                if send_from(flow, from, &buffer[..length]) =>
+            {
+                table.totals.spoken += 1;
+            }
+            Some(_) => table.totals.unsent += 1,
+            None => {}
+        }
+    }
+    if let Some(flow) = table.get_mut(key) {
+        flow.was_roused();
+    }
+    table.note_due(key);
+}
+
+fn descriptor(flow: &Flow, id: SocketId) -> RawFd {
+    let ports = &flow.sides[id.side()].ports;
+    if id.rtcp() {
+        ports.rtcp.as_raw_fd()
+    } else {
+        ports.rtp.as_raw_fd()
+    }
+}
+
+fn send_from(flow: &Flow, from: SocketId, packet: &[u8]) -> bool {
+    let to = flow.remote(from);
+    to.is_some_and(|to| send(descriptor(flow, from), packet, to))
 }
 
 /// Relays one datagram of the socket that `tag` names; `buffer` has room for it to grow.
@@ -268,7 +386,7 @@ fn relay(
     tag: u64,
     buffer: &mut [u8],
     now_ns: u64,
-    learned: &mut Vec<MediaEvent>,
+    happened: &mut Vec<MediaEvent>,
 ) {
     let (key, at) = FlowKey::from_tag(tag);
     let Some(slot) = table.slots.get_mut(key.slot as usize) else {
@@ -279,16 +397,12 @@ fn relay(
     }
     let Some(flow) = &mut slot.flow else { return };
     let totals = &mut table.totals;
-    let fd = |flow: &Flow, id: SocketId| {
-        let ports = &flow.sides[id.side()].ports;
-        if id.rtcp() {
-            ports.rtcp.as_raw_fd()
-        } else {
-            ports.rtp.as_raw_fd()
-        }
-    };
     let mut source = RawAddress::empty();
-    let length = match receive(fd(flow, at), &mut buffer[..DATAGRAM_BYTES_MAX], &mut source) {
+    let length = match receive(
+        descriptor(flow, at),
+        &mut buffer[..DATAGRAM_BYTES_MAX],
+        &mut source,
+    ) {
         Received::Datagram(length) => length,
         Received::TooLarge => {
             totals.not_rtp += 1;
@@ -296,23 +410,27 @@ fn relay(
         }
         Received::Nothing => return,
     };
-    match flow.judge(at, &source, buffer, length, now_ns) {
+    let known = happened.len();
+    match flow.judge(at, &source, buffer, length, now_ns, happened) {
         Verdict::Send {
             from,
             learned: new,
             length,
         } => {
-            let sent = flow
-                .remote(from)
-                .is_some_and(|to| send(fd(flow, from), &buffer[..length], to));
-            if sent {
+            if send_from(flow, from, &buffer[..length]) {
                 totals.packets += 1;
                 totals.bytes += length as u64;
             } else {
                 totals.unsent += 1;
             }
             if new && let Some(event) = latched(flow, at, &source) {
-                learned.push(event);
+                happened.push(event);
+            }
+        }
+        Verdict::Withheld { learned: new } => {
+            totals.withheld += 1;
+            if new && let Some(event) = latched(flow, at, &source) {
+                happened.push(event);
             }
         }
         Verdict::WrongSource => totals.wrong_source += 1,
@@ -320,6 +438,12 @@ fn relay(
         Verdict::Forged => totals.forged += 1,
         Verdict::Replayed => totals.replayed += 1,
         Verdict::Nowhere => totals.unsent += 1,
+    }
+    let digit = |event: &&MediaEvent| matches!(event, MediaEvent::Dtmf { .. });
+    totals.digits += happened[known..].iter().filter(digit).count() as u64;
+    if happened.len() > known {
+        // A digit may have to be said in other words.
+        table.note_due(key);
     }
 }
 

@@ -11,6 +11,15 @@ test('a silent session is reported and counted', () => {
   expect(effects).toEqual([{ type: 'report', callId: 'call-1' }]);
 });
 
+test('digits and clips that ended are counted', () => {
+  const [callId, tag] = ['call-1', 'a'];
+  const digit = { type: 'dtmf', callId, tag, digit: '5', durationMs: 100, inBand: false } as const;
+  const { state } = stepMedia(startedState, digit);
+  const ended = stepMedia(state, { type: 'playEnd', callId, tag, playedMs: 20 });
+  expect(ended.state).toEqual({ ...startedState, digits: 1, played: 1 });
+  expect(ended.effects).toEqual([]);
+});
+
 test.each([
   [{ from: 20_000, to: 59_999 }, 10_000],
   [{ from: 20_000, to: 20_007 }, 2],

@@ -7,6 +7,7 @@ pub mod bencode;
 pub mod cookies;
 pub mod request;
 pub mod server;
+pub mod sound;
 
 use std::net::SocketAddr;
 
@@ -143,6 +144,11 @@ fn read_body(body: &[u8], json: bool) -> Result<Dict, Refusal> {
 fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
     let command = request::command(dict).map_err(Refusal::error)?;
     let request = request::read(dict).map_err(Refusal::error)?;
+    let order = match command {
+        // Files are read before calls are locked.
+        Command::Sound(command) => sound::read(command, dict, &core.clips)?,
+        _ => sound::SoundOrder::None,
+    };
     let mut control = core.control.lock();
     let mut answer = match command {
         Command::Ping => return Ok(bencode::dict([("result", "pong".into())])),
@@ -169,6 +175,7 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
             query::call(&control, call, request.from_tag.as_deref())
         }
         Command::List => query::list(&control, request.limit),
+        Command::Sound(command) => control.sound(command, &request, order)?,
         Command::Statistics => {
             drop(control);
             bencode::dict([("statistics", statistics(core).into())])
@@ -186,7 +193,7 @@ fn statistics(core: &Core) -> Dict {
         ("sessionsown", stats.sessions.into()),
         ("sessionsforeign", 0_u64.into()),
         ("sessionstotal", stats.sessions.into()),
-        ("transcodedmedia", 0_u64.into()),
+        ("transcodedmedia", stats.bridged.into()),
     ]);
     let total = dict([
         (

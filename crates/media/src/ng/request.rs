@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::bencode::{Dict, Value};
-use crate::limits::NAME_BYTES_MAX;
+use super::sound::SoundCommand;
+use crate::limits::{CODEC_NAMES_MAX, NAME_BYTES_MAX};
 use crate::srtp::Suite;
 
 /// What the client wants.
@@ -28,6 +29,8 @@ pub enum Command {
     List,
     /// Figures of the engine.
     Statistics,
+    /// Something to be done with the sound of a party.
+    Sound(SoundCommand),
 }
 
 /// What to do about RTCP multiplexing (`rtcp-mux` list).
@@ -58,6 +61,36 @@ pub struct SdesFlags {
     pub pad: bool,
     /// Write the lifetime of keys.
     pub lifetime: bool,
+}
+
+/// What to do about codecs (`codec` dictionary): names, or `all`, or `full`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodecFlags {
+    /// Not for the answerer, and not used at all.
+    pub strip: Vec<String>,
+    /// Not for the answerer; the offerer may use them.
+    pub mask: Vec<String>,
+    /// Excepted from the two above.
+    pub offer: Vec<String>,
+    /// Offered too.
+    pub transcode: Vec<String>,
+    /// The offerer uses them even when the answerer does not.
+    pub accept: Vec<String>,
+}
+
+impl CodecFlags {
+    fn add(&mut self, action: &str, names: impl IntoIterator<Item = String>) {
+        let list = match action {
+            "strip" => &mut self.strip,
+            "mask" => &mut self.mask,
+            "offer" | "except" => &mut self.offer,
+            "transcode" => &mut self.transcode,
+            "accept" => &mut self.accept,
+            _ => return,
+        };
+        let room = CODEC_NAMES_MAX.saturating_sub(list.len());
+        list.extend(names.into_iter().take(room));
+    }
 }
 
 /// What to do about encryption that is offered without being asked for (RFC 8643, `OSRTP` list).
@@ -108,6 +141,18 @@ pub struct Request {
     pub protocol: Option<String>,
     /// `limit` of a list.
     pub limit: Option<usize>,
+    /// `codec`.
+    pub codecs: CodecFlags,
+    /// `detect-DTMF`: listen for digits in the sound of the sender.
+    pub detect_dtmf: bool,
+    /// `record-call`: begin or end a recording.
+    pub record: Option<bool>,
+    /// `recording-file`: what the names of its files begin with.
+    pub recording_file: Option<String>,
+    /// `all`: every party of the call.
+    pub all: bool,
+    /// `address`: the party with this address in its SDP.
+    pub address: Option<String>,
 }
 
 /// The command of a dictionary, or the error text rtpengine has for it.
@@ -126,7 +171,10 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         "query" => Command::Query,
         "list" => Command::List,
         "statistics" => Command::Statistics,
-        _ => return Err("Unrecognized command"),
+        name => {
+            let sound = SoundCommand::from_name(name).ok_or("Unrecognized command")?;
+            Command::Sound(sound)
+        }
     })
 }
 
@@ -154,6 +202,14 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         key_seed: text(dict, "key-seed").and_then(|seed| seed_of(&seed)),
         ..Request::default()
     };
+    request.all = text(dict, "all").is_some_and(|value| matches!(&value[..], "all" | "1"));
+    request.address = text(dict, "address");
+    request.recording_file = name("recording-file")?;
+    request.record = match text(dict, "record-call").as_deref() {
+        Some("yes" | "on" | "1") => Some(true),
+        Some("no" | "off" | "0") => Some(false),
+        _ => None,
+    };
     request.ipv6 = match text(dict, "address-family").as_deref() {
         Some("IP4") => Some(false),
         Some("IP6") => Some(true),
@@ -170,39 +226,65 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         request.replace_origin |= word == "origin";
     }
     for word in words(dict, "rtcp-mux") {
-        match word.as_str() {
-            "offer" | "require" => request.mux.offer = true,
-            "demux" => request.mux.demux = true,
-            "accept" => request.mux.accept = true,
-            "reject" => request.mux.reject = true,
-            _ => {}
-        }
+        mux(&mut request.mux, &word);
     }
     for word in words(dict, "SDES") {
         sdes(&mut request.sdes, &word);
     }
+    if let Some(Value::Dict(codecs)) = dict.get(&b"codec"[..]) {
+        for action in codecs
+            .keys()
+            .filter_map(|key| std::str::from_utf8(key).ok())
+        {
+            request.codecs.add(action, words(codecs, action));
+        }
+    }
     for word in words(dict, "OSRTP") {
         osrtp(&mut request.osrtp, &word);
     }
-    for word in words(dict, "flags") {
-        if let Some(word) = word.strip_prefix("SDES-") {
-            sdes(&mut request.sdes, word);
-        }
-        if let Some(word) = word.strip_prefix("OSRTP-") {
-            osrtp(&mut request.osrtp, word);
-        }
-        match word.as_str() {
-            "asymmetric" => request.asymmetric = true,
-            "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
-            "replace-origin" => request.replace_origin = true,
-            _ => {}
-        }
-    }
+    words(dict, "flags")
+        .iter()
+        .for_each(|word| flag(&mut request, word));
     Ok(request)
+}
+
+/// One of the `flags`.
+fn flag(request: &mut Request, word: &str) {
+    if let Some(word) = word.strip_prefix("SDES-") {
+        sdes(&mut request.sdes, word);
+    }
+    if let Some((action, name)) = word
+        .strip_prefix("codec-")
+        .and_then(|rest| rest.split_once('-'))
+    {
+        request.codecs.add(action, [name.to_owned()]);
+    }
+    if let Some(word) = word.strip_prefix("OSRTP-") {
+        osrtp(&mut request.osrtp, word);
+    }
+    match word {
+        "asymmetric" => request.asymmetric = true,
+        "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
+        "replace-origin" => request.replace_origin = true,
+        "detect-DTMF" => request.detect_dtmf = true,
+        "all" => request.all = true,
+        "record-call" => request.record = Some(true),
+        _ => {}
+    }
 }
 
 fn seed_of(text: &str) -> Option<[u8; 32]> {
     STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+fn mux(flags: &mut MuxFlags, word: &str) {
+    match word {
+        "offer" | "require" => flags.offer = true,
+        "demux" => flags.demux = true,
+        "accept" => flags.accept = true,
+        "reject" => flags.reject = true,
+        _ => {}
+    }
 }
 
 fn sdes(flags: &mut SdesFlags, word: &str) {
@@ -227,7 +309,8 @@ fn osrtp(flags: &mut OsrtpFlags, word: &str) {
     }
 }
 
-fn text(dict: &Dict, key: &str) -> Option<String> {
+/// A string, or a number as one.
+pub(super) fn text(dict: &Dict, key: &str) -> Option<String> {
     match dict.get(key.as_bytes())? {
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         Value::Int(number) => Some(number.to_string()),
@@ -267,14 +350,22 @@ mod tests {
             ("replace", list(&["origin", "session connection"])),
             (
                 "flags",
-                list(&["trust address", "SIP source address", "strange"]),
+                list(&[
+                    "trust address",
+                    "SIP source address",
+                    "strange",
+                    "codec-mask-PCMA",
+                ]),
             ),
             ("received-from", list(&["IP4", "203.0.113.7"])),
             ("rtcp-mux", list(&["demux"])),
             ("address-family", "IP6".into()),
             ("SDES", list(&["no-AEAD_AES_256_GCM", "pad"])),
             ("OSRTP", list(&["offer"])),
-            ("codec", Value::Dict(Dict::new())),
+            (
+                "codec",
+                dict([("strip", list(&["all"])), ("transcode", "opus G722".into())]).into(),
+            ),
         ]))
         .expect("a request");
         assert_eq!(request.sdes.no, [Suite::AeadAes256Gcm]);
@@ -282,6 +373,16 @@ mod tests {
         assert!(request.replace_origin && request.sip_source_address && request.mux.demux);
         assert_eq!(request.received_from, "203.0.113.7".parse().ok());
         assert_eq!(request.ipv6, Some(true));
+        let CodecFlags {
+            strip,
+            mask,
+            transcode,
+            ..
+        } = request.codecs;
+        assert_eq!(
+            (&strip[0][..], &mask[0][..], transcode.len()),
+            ("all", "PCMA", 2)
+        );
     }
 
     #[test]

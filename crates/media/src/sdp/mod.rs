@@ -2,11 +2,13 @@
 //!
 //! Pure. Everything the relay does not understand passes through untouched.
 
+mod formats;
 mod parse;
 mod rewrite;
 
+pub use formats::{Coding, Format, Takes};
 pub use parse::{Media, Sdp};
-pub use rewrite::{MediaOut, Rewrite, rewrite};
+pub use rewrite::{FormatsOut, MediaOut, Rewrite, rewrite};
 
 use std::fmt;
 

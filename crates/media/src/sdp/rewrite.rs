@@ -50,6 +50,35 @@ pub struct MediaOut<'a> {
     pub mux: bool,
     /// `crypto:` attributes to write.
     pub crypto: Vec<String>,
+    /// Payload types to write in place of the given ones.
+    pub formats: Option<FormatsOut>,
+}
+
+/// Other payload types than the given ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FormatsOut {
+    /// All that are written, in this order.
+    pub list: Vec<u8>,
+    /// `rtpmap:` attributes of those that were not given.
+    pub maps: Vec<String>,
+}
+
+impl FormatsOut {
+    fn list(&self) -> String {
+        let numbers: Vec<String> = self.list.iter().map(u8::to_string).collect();
+        numbers.join(" ")
+    }
+
+    /// Whether a line belongs to a payload type that is not written, or is written anew.
+    fn drops(&self, line: &str) -> bool {
+        let known = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+        let value = known.iter().find_map(|prefix| line.strip_prefix(prefix));
+        let number = value.and_then(|value| value.split(' ').next()?.parse().ok());
+        number.is_some_and(|number: u8| {
+            let anew = format!("rtpmap:{number} ");
+            !self.list.contains(&number) || self.maps.iter().any(|map| map.starts_with(&anew))
+        })
+    }
 }
 
 /// Writes `sdp` with the changes.
@@ -83,7 +112,12 @@ fn rewrite_media(
         out,
         &format!(
             "m={} {} {protocol} {}",
-            media.kind, change.port, media.formats
+            media.kind,
+            change.port,
+            change
+                .formats
+                .as_ref()
+                .map_or_else(|| media.formats.to_owned(), FormatsOut::list),
         ),
     );
     if change.port == 0 {
@@ -100,9 +134,12 @@ fn rewrite_media(
             push(out, &connection(changes.address, held));
         } else if line.starts_with("a=ptime:") || line.starts_with("a=maxptime:") {
             packet_times.push(*line);
-        } else if keeps(line) {
+        } else if keeps(line) && !change.formats.as_ref().is_some_and(|new| new.drops(line)) {
             push(out, line);
         }
+    }
+    for map in change.formats.iter().flat_map(|new| &new.maps) {
+        push(out, &format!("a={map}"));
     }
     let direction = match media.direction {
         Direction::SendRecv if held => Direction::SendOnly,
@@ -190,6 +227,7 @@ mod tests {
         rtcp: Some(30_001),
         mux: false,
         crypto: Vec::new(),
+        formats: None,
     };
 
     #[test]
@@ -198,6 +236,29 @@ mod tests {
             t=0 0\r\nm=audio 30000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n\
             a=rtcp:30001\r\na=ptime:20\r\n";
         assert_eq!(written(PLAIN, &[OUT]), expected);
+    }
+
+    #[test]
+    fn payload_types_are_exchanged_with_all_that_is_said_of_them() {
+        let text = PLAIN.replace("a=ptime:20\r\n", "a=fmtp:0 x\r\na=fmtp:101 0-15\r\n");
+        let formats = FormatsOut {
+            list: vec![96, 101],
+            maps: vec!["rtpmap:96 opus/48000/2".into()],
+        };
+        let out = MediaOut {
+            formats: Some(formats),
+            ..OUT
+        };
+        let text = written(&text, &[out]);
+        assert!(
+            text.contains("m=audio 30000 RTP/AVP 96 101\r\na=fmtp:101 0-15\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("a=rtpmap:96 opus/48000/2\r\na=sendrecv"),
+            "{text}"
+        );
+        assert!(!text.contains("PCMU") && !text.contains("fmtp:0"), "{text}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Lab {
             workers: 2,
             ng_listen: None,
             media_timeout_s: 0,
+            recordings: None,
         };
         change(&mut config);
         let (sender, events) = channel();

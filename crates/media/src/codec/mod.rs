@@ -1,0 +1,147 @@
+//! Audio codecs: payloads of RTP to samples and back.
+//!
+//! Pure. One trait for all; samples are mono `i16`; nothing is allocated per packet. Payloads come
+//! from strangers: a decoder answers none for what it cannot read and never panics.
+
+mod adaptive;
+mod g711;
+mod g722;
+mod l16;
+mod opus;
+
+pub use g711::{alaw_decode, alaw_encode, ulaw_decode, ulaw_encode};
+pub use g722::G722;
+
+/// Longest packet handled, milliseconds: RFC 7587 has the longest, 120 ms; two fit.
+pub const PACKET_MS_MAX: usize = 240;
+
+/// Most samples of one packet, at the highest rate.
+pub const SAMPLES_MAX: usize = 48 * PACKET_MS_MAX;
+
+/// What a payload type means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711, mu-law.
+    Pcmu,
+    /// G.711, A-law.
+    Pcma,
+    /// G.722 at 64 kbit/s. 16 kHz, though its RTP clock says 8 (RFC 3551 section 4.5.2).
+    G722,
+    /// 16-bit samples in network order at this rate.
+    L16(u32),
+    /// Opus (RFC 6716, RFC 7587).
+    Opus,
+}
+
+/// Turns samples into payloads and payloads into samples, with the memory that takes.
+pub trait Coder: Send {
+    /// Rate of the samples on both sides, Hz.
+    fn rate_hz(&self) -> u32;
+
+    /// Reads a payload into `pcm`; the number of samples, none when it is malformed or too long.
+    fn decode(&mut self, payload: &[u8], pcm: &mut [i16]) -> Option<usize>;
+
+    /// Writes samples as a payload; its length, none when it does not fit.
+    fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Option<usize>;
+
+    /// Fills `pcm` in place of a lost packet; false when the codec has no memory for that.
+    fn conceal(&mut self, _pcm: &mut [i16]) -> bool {
+        false
+    }
+}
+
+impl Codec {
+    /// The codec an `a=rtpmap` names; none for those that are only relayed. Stereo is for Opus
+    /// alone, which says 2 always (RFC 7587 section 7).
+    pub fn from_rtpmap(name: &str, clock_hz: u32, channels: u32) -> Option<Codec> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match (clock_hz, channels) {
+            (8_000, 1) if is("PCMU") => Some(Codec::Pcmu),
+            (8_000, 1) if is("PCMA") => Some(Codec::Pcma),
+            (8_000, 1) if is("G722") => Some(Codec::G722),
+            (48_000, 2) if is("opus") => Some(Codec::Opus),
+            (8_000 | 16_000 | 48_000, 1) if is("L16") => Some(Codec::L16(clock_hz)),
+            _ => None,
+        }
+    }
+
+    /// The codec of a payload type that needs no `a=rtpmap` (RFC 3551 section 6).
+    pub fn from_static(payload_type: u8) -> Option<Codec> {
+        match payload_type {
+            0 => Some(Codec::Pcmu),
+            8 => Some(Codec::Pcma),
+            9 => Some(Codec::G722),
+            _ => None,
+        }
+    }
+
+    /// The static payload type.
+    pub fn static_type(self) -> Option<u8> {
+        match self {
+            Codec::Pcmu => Some(0),
+            Codec::Pcma => Some(8),
+            Codec::G722 => Some(9),
+            Codec::L16(_) | Codec::Opus => None,
+        }
+    }
+
+    /// Clock of its RTP timestamps, Hz.
+    pub fn clock_hz(self) -> u32 {
+        match self {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
+            Codec::L16(rate_hz) => rate_hz,
+            Codec::Opus => 48_000,
+        }
+    }
+
+    /// Rate of its samples, Hz; the highest one, where it can have several.
+    pub fn rate_hz(self) -> u32 {
+        match self {
+            Codec::G722 => 16_000,
+            codec => codec.clock_hz(),
+        }
+    }
+
+    /// The codec a command names: `PCMU`, `opus/48000/2`, `L16/16000`.
+    pub fn from_name(name: &str) -> Option<Codec> {
+        let mut parts = name.split('/');
+        let name = parts.next()?;
+        let clock_hz = parts.next().and_then(|text| text.parse().ok());
+        let opus = name.eq_ignore_ascii_case("opus");
+        let clock_hz = clock_hz.unwrap_or(if opus { 48_000 } else { 8_000 });
+        Codec::from_rtpmap(name, clock_hz, if opus { 2 } else { 1 })
+    }
+
+    /// What stands behind the payload type in `a=rtpmap`.
+    pub fn rtpmap(self) -> String {
+        match self {
+            Codec::Pcmu => "PCMU/8000".into(),
+            Codec::Pcma => "PCMA/8000".into(),
+            Codec::G722 => "G722/8000".into(),
+            Codec::L16(rate_hz) => format!("L16/{rate_hz}"),
+            Codec::Opus => "opus/48000/2".into(),
+        }
+    }
+
+    /// A coder with an empty memory. `source_hz` is the rate of what will be encoded: Opus costs
+    /// a third when narrow sound is encoded as narrow sound. None when there is no memory.
+    pub fn coder(self, source_hz: u32) -> Option<Box<dyn Coder>> {
+        Some(match self {
+            Codec::Pcmu => Box::new(g711::Ulaw),
+            Codec::Pcma => Box::new(g711::Alaw),
+            Codec::G722 => Box::new(G722::default()),
+            Codec::L16(rate_hz) => Box::new(l16::L16 { rate_hz }),
+            Codec::Opus => Box::new(opus::Opus::new(source_hz)?),
+        })
+    }
+}
+
+/// Sound in a packet of Opus, ms.
+#[cfg(test)]
+pub fn packet_ms(payload: &[u8]) -> Option<usize> {
+    let samples = ::opus::packet::get_nb_samples(payload, 48_000).ok()?;
+    Some(samples / 48)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What a description says about a line and its party, put into the tables.
+
+use super::unix_us;
+use crate::call::{Dialogue, Line, MuxGrant};
+use crate::ng::Refusal;
+use crate::ng::request::Request;
+use crate::sdp::{FormatsOut, Media, Takes};
+
+impl Line {
+    /// Whether it carries sound over RTP.
+    pub(super) fn is_sound(&self) -> bool {
+        self.kind == "audio" && self.protocol.starts_with("RTP/")
+    }
+
+    /// An answer to the last offer; what is written to the offerer in place of its formats.
+    pub(super) fn note_answer(&mut self, media: &Media<'_>, side: usize) -> Option<FormatsOut> {
+        self.direction[side] = media.direction;
+        self.takes[side] = Takes::of(media);
+        self.named[side] = media.address;
+        self.answered_by = Some(side);
+        self.answer_formats(media, side)
+    }
+}
+
+/// What offers and answers cannot do without: the SDP and the tag.
+pub(super) fn required(request: &Request) -> Result<(&str, &str), Refusal> {
+    if request.call_id.is_empty() {
+        return Err(Refusal::error("No call-id in message"));
+    }
+    let Some(sdp) = &request.sdp else {
+        return Err(Refusal::error("No SDP body in message"));
+    };
+    let Some(tag) = &request.from_tag else {
+        return Err(Refusal::error("No from-tag in message"));
+    };
+    Ok((sdp, tag))
+}
+
+pub(super) fn set_party(dialogue: &mut Dialogue, side: usize, tag: &str, request: &Request) {
+    let party = &mut dialogue.parties[side];
+    if party.tag.as_deref() != Some(tag) {
+        party.tag = Some(tag.into());
+        party.created_s = unix_us() / 1_000_000;
+    }
+    if request.label.is_some() {
+        party.label.clone_from(&request.label);
+    }
+}
+
+pub(super) fn has_rtcp(media: &Media<'_>) -> bool {
+    media.port != 0 && media.protocol.contains("RTP/")
+}
+
+/// An offer; what is written to the answerer in place of its formats.
+pub(super) fn note_offer(
+    line: &mut Line,
+    media: &Media<'_>,
+    request: &Request,
+    side: usize,
+) -> Option<FormatsOut> {
+    line.direction[side] = media.direction;
+    line.takes = <[Takes; 2]>::default();
+    line.takes[side] = Takes::of(media);
+    line.named[side] = media.address;
+    line.answered_by = None;
+    media.protocol.clone_into(&mut line.protocol);
+    let protocol = match &request.protocol {
+        Some(protocol) if media.is_rtp() => &protocol[..],
+        _ => media.protocol,
+    };
+    protocol.clone_into(&mut line.protocol_out);
+    let flags = request.mux;
+    line.mux_offered = media.mux;
+    line.mux_out = media.port != 0 && (flags.offer || (media.mux && !flags.demux));
+    line.mux_grant = match (flags.reject, flags.demux || flags.accept) {
+        (true, _) => MuxGrant::Never,
+        (false, true) => MuxGrant::Always,
+        (false, false) => MuxGrant::LikePeer,
+    };
+    line.offer_formats(media, &request.codecs, side)
+}

@@ -1,0 +1,162 @@
+//! Commands about the sound of a party, carried out on its lines.
+
+use super::{Control, unix_us};
+use crate::audio::speaker::{Order, Sound};
+use crate::call::{Call, Line};
+use crate::epoll::monotonic_ns;
+use crate::flow::Flow;
+use crate::limits::SPEAKING_MAX;
+use crate::ng::Refusal;
+use crate::ng::bencode::Dict;
+use crate::ng::request::Request;
+use crate::ng::sound::{SoundCommand, SoundOrder};
+
+/// A line and the side of the party that is meant.
+type Place<'a> = (&'a Line, usize);
+
+impl Control {
+    /// Carries out a command; what the answer says beyond that it was.
+    ///
+    /// # Errors
+    /// Unknown calls and parties, and parties that cannot get what was asked for.
+    pub fn sound(
+        &mut self,
+        command: SoundCommand,
+        request: &Request,
+        order: SoundOrder,
+    ) -> Result<Dict, Refusal> {
+        if request.call_id.is_empty() {
+            return Err(Refusal::error("No call-id in message"));
+        }
+        let call = self.calls.get_mut(&request.call_id[..]);
+        let call = call.ok_or_else(|| Refusal::error("Unknown call-id"))?;
+        (call.signalled_us, call.signalled_ns) = (unix_us(), monotonic_ns());
+        if let SoundCommand::Record(wanted) = command {
+            let mut call = self.take_call(&request.call_id);
+            let answer = self.change_recording(&mut call, request, wanted);
+            self.calls.insert(std::sync::Arc::clone(&call.id), call);
+            return answer;
+        }
+        let call = &self.calls[&request.call_id[..]];
+        let places = select(call, command, request)?;
+        let mut answer = Dict::new();
+        match (command, order) {
+            (_, SoundOrder::Play(order)) => {
+                if let Some(lasts_ms) = lasts_ms(&order) {
+                    answer.insert(b"duration".to_vec(), lasts_ms.into());
+                }
+                self.begin(&places, |flow, side, now_ns| {
+                    flow.play(side, order.clone(), now_ns)
+                })?;
+            }
+            (_, SoundOrder::Digit(order)) => {
+                self.begin(&places, |flow, side, now_ns| {
+                    flow.press(side, order, now_ns)
+                })?;
+            }
+            (SoundCommand::Stop, _) => {
+                let stopped = |place: &Place<'_>| self.on(place, Flow::stop)?;
+                let positions: Vec<u64> = places.iter().filter_map(stopped).collect();
+                if let Some(position_ms) = positions.first() {
+                    answer.insert(b"last-frame-pos".to_vec(), (*position_ms).into());
+                }
+            }
+            (command, _) => places.iter().for_each(|place| {
+                self.on(place, |flow, side| {
+                    flow.block(side, |blocks| match command {
+                        SoundCommand::BlockMedia(on) => blocks.media = on,
+                        SoundCommand::BlockDtmf(on) => blocks.dtmf = on,
+                        SoundCommand::Silence(on) => blocks.sound = on,
+                        _ => {}
+                    });
+                });
+            }),
+        }
+        Ok(answer)
+    }
+
+    /// Does something with the flow of a line, under its worker's lock.
+    fn on<T>(
+        &self,
+        (line, side): &Place<'_>,
+        act: impl FnOnce(&mut Flow, usize) -> T,
+    ) -> Option<T> {
+        let mut table = self.workers[line.worker].table();
+        Some(act(table.get_mut(line.key)?, *side))
+    }
+
+    /// Begins to speak on lines and wakes their workers.
+    fn begin(
+        &self,
+        places: &[Place<'_>],
+        mut act: impl FnMut(&mut Flow, usize, u64) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let speaking: usize = self
+            .workers
+            .iter()
+            .map(|worker| worker.table().speaking())
+            .sum();
+        if speaking + places.len() > SPEAKING_MAX {
+            return Err(Refusal::full("Too many media players"));
+        }
+        let now_ns = monotonic_ns();
+        for place in places {
+            self.on(place, |flow, side| act(flow, side, now_ns))
+                .unwrap_or(Ok(()))?;
+            self.workers[place.0.worker].rouse(place.0.key);
+        }
+        Ok(())
+    }
+}
+
+/// How long an order lasts, ms, when that is known.
+fn lasts_ms(order: &Order) -> Option<u64> {
+    let one = |sound: &Sound| match sound {
+        Sound::Clip(clip) => Some(clip.lasts_ms()),
+        Sound::Signal(_) => None,
+    };
+    order.sounds.iter().map(one).sum()
+}
+
+/// The lines of sound that a command is about.
+fn select<'a>(
+    call: &'a Call,
+    command: SoundCommand,
+    request: &Request,
+) -> Result<Vec<Place<'a>>, Refusal> {
+    let party: Box<dyn Fn(usize, usize) -> bool> = if request.all {
+        Box::new(|_, _| true)
+    } else if let Some(label) = &request.label {
+        Box::new(move |n, side| call.dialogues[n].parties[side].label.as_ref() == Some(label))
+    } else if let Some(address) = &request.address {
+        let address = address.parse();
+        let address = address.map_err(|_| Refusal::error("Failed to parse network address"))?;
+        Box::new(move |n, side| {
+            let mut lines = call.dialogues[n].lines.iter();
+            lines.any(|line| line.named[side] == Some(address))
+        })
+    } else if let Some(tag) = &request.from_tag {
+        Box::new(move |n, side| call.dialogues[n].parties[side].tag.as_deref() == Some(tag))
+    } else if command.needs_party() {
+        return Err(Refusal::error("No participant party specified"));
+    } else {
+        Box::new(|_, _| true)
+    };
+    let sides = (0..call.dialogues.len()).flat_map(|n| [(n, 0), (n, 1)]);
+    let meant: Vec<(usize, usize)> = sides.filter(|(n, side)| party(*n, *side)).collect();
+    if meant.is_empty() {
+        return Err(Refusal::error(if request.label.is_some() {
+            "No monologue matching the given label"
+        } else if request.address.is_some() {
+            "Failed to match address to any tag"
+        } else {
+            "From-tag given, but no such tag exists"
+        }));
+    }
+    let places = meant.into_iter().flat_map(|(n, side)| {
+        let lines = call.dialogues[n].lines.iter();
+        let lines = lines.filter(|line| line.is_sound());
+        lines.map(move |line| (line, side))
+    });
+    Ok(places.collect())
+}
