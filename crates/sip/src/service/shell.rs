@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -19,7 +19,7 @@ use crate::engine::handlers::{Place, Question};
 use crate::engine::location::NameQuery;
 use crate::engine::metrics::Metrics;
 use crate::engine::{AppId, Core, Input, Now, Output};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalOp};
 use crate::limits::{
     APPLICATION_BACKLOG_BYTES_MAX, CONNECTION_BACKLOG_BYTES_MAX, CONNECTIONS_MAX, NAMES_CACHED_MAX,
 };
@@ -117,6 +117,8 @@ pub(super) struct Shell {
     pub streams: HashMap<Flow, Outlet>,
     pub apps: HashMap<AppId, Outlet>,
     told: Vec<EngineEvent>,
+    /// Commits of this batch of inputs.
+    commits: Vec<(u64, Vec<JournalOp>, Duration)>,
     /// When the clock wakes by itself, ms.
     asleep_until_ms: u64,
     /// The host wants the engine to end.
@@ -171,6 +173,7 @@ impl Shell {
             streams: HashMap::new(),
             apps: HashMap::new(),
             told: Vec::new(),
+            commits: Vec::new(),
             asleep_until_ms: 0,
             stopped: false,
             wanted: Vec::new(),
@@ -239,11 +242,7 @@ impl Shell {
                 token,
                 ops,
                 patience,
-            } => {
-                let mailbox = self.mailbox.clone();
-                let done = move |result| mailbox.complete(token, result);
-                self.journal.commit(ops, patience, Box::new(done));
-            }
+            } => self.commits.push((token, ops, patience)),
             Output::Resolve { token, question } => {
                 self.lookups.push((token, question));
                 self.errands.notify_one();
@@ -352,9 +351,20 @@ impl Shell {
         }
     }
 
+    /// Hands the commits over one right after the other, so that the journal's thread wakes
+    /// once for all of them and writes them together.
+    fn submit(&mut self) {
+        for (token, ops, patience) in self.commits.drain(..) {
+            let mailbox = self.mailbox.clone();
+            let done = move |result| mailbox.complete(token, result);
+            self.journal.commit(ops, patience, Box::new(done));
+        }
+    }
+
     /// Takes what the host and the journal left.
     fn collect(&mut self) {
         while !self.stopped {
+            self.submit();
             let (commands, completions) = self.mailbox.take();
             if commands.is_empty() && completions.is_empty() {
                 return;
@@ -374,12 +384,13 @@ impl Shell {
         }
     }
 
-    /// After a batch of inputs: takes commits that came back already, sends datagrams,
+    /// After a batch of inputs: commits, takes commits that came back already, sends datagrams,
     /// tells the host, wakes the clock when it sleeps for too long.
     pub fn finish(&mut self) {
         self.collect();
         while let Some(flow) = self.lost.pop() {
             self.feed(Input::Disconnected { flow });
+            self.collect();
         }
         for port in self
             .udp
