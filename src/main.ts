@@ -334,7 +334,7 @@ function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string
       pushProviders: sip.push?.providers ?? [],
       qualifyS: sip.qualifyS,
       flowTimerS: sip.flowTimerS,
-      trusted: [...config.cluster.peers.map((peer) => peer.address), ...(sip.trusted ?? [])],
+      trusted: [...config.cluster.peers.map((peer) => peer.address), ...(sip.neverBanned ?? [])],
     },
     authenticateCalls: true,
     trusted: sip.trustedPeers,

@@ -102,17 +102,9 @@ function problemsOf(issue: Issue): Located[] {
   if (issue.code === 'unrecognized_keys') {
     const known = keysAt(path);
     return issue.keys.map((key) => {
-      const guess = nearest(key, known);
       const full = [...path, key];
-      return {
-        path: full,
-        onKey: true,
-        message: `'${full.join('.')}' is not a known key`,
-        fix:
-          guess === undefined
-            ? `remove it; known here: ${known.join(', ')}`
-            : `did you mean '${guess}'?`,
-      };
+      const message = `'${full.join('.')}' is not a known key`;
+      return { path: full, onKey: true, message, fix: fixOfKey(full.join('.'), key, known) };
     });
   }
   if (issue.code === 'invalid_type' && isMissing(issue)) {
@@ -198,6 +190,20 @@ function unwrap(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefine
     }
     inner = next;
   }
+}
+
+/** Keys with another name now. */
+const renamed: Record<string, string> = { 'sip.trusted': 'neverBanned' };
+
+function fixOfKey(full: string, key: string, known: readonly string[]): string {
+  const now = renamed[full];
+  if (now !== undefined) {
+    return `it is called '${now}' now: rename it`;
+  }
+  const guess = nearest(key, known);
+  return guess === undefined
+    ? `remove it; known here: ${known.join(', ')}`
+    : `did you mean '${guess}'?`;
 }
 
 function keysAt(path: Path): string[] {

@@ -202,11 +202,13 @@ export const sip = z.strictObject({
     .max(3600)
     .default(0)
     .describe('keep-alive period asked of devices with outbound (RFC 5626); 0 leaves it to them'),
-  trusted: z
+  neverBanned: z
     .array(network)
     .max(64, { error: 'has more than 64 networks' })
     .optional()
-    .describe('sources that are never banned, besides our own servers'),
+    .describe(
+      'networks that are never banned, besides our own servers; they are not believed more',
+    ),
   push: push.optional().describe('how to wake devices that sleep (RFC 8599)'),
   topologyHiding: topologyHiding
     .prefault({})

@@ -108,6 +108,17 @@ describe('a configuration file', () => {
     );
   });
 
+  it('with a key that has another name now is told the name', () => {
+    const text = callManagerExample.replace(/^sip:\n/m, 'sip:\n  trusted: [192.0.2.0/24]\n');
+    expect(problemsOf(text)).toEqual([
+      expect.objectContaining({
+        message: "'sip.trusted' is not a known key",
+        fix: "it is called 'neverBanned' now: rename it",
+      }),
+    ]);
+    expect(problemsOf(text.replace('  trusted:', '  neverBanned:'))).toEqual([]);
+  });
+
   it('with several mistakes is told them all, in the order of the file', () => {
     const text = mediaExample
       .replace('name: media-1', 'name: Media 1')
