@@ -306,6 +306,7 @@ type SipConfig = NonNullable<ServerConfig['sip']>;
 function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string) {
   return {
     listen: sip.listen,
+    udpWorkers: sip.udpWorkers,
     nameServers: sip.nameServers,
     connectionsPerAddress: sip.connectionsPerAddress,
     dialogsPerAddress: sip.dialogsPerAddress,
@@ -314,6 +315,7 @@ function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string
     drachtio: {
       listen: sip.drachtioListen,
       secure: sip.applications.tlsListen ?? null,
+      tls: sip.applications.tls ?? null,
       secret: drachtioSecret,
     },
     requestHandlers: sip.applications.requestHandlers.map(({ method, http, url }) => ({

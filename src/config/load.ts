@@ -260,6 +260,8 @@ const filePaths: Path[] = [
   ['sip', 'tls', 'certificate'],
   ['sip', 'tls', 'key'],
   ['sip', 'tls', 'authority'],
+  ['sip', 'applications', 'tls', 'certificate'],
+  ['sip', 'applications', 'tls', 'key'],
   ['media', 'recordings'],
   ['api', 'certificate'],
   ['api', 'key'],

@@ -23,11 +23,26 @@ const requestHandler = z.strictObject({
     .describe('a web server to ask, or with `tcp:` or `tls:` an application to connect to'),
 });
 
+const keyPair = z.strictObject({
+  certificate: file
+    .meta({ example: 'tls/certificate.pem' })
+    .describe('chain, PEM; must name what peers connect to; read again when changed'),
+  key: file.meta({ example: 'tls/key.pem' }).describe('its private key, mode 600'),
+});
+
+const sipTls = keyPair.extend({
+  authority: file
+    .optional()
+    .meta({ example: 'tls/authority.pem' })
+    .describe("whom to trust on connections to others; without it the system's authorities"),
+});
+
 const applications = z.strictObject({
   tlsListen: socketAddress
     .optional()
     .meta({ example: '10.77.0.100:9024' })
-    .describe('where applications connect over TLS, with the certificate of sip.tls'),
+    .describe('where applications connect over TLS'),
+  tls: keyPair.optional().describe('the certificate shown there; without it the one of sip.tls'),
   requestHandlers: z
     .array(requestHandler)
     .max(16, { error: 'has more than 16 request handlers' })
@@ -63,17 +78,6 @@ const push = z.strictObject({
     .max(30_000)
     .default(8_000)
     .describe('how long a call waits for devices to wake before it rings the others'),
-});
-
-const sipTls = z.strictObject({
-  certificate: file
-    .meta({ example: 'tls/certificate.pem' })
-    .describe('chain for phones, PEM; must name the domain or the VIP; read again when changed'),
-  key: file.meta({ example: 'tls/key.pem' }).describe('its private key, mode 600'),
-  authority: file
-    .optional()
-    .meta({ example: 'tls/authority.pem' })
-    .describe("whom to trust on connections to others; without it the system's authorities"),
 });
 
 const trace = z.strictObject({
@@ -128,6 +132,12 @@ export const sip = z.strictObject({
     .max(16, { error: 'has more than 16 listeners' })
     .describe('addresses phones send to, normally the VIP; udp, tcp, tls, ws or wss'),
   tls: sipTls.optional().describe('certificate of the listeners tls and wss'),
+  udpWorkers: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('threads that read UDP; 1: the engine does it itself, best on few processors'),
   nameServers: z
     .array(socketAddress)
     .max(8, { error: 'has more than 8 name servers' })
@@ -230,8 +240,8 @@ export function checkSipTls(
       report(['sip', 'listen', i], "needs a certificate, the section 'tls' of 'sip'");
     }
   });
-  if (applications.tlsListen !== undefined) {
-    const message = "needs a certificate, the section 'tls' of 'sip'";
+  if (applications.tlsListen !== undefined && applications.tls === undefined) {
+    const message = "needs a certificate, the section 'tls' beside it or of 'sip'";
     report(['sip', 'applications', 'tlsListen'], message);
   }
   applications.requestHandlers.forEach(({ url }, i) => {

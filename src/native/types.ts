@@ -120,6 +120,8 @@ export interface RequestHandler {
 export interface SipOptions {
   /** `udp/host:port`, also tcp, tls, ws, wss; IPv6 in brackets. Need not be up yet. */
   listen: string[];
+  /** Threads that read UDP; 1, as without it: the engine does it itself. */
+  udpWorkers?: number;
   /** `host:port` of name servers; none asks those of the operating system. */
   nameServers: string[];
   /** TCP, TLS and WebSocket connections that one address may begin. */
@@ -132,8 +134,13 @@ export interface SipOptions {
    * system's are trusted.
    */
   tls: { certificate: string; key: string; authority: string | null } | null;
-  /** Where drachtio-srf connects, `secure` over TLS with the certificate of `tls`. */
-  drachtio: { listen: string; secure?: string | null; secret: string };
+  /** Where drachtio-srf connects, `secure` over TLS with a certificate of its own, else `tls`. */
+  drachtio: {
+    listen: string;
+    secure?: string | null;
+    tls?: { certificate: string; key: string } | null;
+    secret: string;
+  };
   /** Who decides about new requests in place of the applications that route them. */
   requestHandlers?: RequestHandler[];
   /** null leaves REGISTER to the application. */

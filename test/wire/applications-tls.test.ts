@@ -27,18 +27,20 @@ let endings: (() => void)[] = [];
 let caller: DatagramPhone;
 let heard: string[];
 
-function issued(name: string): { cert: string; key: string } {
-  const { certificate, key } = issueCertificate(authority, name, [host], [name]);
+function issued(name: string, by = authority): { cert: string; key: string } {
+  const { certificate, key } = issueCertificate(by, name, [host], [name]);
   return { cert: certificate, key };
 }
 
-function engine(requestHandlers: RequestHandler[] = []): void {
+/** `forApplications`: whose certificate applications are shown in place of the phones'. */
+function engine(requestHandlers: RequestHandler[] = [], forApplications = authority): void {
   const directory = mkdtempSync(join(tmpdir(), 'applications-tls-'));
   const write = (name: string, text: string) => {
     writeFileSync(join(directory, name), text, { mode: 0o600 });
     return join(directory, name);
   };
   const { cert, key } = issued('engine');
+  const own = issued('applications', forApplications);
   const started = SipEngine.start(
     {
       listen: [`udp/${host}:${port.sip}`],
@@ -52,6 +54,10 @@ function engine(requestHandlers: RequestHandler[] = []): void {
       drachtio: {
         listen: `${host}:${port.drachtio}`,
         secure: `${host}:${port.secure}`,
+        tls:
+          forApplications === authority
+            ? null
+            : { certificate: write('own.pem', own.cert), key: write('own-key.pem', own.key) },
         secret,
       },
       requestHandlers,
@@ -98,6 +104,16 @@ it.each(['TLSv1.2', 'TLSv1.3'])('serves an application that connects with %s', a
   endings.push(() => srf.disconnect());
   srf.invite((_req, res) => res.send(486));
   caller.send(port.sip, caller.request('INVITE', `call-${version}`, 1));
+  await eventually('the answer', waitMs, () => heard.some((one) => one.startsWith('SIP/2.0 486')));
+});
+
+it('shows applications a certificate of their own', async () => {
+  const others = createAuthority();
+  engine([], others);
+  const srf = await connected({ ca: others.certificate });
+  endings.push(() => srf.disconnect());
+  srf.invite((_req, res) => res.send(486));
+  caller.send(port.sip, caller.request('INVITE', 'call-own', 1));
   await eventually('the answer', waitMs, () => heard.some((one) => one.startsWith('SIP/2.0 486')));
 });
 

@@ -26,6 +26,8 @@ const REPLICA_PREFIXES: [&str; 2] = ["sip:", "registration:"];
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireSipOptions {
     listen: Vec<String>,
+    #[serde(default)]
+    udp_workers: usize,
     name_servers: Vec<std::net::SocketAddr>,
     connections_per_address: usize,
     #[serde(default)]
@@ -57,6 +59,15 @@ struct WireTopologyHiding {
     call_ids: bool,
 }
 
+impl From<WireTopologyHiding> for TopologyHiding {
+    fn from(wire: WireTopologyHiding) -> Self {
+        TopologyHiding {
+            enabled: wire.enabled,
+            call_ids: wire.call_ids,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireHep {
@@ -86,7 +97,31 @@ struct WireDrachtio {
     listen: std::net::SocketAddr,
     #[serde(default)]
     secure: Option<std::net::SocketAddr>,
+    #[serde(default)]
+    tls: Option<WireKeyPair>,
     secret: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireKeyPair {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl From<WireDrachtio> for DrachtioConfig {
+    fn from(wire: WireDrachtio) -> Self {
+        DrachtioConfig {
+            listen: wire.listen,
+            secure: wire.secure,
+            tls: wire.tls.map(|pair| TlsFiles {
+                certificate: pair.certificate,
+                key: pair.key,
+                authority: None,
+            }),
+            secret: wire.secret,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -205,6 +240,7 @@ impl WireSipOptions {
         });
         Ok(EngineConfig {
             listen,
+            udp_workers: self.udp_workers,
             name_servers: self.name_servers,
             connections_per_source: self.connections_per_address,
             dialog_limits: {
@@ -219,11 +255,7 @@ impl WireSipOptions {
                 key: wire.key,
                 authority: wire.authority,
             }),
-            drachtio: DrachtioConfig {
-                listen: self.drachtio.listen,
-                secure: self.drachtio.secure,
-                secret: self.drachtio.secret,
-            },
+            drachtio: self.drachtio.into(),
             request_handlers: self.request_handlers.into_iter().map(Into::into).collect(),
             registrar,
             authenticate_calls: self.authenticate_calls,
@@ -236,10 +268,7 @@ impl WireSipOptions {
                 expires_s: self.session_timer.expires_s,
                 min_se_s: self.session_timer.min_se_s,
             },
-            topology_hiding: TopologyHiding {
-                enabled: self.topology_hiding.enabled,
-                call_ids: self.topology_hiding.call_ids,
-            },
+            topology_hiding: self.topology_hiding.into(),
             tag_key: derive(&self.secret, "tag"),
             trace_bytes: self.trace_bytes,
             hep: self.hep.map(|wire| HepConfig {

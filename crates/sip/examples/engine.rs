@@ -1,7 +1,7 @@
 //! A stand-alone engine for tests and measurements: state in memory, no replication.
 //!
 //! `engine --listen udp/127.0.0.1:5070,tcp/127.0.0.1:5070 --drachtio 127.0.0.1:9022
-//! --secret S [--users FILE --realm R] [--authenticate-calls]`; a line of FILE is
+//! --secret S [--users FILE --realm R] [--authenticate-calls] [--udp-workers N]`; a line of FILE is
 //! `user,password`. Prints one line beginning with `ready`; leaves on SIGTERM.
 use std::collections::HashMap;
 use std::io::Write;
@@ -48,6 +48,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
     });
     Ok(EngineConfig {
         listen: listen?,
+        udp_workers: options.get("udp-workers").map_or(Ok(1), |n| n.parse())?,
         name_servers: Vec::new(),
         connections_per_source: 1_024,
         dialog_limits: raftpbx_sip::DialogLimits::default(),
@@ -55,6 +56,7 @@ fn config(options: &HashMap<String, String>) -> Result<EngineConfig, Failure> {
         drachtio: DrachtioConfig {
             listen: get("drachtio")?.parse()?,
             secure: None,
+            tls: None,
             secret: get("secret")?.clone(),
         },
         request_handlers: Vec::new(),

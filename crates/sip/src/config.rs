@@ -154,8 +154,10 @@ pub struct TlsFiles {
 pub struct DrachtioConfig {
     /// TCP address of the drachtio protocol server.
     pub listen: SocketAddr,
-    /// The same over TLS, with the certificate of the SIP listeners; None offers none.
+    /// The same over TLS; None offers none.
     pub secure: Option<SocketAddr>,
+    /// The certificate for it; None shows the one of the SIP listeners.
+    pub tls: Option<TlsFiles>,
     /// What every connection must present before anything else.
     pub secret: String,
 }
@@ -235,6 +237,8 @@ impl fmt::Debug for HepConfig {
 pub struct EngineConfig {
     /// SIP listeners, bound with `IP_FREEBIND` so that a virtual address may come later.
     pub listen: Vec<Listen>,
+    /// Threads that read UDP; with 1, or 0, the engine thread does it itself.
+    pub udp_workers: usize,
     /// Whom to ask for host names; none = the operating system's.
     pub name_servers: Vec<SocketAddr>,
     /// Connections one address may have begun; an office behind a NAT is one address.

@@ -24,7 +24,7 @@ pub enum EngineError {
     #[error("the listener {0} needs a certificate and its key")]
     NoCertificate(Listen),
     /// Applications over TLS without a certificate.
-    #[error("applications over TLS on {0} need a certificate and its key: set sip.tls")]
+    #[error("applications over TLS on {0} need a certificate: set sip.applications.tls or sip.tls")]
     NoApplicationCertificate(std::net::SocketAddr),
     /// A request handler over TLS without a certificate.
     #[error("the request handler {0} needs the authorities of sip.tls: set sip.tls")]

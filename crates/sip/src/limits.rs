@@ -79,6 +79,11 @@ pub const ENDED_DIALOG_MS: u64 = 64_000;
 pub const NONCE_LIFETIME_S: u64 = 300;
 /// Commands from the host waiting for the engine thread; a full queue makes the host wait.
 pub const INBOX_MAX: usize = 65_536;
+/// Threads that may read UDP; more than processors are of no use.
+pub const UDP_WORKERS_MAX: usize = 64;
+/// Batches of datagrams, 64 each at most, that wait for the engine thread; a full queue leaves
+/// the rest to the buffers of the kernel, which drop what does not fit.
+pub const UDP_BATCHES_MAX: usize = 256;
 /// Jump of the local CSeq at a takeover: numbers sent but not committed stay below it.
 pub const CSEQ_TAKEOVER_JUMP: u32 = 1_000;
 /// Seconds in the Retry-After of a refusal.

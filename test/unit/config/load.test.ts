@@ -119,6 +119,12 @@ describe('a configuration file', () => {
     expect(problemsOf(text.replace('  trusted:', '  neverBanned:'))).toEqual([]);
   });
 
+  it('serves applications with a certificate of their own without one for phones', () => {
+    const own = 'tls: { certificate: own.pem, key: own-key.pem }';
+    const section = `  applications: { tlsListen: "10.77.0.11:9024", ${own} }\n`;
+    expect(problemsOf(callManagerExample.replace(/^sip:\n/m, `sip:\n${section}`))).toEqual([]);
+  });
+
   it('with several mistakes is told them all, in the order of the file', () => {
     const text = mediaExample
       .replace('name: media-1', 'name: Media 1')

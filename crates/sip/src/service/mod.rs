@@ -11,6 +11,7 @@ mod run;
 mod shell;
 mod streams;
 mod tap;
+mod udp_workers;
 mod web_socket;
 
 use std::io::Read;
@@ -23,6 +24,7 @@ use crate::engine::metrics::Metrics;
 use crate::engine::{Core, Setup, status_of};
 use crate::error::EngineError;
 use crate::journal::{Journal, MemoryJournal};
+use crate::limits::UDP_WORKERS_MAX;
 use crate::trace::{CallTrace, Trace};
 use crate::transport::bind;
 use crate::transport::tls::Tls;
@@ -187,6 +189,7 @@ impl Drop for Engine {
 
 fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
     let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
+    let readers = config.udp_workers.clamp(1, UDP_WORKERS_MAX);
     let (mut addresses, mut udp, mut streams) = (Vec::new(), Vec::new(), Vec::new());
     for listen in &config.listen {
         let failed = |source| EngineError::Bind {
@@ -198,9 +201,9 @@ fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
             return Err(EngineError::NoCertificate(*listen));
         }
         let address = if transport == Transport::Udp {
-            let socket = bind::udp(listen.address).map_err(failed)?;
-            let address = socket.local_addr().map_err(failed)?;
-            udp.push((address, socket));
+            let sockets = bind::udp_shared(listen.address, readers).map_err(failed)?;
+            let address = sockets[0].local_addr().map_err(failed)?;
+            udp.push((address, sockets));
             address
         } else {
             let listener = bind::tcp(listen.address).map_err(failed)?;
@@ -210,6 +213,8 @@ fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
         };
         addresses.push(Listen { transport, address });
     }
+    let own = config.drachtio.tls.clone().map(Tls::open).transpose()?;
+    let applications_tls = own.map(Arc::new).or_else(|| tls.clone());
     let (applications, secure_applications) = open_for_applications(config)?;
     let sockets = Sockets {
         udp,
@@ -219,6 +224,7 @@ fn open(config: &EngineConfig) -> Result<(Vec<Listen>, Sockets), EngineError> {
         tls,
         applications,
         secure_applications,
+        applications_tls,
     };
     Ok((addresses, sockets))
 }
@@ -228,13 +234,13 @@ fn open_for_applications(
     config: &EngineConfig,
 ) -> Result<(TcpListener, Option<TcpListener>), EngineError> {
     let handlers = &config.request_handlers;
-    if config.tls.is_none() {
-        if let Some(address) = config.drachtio.secure {
-            return Err(EngineError::NoApplicationCertificate(address));
-        }
-        if let Some(handler) = handlers.iter().find(|one| one.url.starts_with("tls:")) {
-            return Err(EngineError::NoHandlerCertificate(handler.url.clone()));
-        }
+    let own = config.drachtio.tls.is_some();
+    if let (None, false, Some(address)) = (&config.tls, own, config.drachtio.secure) {
+        return Err(EngineError::NoApplicationCertificate(address));
+    }
+    let secure = handlers.iter().find(|one| one.url.starts_with("tls:"));
+    if let (None, Some(handler)) = (&config.tls, secure) {
+        return Err(EngineError::NoHandlerCertificate(handler.url.clone()));
     }
     let bound = |address| {
         bind::tcp(address).map_err(|source| EngineError::BindDrachtio { address, source })

@@ -12,6 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::mailbox::Mailbox;
 use super::shell::{Shared, Shell, UdpPort};
+use super::udp_workers::{self, WorkerSockets, Workers};
 use super::{applications, handlers, streams};
 use crate::config::{Listen, Transport};
 use crate::engine::Input;
@@ -23,13 +24,16 @@ use crate::transport::udp::Receiver;
 
 /// Sockets bound before the thread starts, so that errors reach the caller.
 pub(super) struct Sockets {
-    pub udp: Vec<(SocketAddr, std::net::UdpSocket)>,
+    /// One for each reader of an address.
+    pub udp: Vec<(SocketAddr, Vec<std::net::UdpSocket>)>,
     pub streams: Vec<(Listen, std::net::TcpListener)>,
     pub per_source_max: usize,
     pub name_servers: Vec<SocketAddr>,
     pub tls: Option<Arc<Tls>>,
     pub applications: std::net::TcpListener,
     pub secure_applications: Option<std::net::TcpListener>,
+    /// The certificate shown to applications.
+    pub applications_tls: Option<Arc<Tls>>,
 }
 
 /// Runs until the mailbox says stop.
@@ -41,34 +45,39 @@ pub(super) fn run(
 ) {
     mailbox.adopt();
     let local = LocalSet::new();
-    let served = local.block_on(runtime, serve(shell, sockets, mailbox.clone()));
-    if let Err(error) = served {
+    let mut workers = Workers::default();
+    let served = serve(shell, sockets, mailbox.clone(), &mut workers);
+    if let Err(error) = local.block_on(runtime, served) {
         tracing::error!(%error, "the engine stopped");
     }
+    // The tasks end here, and with them the queue that the workers fill.
+    drop(local);
+    workers.join();
     mailbox.close();
 }
 
-async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Result<()> {
+async fn serve(
+    shell: Shell,
+    sockets: Sockets,
+    mailbox: Arc<Mailbox>,
+    workers: &mut Workers,
+) -> io::Result<()> {
     let shared: Shared = Rc::new(RefCell::new(shell));
-    for (address, socket) in sockets.udp {
-        let ours = UdpPort {
-            socket: socket.try_clone()?,
-            waiting: Vec::new(),
-        };
-        shared.borrow_mut().udp.insert(address, ours);
-        spawn_local(receive(
-            shared.clone(),
-            address,
-            UdpSocket::from_std(socket)?,
-        ));
-    }
+    open_udp(&shared, sockets.udp, workers)?;
     match Dns::open(&sockets.name_servers) {
         Ok(dns) => shared.borrow_mut().dns = Some(Rc::new(dns)),
         Err(error) => tracing::warn!(%error, "host names cannot be looked up"),
     }
     shared.borrow_mut().per_source_max = sockets.per_source_max;
-    if let Some(tls) = &sockets.tls {
-        shared.borrow_mut().tls = Some(tls.clone());
+    shared.borrow_mut().tls = sockets.tls.clone();
+    let own = sockets.applications_tls.iter();
+    let own = own.filter(|own| {
+        sockets
+            .tls
+            .as_ref()
+            .is_none_or(|tls| !Arc::ptr_eq(own, tls))
+    });
+    for tls in sockets.tls.iter().chain(own) {
         spawn_local(tls.clone().follow());
     }
     for (listen, listener) in sockets.streams {
@@ -78,7 +87,7 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
     let reception = Rc::new(applications::Reception::default());
     let open = [
         (Some(sockets.applications), None),
-        (sockets.secure_applications, sockets.tls),
+        (sockets.secure_applications, sockets.applications_tls),
     ];
     for (listener, tls) in open {
         let Some(listener) = listener else { continue };
@@ -99,6 +108,37 @@ async fn serve(shell: Shell, sockets: Sockets, mailbox: Arc<Mailbox>) -> io::Res
         }
         mailbox.added().await;
     }
+}
+
+/// The first socket of each address sends; if it is the only one, this thread reads it, too.
+fn open_udp(
+    shared: &Shared,
+    udp: Vec<(SocketAddr, Vec<std::net::UdpSocket>)>,
+    workers: &mut Workers,
+) -> io::Result<()> {
+    let mut sets: Vec<WorkerSockets> = Vec::new();
+    for (address, mut sockets) in udp {
+        let ours = UdpPort {
+            socket: sockets[0].try_clone()?,
+            waiting: Vec::new(),
+        };
+        shared.borrow_mut().udp.insert(address, ours);
+        if sockets.len() == 1 {
+            let socket = UdpSocket::from_std(sockets.remove(0))?;
+            spawn_local(receive(shared.clone(), address, socket));
+            continue;
+        }
+        sets.resize_with(sets.len().max(sockets.len()), Vec::new);
+        for (set, socket) in sets.iter_mut().zip(sockets) {
+            set.push((address, socket));
+        }
+    }
+    if !sets.is_empty() {
+        let metrics = shared.borrow().metrics.clone();
+        let batches = workers.start(sets, &metrics)?;
+        spawn_local(udp_workers::serve(batches, shared.clone()));
+    }
+    Ok(())
 }
 
 /// Reads one UDP socket in batches.

@@ -25,12 +25,28 @@ fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socke
     Ok(socket)
 }
 
-/// A UDP socket.
-pub fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+/// So many UDP sockets on one address, among which the kernel shares datagrams out by their
+/// source. Alone it does not share: a second server on the address by mistake is to fail.
+pub fn udp_shared(address: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+    let mut sockets = Vec::with_capacity(count);
+    let mut address = address;
+    for _ in 0..count {
+        let socket = datagrams(address, count > 1)?;
+        // The others take the port that the first was given.
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+fn datagrams(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = open(address, Type::DGRAM, Protocol::UDP)?;
     // The kernel cuts the wish to its limit.
     socket.set_recv_buffer_size(BUFFER_BYTES)?;
     socket.set_send_buffer_size(BUFFER_BYTES)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket.into())
 }

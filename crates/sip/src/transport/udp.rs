@@ -76,6 +76,11 @@ impl Receiver {
         })
     }
 
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.lengths.len()
+    }
+
     /// Whether the last batch was full, so that more may be waiting.
     pub fn was_full(&self) -> bool {
         self.lengths.len() == BATCH

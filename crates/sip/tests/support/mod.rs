@@ -32,6 +32,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
             transport: Transport::Udp,
             address: listen,
         }],
+        udp_workers: 1,
         name_servers: Vec::new(),
         connections_per_source: 1_024,
         dialog_limits: raftpbx_sip::DialogLimits::default(),
@@ -39,6 +40,7 @@ pub fn config(listen: SocketAddr) -> EngineConfig {
         drachtio: DrachtioConfig {
             listen: "127.0.0.1:0".parse().expect("an address"),
             secure: None,
+            tls: None,
             secret: SECRET.to_owned(),
         },
         request_handlers: Vec::new(),
