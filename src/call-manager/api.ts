@@ -58,6 +58,8 @@ export interface CallView {
   startedAt: string;
   answeredAt: string | null;
   mediaServer: string | null;
+  /** The trunk it goes out over, else the one it came over. */
+  trunk: string | null;
 }
 
 export interface RegistrationView {

@@ -331,6 +331,7 @@ function viewCall(record: CallRecord): CallView {
     startedAt: iso(record.startedAt),
     answeredAt: record.answeredAt === null ? null : iso(record.answeredAt),
     mediaServer: record.media.server,
+    trunk: record.legs.at(-1)?.trunk ?? record.trunk ?? null,
   };
 }
 

@@ -37,6 +37,7 @@ const calls: Column<CallEntry>[] = [
   { title: 'STATE', value: (one) => one.state },
   { title: 'AGE', value: (one) => since(one.startedAt) },
   { title: 'MEDIA', value: (one) => one.mediaServer },
+  { title: 'TRUNK', value: (one) => one.trunk, wide: true },
   { title: 'ANSWERED', value: (one) => one.answeredAt, wide: true },
   { title: 'ID', value: (one) => one.id, wide: true },
 ];

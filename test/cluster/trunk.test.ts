@@ -169,6 +169,7 @@ test('the leader dies in a call over a trunk: the call and the registration stay
   await lab.untilHealthy();
   const pair = await callOut('04930123');
   const before = await trunk();
+  expect(await lab.calls()).toMatchObject([{ from: user.name, trunk: 'provider' }]);
   const { name } = await lab.killLeader();
   await lab.untilLeaderIsNot(name);
   await listen(pair);

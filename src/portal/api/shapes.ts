@@ -86,6 +86,7 @@ export const callShape = z.object({
   startedAt: time,
   answeredAt: time.nullable(),
   mediaServer: z.string().nullable().describe('the server that carries the audio'),
+  trunk: z.string().nullable().describe('the one it goes out over, else the one it came over'),
 });
 export type CallEntry = z.output<typeof callShape>;
 
