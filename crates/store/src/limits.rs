@@ -182,7 +182,7 @@ pub const BACKUP_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX * 16;
 /// Entries kept behind a snapshot, so that a follower that was away shortly needs no snapshot.
 pub const ENTRIES_KEPT: u64 = 5_000;
 
-/// Bytes of those entries: an entry of a pipeline has half a megabyte, and all of them are in memory.
+/// Bytes of those entries: one of a pipeline has half a megabyte, and all of them are in memory.
 pub const LOG_BYTES_KEPT: u64 = 32 << 20;
 
 /// Bytes of log entries in memory with which a node takes no more: snapshots have not kept up for
