@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { ConfigError } from './load.ts';
-import { storeAccountList } from './schema.ts';
-import type { StoreAccount } from './store-accounts.ts';
+import { type StoreAccount, storeAccountList } from './store-accounts.ts';
 
 /** Reads and checks the file. Throws `ConfigError`. */
 export function readAccountsFile(file: string): StoreAccount[] {

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { file, ipAddress, port, socketAddress } from './fields.ts';
 import { checkSipTls, sip } from './sip-schema.ts';
-import { storeRoles } from './store-accounts.ts';
+import { storeAccountList } from './store-accounts.ts';
 
 /** Roles a server can carry. */
 export const roles = ['call-manager', 'media'] as const;
@@ -78,30 +78,6 @@ const cluster = z.strictObject({
     .describe('secret all servers share, mode 600'),
   certificates: certificates.describe('mutual TLS between servers'),
 });
-
-const storeAccount = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[!-~]{1,64}$/, { error: 'is not a word of at most 64 letters' })
-    .meta({ example: 'operator' })
-    .describe('user name; default serves clients that give a password only'),
-  role: z.enum(storeRoles).describe('node does all, operator no harm, metrics looks at INFO'),
-  hashes: z
-    .array(
-      z
-        .string()
-        .regex(/^sha256:[0-9a-f]{32}:[0-9a-f]{64}$/, { error: 'is not a hash of a password' })
-        .meta({ example: `sha256:${'0'.repeat(32)}:${'0'.repeat(64)}` }),
-    )
-    .max(4, { error: 'has more than four passwords' })
-    .describe('hashes of its passwords, from `raftpbx store-account`'),
-});
-
-/** The users of the Redis protocol. */
-export const storeAccountList = z
-  .array(storeAccount)
-  .min(1, { error: 'needs at least one account' })
-  .max(64, { error: 'has more than 64 accounts' });
 
 const store = z.strictObject({
   user: z.string().min(1).default('default').describe('account of the Redis protocol'),

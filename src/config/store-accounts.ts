@@ -5,6 +5,7 @@
  * `raftpbx store-account` and the lab generate (`crates/store/src/account.rs` says why).
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { z } from 'zod';
 import { readSecret } from './secrets.ts';
 
 export const storeRoles = ['node', 'operator', 'metrics'] as const;
@@ -17,6 +18,30 @@ export interface StoreAccount {
   /** `sha256:SALT:DIGEST`; any of them opens. */
   hashes: string[];
 }
+
+const storeAccount = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[!-~]{1,64}$/, { error: 'is not a word of at most 64 letters' })
+    .meta({ example: 'operator' })
+    .describe('user name; default serves clients that give a password only'),
+  role: z.enum(storeRoles).describe('node does all, operator no harm, metrics looks at INFO'),
+  hashes: z
+    .array(
+      z
+        .string()
+        .regex(/^sha256:[0-9a-f]{32}:[0-9a-f]{64}$/, { error: 'is not a hash of a password' })
+        .meta({ example: `sha256:${'0'.repeat(32)}:${'0'.repeat(64)}` }),
+    )
+    .max(4, { error: 'has more than four passwords' })
+    .describe('hashes of its passwords, from `raftpbx store-account`'),
+});
+
+/** The users of the Redis protocol. */
+export const storeAccountList = z
+  .array(storeAccount)
+  .min(1, { error: 'needs at least one account' })
+  .max(64, { error: 'has more than 64 accounts' });
 
 const saltBytes = 16;
 

@@ -44,4 +44,10 @@ impl Dice {
         let at = self.bits() % of.len() as u64;
         usize::try_from(at).ok().map(|at| of[at])
     }
+
+    /// One of some things by reference; `None` when there are none.
+    pub fn pick_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        let places: Vec<usize> = (0..of.len()).collect();
+        self.pick(&places).map(|at| &of[at])
+    }
 }

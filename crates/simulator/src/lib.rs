@@ -12,7 +12,8 @@
 //! - [`world`]: one run from the seed to the report.
 //! - [`node`], [`clocks`], [`net`]: servers and what they stand on; disks are
 //!   [`raftpbx_store::disk::SimulatedDisk`].
-//! - [`nemesis`]: faults. [`clients`]: requests. [`defects`]: promises broken on purpose.
+//! - [`nemesis`], [`damage`]: faults. [`operator`]: changes of the members. [`clients`]: requests.
+//!   [`defects`]: promises broken on purpose.
 //! - [`oracle`]: what must be true; [`history`], [`model`] and [`checker`]: linearizability.
 //!
 //! Invariant: nothing here reads a clock, a thread's fate or the order of a hash map.
@@ -21,6 +22,7 @@
 pub mod checker;
 pub mod clients;
 pub mod clocks;
+pub mod damage;
 pub mod defects;
 pub mod dice;
 pub mod history;
@@ -28,6 +30,7 @@ pub mod model;
 pub mod nemesis;
 pub mod net;
 pub mod node;
+pub mod operator;
 pub mod oracle;
 pub mod trace;
 pub mod world;

@@ -18,7 +18,7 @@ use raftpbx_simulator::{Defect, Report, Scenario, run};
 const USAGE: &str =
     "usage: raftpbx-simulator --seed N [--nodes 3|5] [--seconds N] [--trace|--debug]
        raftpbx-simulator --seeds FROM..TO [--nodes 3|5] [--seconds N] [--jobs N]
-       both: [--defect lying-disk|slow-clock|repeated-requests]";
+       both: [--defect lying-disk|slow-clock|repeated-requests|silent-damage|old-copy]";
 
 /// Real time after which a seed counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -70,6 +70,8 @@ fn parse(arguments: impl Iterator<Item = String>) -> Option<Wish> {
                     "lying-disk" => Defect::LyingDisk,
                     "slow-clock" => Defect::SlowClock,
                     "repeated-requests" => Defect::RepeatedRequests,
+                    "silent-damage" => Defect::SilentDamage,
+                    "old-copy" => Defect::OldCopy,
                     _ => return None,
                 };
                 wish.defect = Some((value, defect));

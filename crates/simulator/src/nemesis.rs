@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::damage::{Damage, Unwell};
 use crate::dice::Dice;
 use crate::net::Net;
 use crate::node::{Crash, Node};
@@ -28,11 +29,15 @@ pub struct Nemesis {
     repairs: Vec<(u64, Repair)>,
     /// Servers whose disk has an error; at most a minority has.
     sick: Vec<u64>,
+    /// Flips bits of those that crash.
+    pub damage: Damage,
+    /// Servers whose word does not count now.
+    pub unwell: Unwell,
 }
 
 impl Nemesis {
     /// One that has done nothing yet.
-    pub fn new(dice: Dice, net: Net, trace: SharedTrace) -> Self {
+    pub fn new(dice: Dice, net: Net, trace: SharedTrace, damage: Damage) -> Self {
         Self {
             dice,
             net,
@@ -40,6 +45,8 @@ impl Nemesis {
             next_ms: 0,
             repairs: Vec::new(),
             sick: Vec::new(),
+            damage,
+            unwell: Unwell::default(),
         }
     }
 
@@ -175,6 +182,7 @@ impl Nemesis {
                 if let Some(node) = find(nodes, victim) {
                     self.crash(node, how, ended, now_ms, lasts_ms);
                 }
+                self.harm_log((now_ms, now_ms + lasts_ms), nodes, victim);
             }
             22..27 => {
                 // All servers at once.
@@ -198,6 +206,17 @@ impl Nemesis {
             }
             80..90 => self.harm_disk(now_ms, nodes, victim, kind, lasts_ms),
             _ => self.command(nodes, victim, kind),
+        }
+    }
+
+    /// Damages the log of a node that has just crashed.
+    fn harm_log(&mut self, times: (u64, u64), nodes: &[Node], victim: u64) {
+        let Some(node) = nodes.iter().find(|node| node.id == victim) else {
+            return;
+        };
+        let struck = self.damage.strike(node, times, nodes, &mut self.unwell);
+        if let Some(what) = struck {
+            self.tell(&format!("{what} of node {victim}"));
         }
     }
 
@@ -259,6 +278,8 @@ impl Nemesis {
         lasts_ms: u64,
     ) {
         let minority = (nodes.len() - 1) / 2;
+        self.sick
+            .retain(|id| nodes.iter().any(|node| node.id == *id));
         let Some(node) = find(nodes, victim) else {
             return;
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use raftpbx_store::clock::{Clock, TimeSource};
-use raftpbx_store::disk::{SharedDisk, SimulatedDisk};
+use raftpbx_store::disk::{Disk, SharedDisk, SimulatedDisk};
 use raftpbx_store::environment::Environment;
 use raftpbx_store::environment::workers::Workers;
 use raftpbx_store::{Store, StoreConfig, StoreError, Tuning};
@@ -47,6 +47,8 @@ struct Life {
     runtime: Runtime,
     opening: Option<JoinHandle<Result<Store, StoreError>>>,
     store: Option<Store>,
+    /// Steps since the store was open.
+    age_ms: u64,
     lease: Arc<AtomicU64>,
 }
 
@@ -103,6 +105,7 @@ impl Node {
             runtime,
             opening,
             store: None,
+            age_ms: 0,
             lease: Arc::default(),
         });
     }
@@ -117,6 +120,11 @@ impl Node {
         self.life.as_ref()?.store.as_ref()
     }
 
+    /// For how many steps its store has been open.
+    pub fn age_ms(&self) -> u64 {
+        self.life.as_ref().map_or(0, |life| life.age_ms)
+    }
+
     /// Whether it is open and moves.
     pub fn is_serving(&self) -> bool {
         self.paused_ms == 0 && self.store().is_some()
@@ -125,6 +133,14 @@ impl Node {
     /// The directory of the real files: SQLite and snapshots.
     pub fn directory(&self) -> &PathBuf {
         &self.config.directory
+    }
+
+    /// The segments of its log, in order.
+    pub fn segments(&self) -> Vec<PathBuf> {
+        let directory = self.config.directory.join("log");
+        let names = self.disk.names(&directory).unwrap_or_default();
+        let segments = names.into_iter().filter(|name| name.ends_with(".wal"));
+        segments.map(|name| directory.join(name)).collect()
     }
 
     /// Whether the node believes that it may act as the leader right now.
@@ -177,6 +193,7 @@ impl Node {
                 .block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
             self.clocks.advance(1);
         }
+        life.age_ms += u64::from(life.store.is_some());
         let opened = life.opening.take_if(|opening| opening.is_finished())?;
         match life.runtime.block_on(opened) {
             Ok(Ok(store)) => {

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::checker::{Verdict, check};
 use crate::clients::Clients;
+use crate::damage::{RECOVERING, is_recovering};
 use crate::node::Node;
 
 /// Steps between two looks at whole states, milliseconds.
 const LOOK_INTERVAL_MS: u64 = 100;
+
+/// Age at which a node has read its log and nothing of it can have come from others yet: to
+/// connect and to greet take more.
+const YOUNG_MS: u64 = 3;
 
 /// What was promised and is not so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +30,8 @@ pub struct Oracle {
     states: BTreeMap<u64, (u64, u64)>,
     /// The highest term in which each server led.
     terms: BTreeMap<u64, u64>,
+    /// The highest committed entry that each server has acknowledged, as leaders know.
+    acknowledged: BTreeMap<u64, u64>,
 }
 
 fn broken(promise: &'static str, seen: String) -> Result<(), Violation> {
@@ -42,11 +49,28 @@ impl Oracle {
         if holders.len() > 1 {
             return broken("one lease at a time", format!("nodes {holders:?} hold it"));
         }
+        for node in nodes.iter().filter(|node| node.age_ms() == YOUNG_MS) {
+            self.look_at_young(node)?;
+        }
         if !now_ms.is_multiple_of(LOOK_INTERVAL_MS) {
             return Ok(());
         }
         for node in nodes {
             self.look_at(node)?;
+        }
+        Ok(())
+    }
+
+    /// Just after a start, before others can have sent anything: what a node acknowledged and what
+    /// was committed is in its log, unless it says that something is missing.
+    fn look_at_young(&self, node: &Node) -> Result<(), Violation> {
+        let Some(status) = node.enter(|store| store.status()) else {
+            return Ok(());
+        };
+        let owed = self.acknowledged.get(&node.id).copied().unwrap_or(0);
+        if status.last_log < owed && !is_recovering(node) {
+            let text = format!("node {}: {} of {owed}", node.id, status.last_log);
+            return broken("acknowledged entries are not forgotten in silence", text);
         }
         Ok(())
     }
@@ -57,10 +81,18 @@ impl Oracle {
         else {
             return Ok(());
         };
+        for peer in status.peers.iter().filter(|_| status.leading) {
+            let owed = self.acknowledged.entry(peer.id).or_default();
+            *owed = (*owed).max(peer.matched.unwrap_or(0).min(status.committed));
+        }
         let seen = self.terms.entry(node.id).or_default();
         if status.term < *seen {
             let text = format!("node {} went from {seen} to {}", node.id, status.term);
             return broken("terms never go back", text);
+        }
+        if status.role == "leader" && status.alarms.iter().any(|alarm| alarm.code == RECOVERING) {
+            let text = format!("node {} leads in term {}", node.id, status.term);
+            return broken("who may lack entries does not lead", text);
         }
         if status.role == "leader" {
             // A term is shown before it is on disk; one in which a node leads is on disk.

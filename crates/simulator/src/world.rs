@@ -1,16 +1,16 @@
 //! One run: servers, network, clients and nemesis, moved forward one millisecond after another.
 
-use std::collections::BTreeMap;
-
 use raftpbx_store::disk::SimulatedDisk;
 use raftpbx_store::environment::randomness;
-use raftpbx_store::{PeerAddress, StoreConfig, StoreError, Timing, Tuning};
+use raftpbx_store::{StoreError, Tuning};
 
 use crate::clients::Clients;
+use crate::damage::Damage;
 use crate::dice::Dice;
 use crate::nemesis::Nemesis;
-use crate::net::{Net, address};
+use crate::net::Net;
 use crate::node::{Crash, Node};
+use crate::operator::{Operator, Site, peer};
 use crate::oracle::{Oracle, Violation, check_clients};
 use crate::trace::{SharedTrace, Trace, set_running};
 
@@ -32,6 +32,10 @@ pub enum Defect {
     SlowClock,
     /// A tenth of the requests reach the store twice.
     RepeatedRequests,
+    /// A log that was damaged looks as if it ended there.
+    SilentDamage,
+    /// A server whose disk is gone gets an old copy of it back, and no new id.
+    OldCopy,
 }
 
 /// What to run.
@@ -85,6 +89,7 @@ struct World {
     net: Net,
     clients: Clients,
     nemesis: Nemesis,
+    operator: Operator,
     oracle: Oracle,
     trace: SharedTrace,
     defect: Option<Defect>,
@@ -145,38 +150,32 @@ impl World {
         let net = Net::new(dice.fork(), trace.clone());
         let mut clients = Clients::new(6, dice.fork(), trace.clone());
         clients.repeats = scenario.defect == Some(Defect::RepeatedRequests);
-        let nemesis = Nemesis::new(dice.fork(), net.clone(), trace.clone());
-        let tuning = tuning(&mut dice);
-        let peer = |id: u64| PeerAddress {
-            name: format!("cm-{id}"),
-            raft: address(id),
-            resp: None,
+        let of_nemesis = dice.fork();
+        let site = Site {
+            root: root.to_owned(),
+            peers: (1..=scenario.nodes).map(|id| (id, peer(id))).collect(),
+            tuning: tuning(&mut dice),
+            net: net.clone(),
         };
-        let peers: BTreeMap<u64, PeerAddress> =
-            (1..=scenario.nodes).map(|id| (id, peer(id))).collect();
         let mut nodes = Vec::new();
         for id in 1..=scenario.nodes {
-            let config = StoreConfig {
-                id,
-                directory: root.join(id.to_string()),
-                raft_listen: address(id),
-                peers: peers.clone(),
-                join: false,
-                resp: None,
-                tls: None,
-                timing: Timing::default(),
-            };
-            let disk = SimulatedDisk::new(dice.bits());
-            let mut node = Node::new(config, tuning, net.clone(), disk);
+            let mut node = site.server(id, SimulatedDisk::new(dice.bits()));
             node.disk_lies = scenario.defect == Some(Defect::LyingDisk);
             nodes.push(node);
         }
+        let mut damage = Damage::new(dice.fork());
+        damage.silent = scenario.defect == Some(Defect::SilentDamage);
+        let mut nemesis = Nemesis::new(of_nemesis, net.clone(), trace.clone(), damage);
+        nemesis.unwell.most = (nodes.len() - 1) / 2;
+        let restores_copies = scenario.defect == Some(Defect::OldCopy);
+        let operator = Operator::new(dice.fork(), site, trace.clone(), restores_copies);
         Self {
             now_ms: 0,
             nodes,
             net,
             clients,
             nemesis,
+            operator,
             oracle: Oracle::default(),
             trace: trace.clone(),
             defect: scenario.defect,
@@ -190,10 +189,12 @@ impl World {
             world.nodes.iter().any(Node::holds_lease)
         })?;
         self.nemesis.begin(self.now_ms);
+        self.operator.begin(self.now_ms, &self.nodes);
         let end_ms = self.now_ms + scenario.faults_ms;
         while self.now_ms < end_ms {
             let ended = self.nemesis.act(self.now_ms, &mut self.nodes);
             self.bury(&ended);
+            self.operate(true);
             self.step(true)?;
         }
         let ended = self.nemesis.heal(&mut self.nodes);
@@ -206,6 +207,15 @@ impl World {
         })?;
         self.settle()?;
         check_clients(&self.clients)
+    }
+
+    /// Goes on with changes of the members; new ones only while there are faults.
+    fn operate(&mut self, begin: bool) {
+        let unwell = &mut self.nemesis.unwell;
+        let ended = self
+            .operator
+            .act(self.now_ms, &mut self.nodes, unwell, begin);
+        self.bury(&ended);
     }
 
     fn bury(&mut self, ended: &[u64]) {
@@ -229,6 +239,7 @@ impl World {
             // Looking at everything costs more than a step.
             for _ in 0..50 {
                 self.nemesis.repair_due(self.now_ms, &mut self.nodes);
+                self.operate(false);
                 self.step(false)?;
             }
         }
@@ -252,6 +263,7 @@ impl World {
                 });
             }
             self.nemesis.repair_due(self.now_ms, &mut self.nodes);
+            self.operate(false);
             self.step(true)?;
         }
         Ok(())

@@ -60,6 +60,16 @@ fn a_leader_whose_clock_is_slow_is_noticed() {
 }
 
 #[test]
+fn damage_that_looks_like_the_end_of_the_log_is_noticed() {
+    noticed("silent-damage", "0..20");
+}
+
+#[test]
+fn a_server_that_gets_an_old_copy_of_its_disk_back_is_noticed() {
+    noticed("old-copy", "0..10");
+}
+
+#[test]
 fn a_request_that_is_applied_twice_is_noticed() {
     let said = noticed("repeated-requests", "0..10");
     assert!(said.contains("linearizable"), "{said}");

@@ -17,7 +17,7 @@ use super::{Disk, DiskFile};
 /// What a disk writes completely or not at all.
 pub const SECTOR_BYTES: u64 = 512;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
@@ -31,7 +31,7 @@ enum Change {
     Remove(PathBuf),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct State {
     random: u64,
     /// Counts power losses; files opened before the last one are dead.
@@ -226,6 +226,20 @@ impl SimulatedDisk {
         };
         self.flip(path, byte, u8::try_from(bit).unwrap_or(0))?;
         Ok(byte)
+    }
+
+    /// Another disk with the same content, on which nothing is unsynced.
+    pub fn copy(&self) -> SimulatedDisk {
+        let mut state = self.state.lock().clone();
+        for content in state.contents.values_mut() {
+            content.durable.clone_from(&content.seen);
+            content.dirty.clear();
+        }
+        state.durable_names = state.names.clone();
+        state.changes.clear();
+        SimulatedDisk {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Lets every write fail with an input/output error, or not any more.
