@@ -179,6 +179,37 @@ fn parties_without_a_common_codec_hear_each_other_at_once() {
 }
 
 #[test]
+fn an_offer_changes_nothing_before_its_answer() {
+    let lab = Lab::start(36_180..=36_199);
+    let opus = "a=rtpmap:96 opus/48000/2\r\n";
+    let told = call(
+        &lab,
+        "again",
+        json!({"transcode": ["opus"]}),
+        ("0", ""),
+        ("96", opus),
+    );
+    let talk = told.talk;
+    lab.sdp_of(json!({
+        "command": "offer", "call-id": "again", "from-tag": "ta", "to-tag": "tb",
+        "codec": {"transcode": ["opus"]}, "sdp": sdp(&talk.a, "0", ""),
+    }));
+    let (mut a, mut b) = (End::new(0, Codec::Pcmu), End::new(96, Codec::Opus));
+    assert_heard((&talk.a, &mut a, talk.from_a), (&talk.b, &mut b));
+    // And the answer changes what it says: now both have PCMU.
+    let answer = json!({
+        "command": "answer", "call-id": "again", "from-tag": "ta", "to-tag": "tb",
+        "sdp": sdp(&talk.b, "0", ""),
+    });
+    lab.sdp_of(answer);
+    assert_heard(
+        (&talk.a, &mut a, talk.from_a),
+        (&talk.b, &mut End::new(0, Codec::Pcmu)),
+    );
+    assert_eq!(lab.engine.stats().bridged, 0);
+}
+
+#[test]
 fn a_common_codec_is_relayed_as_it_is_although_more_was_offered() {
     let lab = Lab::start(36_100..=36_119);
     let flags = json!({"transcode": ["opus", "G722"]});

@@ -68,10 +68,14 @@ fn listed(media: &Media<'_>) -> Vec<Listed> {
     types.map(one).collect()
 }
 
-/// Formats as they stand in a description.
-fn written(takes: &Takes) -> FormatsOut {
+/// Formats as they stand in a description; those that are described already, as `known` has it,
+/// keep their attributes.
+fn written(takes: &Takes, known: &Takes) -> FormatsOut {
     let mut maps = Vec::new();
     for format in &takes.formats {
+        if known.coding(format.payload_type) == Some(format.coding) {
+            continue;
+        }
         let number = format.payload_type;
         match format.coding {
             Coding::Audio(codec) => {
@@ -147,7 +151,7 @@ impl Line {
             formats: added.into(),
             ptime_ms,
         };
-        let new = written(&new);
+        let new = written(&new, &Takes::default());
         let numbers =
             |list: &[&Listed]| list.iter().map(|one| one.payload_type).collect::<Vec<_>>();
         Some(FormatsOut {
@@ -206,7 +210,7 @@ impl Line {
             formats: chosen.into_iter().chain(events).collect(),
             ptime_ms: usable.ptime_ms,
         };
-        let out = written(&takes);
+        let out = written(&takes, &answer);
         self.wrote[1 - answerer] = Some(takes);
         Some(out)
     }

@@ -155,7 +155,9 @@ fn select<'a>(
     }
     let places = meant.into_iter().flat_map(|(n, side)| {
         let lines = call.dialogues[n].lines.iter();
-        let lines = lines.filter(|line| line.is_sound());
+        // Pictures are blocked too.
+        let all = matches!(command, SoundCommand::BlockMedia(_));
+        let lines = lines.filter(move |line| line.is_sound() || all && line.is_rtp());
         lines.map(move |line| (line, side))
     });
     Ok(places.collect())
