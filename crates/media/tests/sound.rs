@@ -474,7 +474,7 @@ fn mistakes_get_rtpengines_words() {
         ),
         (
             json!({"command": "stop media", "from-tag": "ta", "call-id": "none"}),
-            "Unknown call-id",
+            "Unknown call-ID",
         ),
     ];
     for (mut message, reason) in cases {

@@ -222,7 +222,7 @@ fn a_common_codec_is_relayed_as_it_is_although_more_was_offered() {
         ("0 101", EVENTS),
     );
     assert!(
-        line(&told.offer, "m=audio ").ends_with("RTP/AVP 0 96 9 101"),
+        line(&told.offer, "m=audio ").ends_with("RTP/AVP 0 96 9 97 101"),
         "{}",
         told.offer
     );
@@ -260,7 +260,7 @@ fn codecs_are_stripped_masked_and_excepted() {
         got("9 101", "9")
     );
     let masked = json!({"mask": ["all"], "transcode": ["opus"]});
-    assert_eq!(offered("mask", masked).0, "96 101");
+    assert_eq!(offered("mask", masked).0, "96 97 101");
     let accepted = json!({"accept": ["PCMA"]});
     assert_eq!(offered("accept", accepted), got("0 8 9 101", "8 9 101"));
     // What would leave nothing is not done.
