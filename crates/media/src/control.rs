@@ -396,7 +396,10 @@ impl Control {
             flow.clock_hz = media.clock_hz;
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
-            flow.agree_formats(line.agreed_takes(), line.agreed_sends());
+            // An offer changes nothing before its answer.
+            if line.answered_by.is_some() || !flow.has_agreed() {
+                flow.agree_formats(line.agreed_takes(), line.agreed_sends());
+            }
             flow.listen(side, request.detect_dtmf);
         }
     }

@@ -365,6 +365,36 @@ fn a_party_that_was_never_sent_anything_hears_a_tone() {
 }
 
 #[test]
+fn a_caller_with_nobody_at_the_other_end_is_played_to_and_heard() {
+    let lab = Lab::start(34_200..=34_219);
+    let a = Phone::at("127.0.0.2");
+    let sdp = a.sdp(EVENTS).replace("RTP/AVP 0", "RTP/AVP 0 101");
+    let offer = json!({"command": "offer", "call-id": "ivr", "from-tag": "ta", "sdp": sdp});
+    lab.sdp_of(offer);
+    // Call control answers in the place of a phone: nobody listens there.
+    let nobody = a.sdp_for("127.0.0.9:9".parse().expect("an address"), EVENTS);
+    let nobody = nobody.replace("RTP/AVP 0", "RTP/AVP 0 101");
+    let from_a = relay_address(&lab.sdp("answer", "ivr", ["ta", "ivr"], &nobody));
+    command(&lab, json!({"from-tag": "ta"}), "block media", "ivr");
+    command(
+        &lab,
+        json!({"from-tag": "ta", "file": "tone:ring-back"}),
+        "play media",
+        "ivr",
+    );
+    next_packet(&a);
+    event_packets(3, 1, 1_000)
+        .iter()
+        .for_each(|packet| send(&a, from_a, packet));
+    assert!(matches!(
+        next_event(&lab),
+        MediaEvent::Dtmf { digit: '3', .. }
+    ));
+    let stats = lab.engine.stats();
+    assert_eq!((stats.packets, stats.unsent), (0, 0));
+}
+
+#[test]
 fn media_are_blocked_and_silenced() {
     let lab = Lab::start(34_140..=34_159);
     let talk = with_events(&lab, "quiet");
@@ -444,7 +474,7 @@ fn mistakes_get_rtpengines_words() {
         ),
         (
             json!({"command": "stop media", "from-tag": "ta", "call-id": "none"}),
-            "Unknown call-id",
+            "Unknown call-ID",
         ),
     ];
     for (mut message, reason) in cases {

@@ -179,6 +179,37 @@ fn parties_without_a_common_codec_hear_each_other_at_once() {
 }
 
 #[test]
+fn an_offer_changes_nothing_before_its_answer() {
+    let lab = Lab::start(36_180..=36_199);
+    let opus = "a=rtpmap:96 opus/48000/2\r\n";
+    let told = call(
+        &lab,
+        "again",
+        json!({"transcode": ["opus"]}),
+        ("0", ""),
+        ("96", opus),
+    );
+    let talk = told.talk;
+    lab.sdp_of(json!({
+        "command": "offer", "call-id": "again", "from-tag": "ta", "to-tag": "tb",
+        "codec": {"transcode": ["opus"]}, "sdp": sdp(&talk.a, "0", ""),
+    }));
+    let (mut a, mut b) = (End::new(0, Codec::Pcmu), End::new(96, Codec::Opus));
+    assert_heard((&talk.a, &mut a, talk.from_a), (&talk.b, &mut b));
+    // And the answer changes what it says: now both have PCMU.
+    let answer = json!({
+        "command": "answer", "call-id": "again", "from-tag": "ta", "to-tag": "tb",
+        "sdp": sdp(&talk.b, "0", ""),
+    });
+    lab.sdp_of(answer);
+    assert_heard(
+        (&talk.a, &mut a, talk.from_a),
+        (&talk.b, &mut End::new(0, Codec::Pcmu)),
+    );
+    assert_eq!(lab.engine.stats().bridged, 0);
+}
+
+#[test]
 fn a_common_codec_is_relayed_as_it_is_although_more_was_offered() {
     let lab = Lab::start(36_100..=36_119);
     let flags = json!({"transcode": ["opus", "G722"]});
@@ -191,7 +222,7 @@ fn a_common_codec_is_relayed_as_it_is_although_more_was_offered() {
         ("0 101", EVENTS),
     );
     assert!(
-        line(&told.offer, "m=audio ").ends_with("RTP/AVP 0 96 9 101"),
+        line(&told.offer, "m=audio ").ends_with("RTP/AVP 0 96 9 97 101"),
         "{}",
         told.offer
     );
@@ -229,7 +260,7 @@ fn codecs_are_stripped_masked_and_excepted() {
         got("9 101", "9")
     );
     let masked = json!({"mask": ["all"], "transcode": ["opus"]});
-    assert_eq!(offered("mask", masked).0, "96 101");
+    assert_eq!(offered("mask", masked).0, "96 97 101");
     let accepted = json!({"accept": ["PCMA"]});
     assert_eq!(offered("accept", accepted), got("0 8 9 101", "8 9 101"));
     // What would leave nothing is not done.

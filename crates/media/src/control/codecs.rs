@@ -68,10 +68,14 @@ fn listed(media: &Media<'_>) -> Vec<Listed> {
     types.map(one).collect()
 }
 
-/// Formats as they stand in a description.
-fn written(takes: &Takes) -> FormatsOut {
+/// Formats as they stand in a description; those that are described already, as `known` has it,
+/// keep their attributes.
+fn written(takes: &Takes, known: &Takes) -> FormatsOut {
     let mut maps = Vec::new();
     for format in &takes.formats {
+        if known.coding(format.payload_type) == Some(format.coding) {
+            continue;
+        }
         let number = format.payload_type;
         match format.coding {
             Coding::Audio(codec) => {
@@ -147,7 +151,7 @@ impl Line {
             formats: added.into(),
             ptime_ms,
         };
-        let new = written(&new);
+        let new = written(&new, &Takes::default());
         let numbers =
             |list: &[&Listed]| list.iter().map(|one| one.payload_type).collect::<Vec<_>>();
         Some(FormatsOut {
@@ -206,7 +210,7 @@ impl Line {
             formats: chosen.into_iter().chain(events).collect(),
             ptime_ms: usable.ptime_ms,
         };
-        let out = written(&takes);
+        let out = written(&takes, &answer);
         self.wrote[1 - answerer] = Some(takes);
         Some(out)
     }
@@ -288,7 +292,30 @@ fn added(all: &[Listed], kept: &[&Listed], names: &[String]) -> Vec<Format> {
             });
         }
     }
+    if let Some(events) = wide_events(kept, &added) {
+        let used = |number: u8| {
+            let mut new = added.iter().map(|format| format.payload_type);
+            all.iter().any(|one| one.payload_type == number) || new.any(|other| other == number)
+        };
+        let free = (96..=127).find(|number| !used(*number));
+        added.extend(free.map(|payload_type| Format {
+            payload_type,
+            coding: events,
+        }));
+    }
     added
+}
+
+/// Events in the clock of Opus, for whoever would not mix clocks (RFC 4733 section 2.1).
+fn wide_events(kept: &[&Listed], added: &[Format]) -> Option<Coding> {
+    let opus = Coding::Audio(Codec::Opus);
+    let wide = Coding::Events(opus.clock_hz());
+    let known = |coding: Coding| kept.iter().any(|one| one.coding == Some(coding));
+    let events = kept
+        .iter()
+        .any(|one| matches!(one.coding, Some(Coding::Events(_))));
+    let new = added.iter().any(|format| format.coding == opus);
+    (events && new && !known(wide)).then_some(wide)
 }
 
 #[cfg(test)]
@@ -323,6 +350,7 @@ mod tests {
             .iter()
             .map(|f| f.payload_type)
             .collect();
-        assert_eq!(added, [97, 98, 9]);
+        // The last one is for events in the clock of Opus.
+        assert_eq!(added, [97, 98, 9, 99]);
     }
 }

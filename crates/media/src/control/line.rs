@@ -9,7 +9,12 @@ use crate::sdp::{FormatsOut, Media, Takes};
 impl Line {
     /// Whether it carries sound over RTP.
     pub(super) fn is_sound(&self) -> bool {
-        self.kind == "audio" && self.protocol.starts_with("RTP/")
+        self.kind == "audio" && self.is_rtp()
+    }
+
+    /// Whether it is carried over RTP.
+    pub(super) fn is_rtp(&self) -> bool {
+        self.protocol.starts_with("RTP/")
     }
 
     /// An answer to the last offer; what is written to the offerer in place of its formats.

@@ -25,11 +25,10 @@ impl Control {
         request: &Request,
         order: SoundOrder,
     ) -> Result<Dict, Refusal> {
-        if request.call_id.is_empty() {
-            return Err(Refusal::error("No call-id in message"));
-        }
-        let call = self.calls.get_mut(&request.call_id[..]);
-        let call = call.ok_or_else(|| Refusal::error("Unknown call-id"))?;
+        self.check_party(command, request)?;
+        let Some(call) = self.calls.get_mut(&request.call_id[..]) else {
+            return Err(Refusal::error("Unknown call-ID"));
+        };
         (call.signalled_us, call.signalled_ns) = (unix_us(), monotonic_ns());
         if let SoundCommand::Record(wanted) = command {
             let mut call = self.take_call(&request.call_id);
@@ -73,6 +72,19 @@ impl Control {
             }),
         }
         Ok(answer)
+    }
+
+    /// Whether a command is about somebody we know: asked before files are read for it.
+    ///
+    /// # Errors
+    /// Unknown calls and parties.
+    pub fn check_party(&self, command: SoundCommand, request: &Request) -> Result<(), Refusal> {
+        if request.call_id.is_empty() {
+            return Err(Refusal::error("No call-id in message"));
+        }
+        let call = self.calls.get(&request.call_id[..]);
+        let call = call.ok_or_else(|| Refusal::error("Unknown call-ID"))?;
+        select(call, command, request).map(drop)
     }
 
     /// Does something with the flow of a line, under its worker's lock.
@@ -155,7 +167,9 @@ fn select<'a>(
     }
     let places = meant.into_iter().flat_map(|(n, side)| {
         let lines = call.dialogues[n].lines.iter();
-        let lines = lines.filter(|line| line.is_sound());
+        // Pictures are blocked too.
+        let all = matches!(command, SoundCommand::BlockMedia(_));
+        let lines = lines.filter(move |line| line.is_sound() || all && line.is_rtp());
         lines.map(move |line| (line, side))
     });
     Ok(places.collect())

@@ -38,6 +38,12 @@ impl Flow {
         }
     }
 
+    /// Whether both parties have said what sound they take.
+    pub fn has_agreed(&self) -> bool {
+        let mut sides = self.sides.iter();
+        sides.all(|side| side.takes.first_audio().is_some())
+    }
+
     /// How packets to a party have to look; none when it takes no sound that we can make.
     fn voice(&self, side: usize) -> Option<Voice> {
         let takes = &self.sides[side].takes;

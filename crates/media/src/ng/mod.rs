@@ -146,7 +146,10 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
     let request = request::read(dict).map_err(Refusal::error)?;
     let order = match command {
         // Files are read before calls are locked.
-        Command::Sound(command) => sound::read(command, dict, &core.clips)?,
+        Command::Sound(command) => {
+            core.control.lock().check_party(command, &request)?;
+            sound::read(command, dict, &core.clips)?
+        }
         _ => sound::SoundOrder::None,
     };
     let mut control = core.control.lock();
