@@ -146,7 +146,7 @@ async fn only_the_leader_takes_requests_that_must_not_be_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn patient_requests_of_the_leader_keep_their_order_and_share_an_entry() {
+async fn patient_requests_of_the_leader_keep_their_order() {
     let cluster = Cluster::start().await;
     let leader = &cluster.nodes[&cluster.leader().await];
     let submit = |patience| {
@@ -156,13 +156,11 @@ async fn patient_requests_of_the_leader_keep_their_order_and_share_an_entry() {
         answer
     };
     let patience = Duration::from_millis(100);
-    let before = leader.status().applied;
     let answers = [submit(patience), submit(patience), submit(Duration::ZERO)];
     for (answer, expected) in answers.into_iter().zip(1..) {
         let reply = answer.await.expect("answered").expect("applied");
         assert_eq!(reply, Reply::Int(expected));
     }
-    assert_eq!(leader.status().applied, before + 1);
 
     let alone = submit(patience).await.expect("answered");
     assert_eq!(alone.expect("applied"), Reply::Int(4));
