@@ -57,6 +57,10 @@ impl Connection {
             (looks_first, is_first) = (!wish.reads, false);
             let retry_at = match tried {
                 Tried::Answered(reply) => return Ok(reply),
+                // The entry that woke this client is applied here, at the leader not yet.
+                Tried::Nothing if wish.reads && self.is_there_here(&wish)? => {
+                    Some(Instant::now() + WAITER_RETRY_PAUSE)
+                }
                 Tried::Nothing => {
                     waiter.pass_on();
                     None
@@ -102,6 +106,14 @@ impl Connection {
         let store = self.store.upgrade();
         let store = store.ok_or_else(|| closed("the node is closing"))?;
         Ok(is_anything_there(&store, wish))
+    }
+
+    /// Whether this node's own state has what the leader's had not.
+    fn is_there_here(&self, wish: &Wish) -> io::Result<bool> {
+        let store = self.store.upgrade();
+        let store = store.ok_or_else(|| closed("the node is closing"))?;
+        let reply = store.read(&wish.command);
+        Ok(!is_nothing(&reply) && !matches!(reply, Reply::Error(_)))
     }
 
     async fn attempt(&mut self, wish: &Wish, is_first: bool) -> io::Result<Tried> {
