@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
+import { freePort } from '../support/free-port.ts';
 import { projectRoot } from '../support/source.ts';
 
 interface Line {
@@ -32,15 +33,6 @@ afterEach(async () => {
   }
   rmSync(directory, { recursive: true });
 });
-
-/** A port nobody has at this moment. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 /** A media server whose store is not there. */
 async function writeConfig(metricsPort: number): Promise<string> {

@@ -170,16 +170,8 @@ pub fn without_tag(value: &str) -> String {
     text.push('<');
     text.push_str(address.uri);
     text.push('>');
-    for (name, value) in address.params.iter() {
-        if !name.eq_ignore_ascii_case("tag") {
-            text.push(';');
-            text.push_str(name);
-            if let Some(value) = value {
-                text.push('=');
-                text.push_str(value);
-            }
-        }
-    }
+    let keep = |name: &str| !name.eq_ignore_ascii_case("tag");
+    address.params.write(&mut text, keep);
     text
 }
 

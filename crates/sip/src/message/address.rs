@@ -7,6 +7,18 @@ use super::uri::Uri;
 pub struct Params<'a>(pub &'a str);
 
 impl<'a> Params<'a> {
+    /// Writes `;name=value` behind `text` for each whose name is kept.
+    pub fn write(&self, text: &mut String, keep: impl Fn(&str) -> bool) {
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
+            text.push(';');
+            text.push_str(name);
+            if let Some(value) = value {
+                text.push('=');
+                text.push_str(value);
+            }
+        }
+    }
+
     /// Name and value of each; a parameter without `=` has no value.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
         let mut rest = self.0;

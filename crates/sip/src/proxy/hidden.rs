@@ -130,20 +130,8 @@ fn contact(one: &str, side: &Side<'_>) -> String {
         .veil
         .hide(side.call, side.sealed_call, address.uri, &[]);
     let mut text = (side.contact)(&token);
-    for (name, value) in address.params.iter() {
-        if DEVICE
-            .iter()
-            .any(|device| name.eq_ignore_ascii_case(device))
-        {
-            continue;
-        }
-        text.push(';');
-        text.push_str(name);
-        if let Some(value) = value {
-            text.push('=');
-            text.push_str(value);
-        }
-    }
+    let hides = |name: &str| DEVICE.iter().any(|one| name.eq_ignore_ascii_case(one));
+    address.params.write(&mut text, |name| !hides(name));
     text
 }
 

@@ -114,7 +114,8 @@ test('what was disabled while it registered stays disabled', async () => {
   expect(sent.filter(({ to }) => to === '<sip:u0@192.0.2.1>')).toHaveLength(1);
 });
 
-test('a trunk that is disabled is taken away at its provider, once', async () => {
+/** The first trunk was registered and then disabled: its second REGISTER is not answered yet. */
+async function takenAway() {
   const { registrar, sent } = leader();
   registrar.tick();
   sent[0]?.answer(200);
@@ -125,6 +126,11 @@ test('a trunk that is disabled is taken away at its provider, once', async () =>
     registrar.tick();
     expect(ofFirst()).toHaveLength(2);
   });
+  return { registrar, ofFirst };
+}
+
+test('a trunk that is disabled is taken away at its provider, once', async () => {
+  const { registrar, ofFirst } = await takenAway();
   expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0']);
   expect(ofFirst()[1]?.cseq).toBeGreaterThan(ofFirst()[0]?.cseq ?? 0);
   ofFirst()[1]?.answer(200, '0');
@@ -134,16 +140,7 @@ test('a trunk that is disabled is taken away at its provider, once', async () =>
 });
 
 test('a trunk that is enabled again while it is taken away registers anew', async () => {
-  const { registrar, sent } = leader();
-  registrar.tick();
-  sent[0]?.answer(200);
-  await vi.waitFor(() => expect(state('t0')).toMatchObject({ state: 'registered' }));
-  await admin.enable('t0', false);
-  const ofFirst = () => sent.filter(({ to }) => to === '<sip:u0@192.0.2.1>');
-  await vi.waitFor(() => {
-    registrar.tick();
-    expect(ofFirst()).toHaveLength(2);
-  });
+  const { registrar, ofFirst } = await takenAway();
   await admin.enable('t0', true);
   ofFirst()[1]?.answer(200, '0');
   await vi.waitFor(() => {
