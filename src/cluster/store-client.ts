@@ -44,6 +44,9 @@ export function connectStore(options: StoreClientOptions & { log: Log }): Redis 
         redis.options.host = place.host;
         redis.options.port = place.port;
       }
+      if (options.authority !== undefined) {
+        renewAuthority(redis, options.authority, options.log);
+      }
       return Math.min(attempt * 50, limits.storeReconnectMsMax);
     },
   });
@@ -52,6 +55,18 @@ export function connectStore(options: StoreClientOptions & { log: Log }): Redis 
   });
   redis.on('ready', () => options.log.info({ host: redis.options.host }, 'connected to the store'));
   return redis;
+}
+
+/**
+ * Each attempt trusts the authority that stands in the file now: it can be changed while this server
+ * runs. A file that cannot be read leaves the one before.
+ */
+function renewAuthority(redis: Redis, file: string, log: Log): void {
+  try {
+    redis.options.tls = { ca: readFileSync(file) };
+  } catch (error) {
+    log.warn({ file, error: (error as Error).message }, 'authority of the store cannot be read');
+  }
 }
 
 /** Splits `host:port`; an IPv6 host stands in brackets. */

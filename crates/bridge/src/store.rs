@@ -22,8 +22,14 @@ use tokio::sync::oneshot;
 use crate::wire::{decode_requests, encode, encode_replies};
 use crate::{Sink, deliver, failure, options};
 
-/// Consensus, the Redis protocol and forwarding share these threads; never JavaScript's.
-const STORE_THREADS: usize = 2;
+/// Consensus, the Redis protocol and forwarding share these threads; never JavaScript's. Beside them run
+/// JavaScript, the SIP engine and the disk: with a thread for each processor they only wake each other.
+const STORE_THREADS_MAX: usize = 2;
+
+fn store_threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, STORE_THREADS_MAX)
+}
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
@@ -37,7 +43,7 @@ pub fn runtime() -> napi::Result<Handle> {
         return Ok(runtime.handle().clone());
     }
     let made = Builder::new_multi_thread()
-        .worker_threads(STORE_THREADS)
+        .worker_threads(store_threads())
         .thread_name("store")
         .enable_all()
         .build()
