@@ -98,8 +98,10 @@ function summarise(folder: string, seconds: number): Load {
   const names = (lines[0] ?? '').split(';');
   const last = (lines.at(-1) ?? '').split(';');
   const count = (name: string) => Number(last[names.indexOf(name)] ?? 0);
-  const rttFile = readdirSync(folder).find((name) => name.endsWith('_rtt.csv')) ?? '';
-  const rtts = readFileSync(join(folder, rttFile), 'latin1')
+  // There is none when no call succeeded.
+  const rttFile = readdirSync(folder).find((name) => name.endsWith('_rtt.csv'));
+  const rttLines = rttFile === undefined ? '' : readFileSync(join(folder, rttFile), 'latin1');
+  const rtts = rttLines
     .trim()
     .split('\n')
     .slice(1)

@@ -99,7 +99,10 @@ export class TestLab {
     const answer = await this.#insider.ask({
       url: `https://${host}:${labPorts.api}/api/v1/${path}`,
       method,
-      headers: { authorization: `Basic ${basic}`, 'content-type': 'application/json' },
+      headers: {
+        authorization: `Basic ${basic}`,
+        ...(body === null ? {} : { 'content-type': 'application/json' }),
+      },
       body: body === null ? null : JSON.stringify(body),
       authority: this.#authority,
       timeoutMs: 5000,

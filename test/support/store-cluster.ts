@@ -1,29 +1,15 @@
 /** Three stores in one process: mutual TLS between them, real files, real sockets. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { hashStorePassword } from '../../src/config/store-accounts.ts';
 import { createAuthority, issueCertificate, nodeName, Store } from '../../src/native/index.ts';
 import { eventually } from './eventually.ts';
+import { freePorts } from './free-port.ts';
 
 export const storePassword = 'a password of this test';
 const ids = [1, 2, 3];
-
-/** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
 
 /** What the tests vary; the rest is ioredis' own choice. */
 interface ClientOptions {

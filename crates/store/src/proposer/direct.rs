@@ -1,7 +1,7 @@
 //! Requests that only this node, as leader, may propose: never forwarded, never sent twice.
 //!
-//! The SIP engine uses them: when this node does not lead any more, its machines are about to be
-//! dropped and another node's take over, so nobody must act for them.
+//! The SIP engine and call control use them: when this node does not lead any more, their machines
+//! are about to be dropped and another node's take over, so nobody must act for them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
