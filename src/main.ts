@@ -196,6 +196,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     drachtio: { ...drachtio, secret },
     clusterSecret: readSecret(config.cluster.secretFile),
     push: sip.push ?? null,
+    musicOnHold: sip.musicOnHold === '' ? null : sip.musicOnHold,
   });
   undo.push(() => calls.stop());
   observeRole(calls, 'calls', metrics, health);

@@ -55,6 +55,8 @@ export interface CallManagerContext {
   clusterSecret: string;
   /** The push service that wakes devices, and how long a call waits for them. */
   push?: { url: string; waitMs: number } | null;
+  /** File of the media servers that a party on hold hears; none unless given. */
+  musicOnHold?: string | null;
   /** Time to ring before a call counts as not answered; 60 s unless given. */
   answerTimeoutMs?: number;
 }
@@ -132,6 +134,7 @@ class CallManager implements CallManagerHandle {
       srf,
       dialogs: this.#dialogs,
       media: this.#media,
+      music: context.musicOnHold ?? null,
       store,
       domain,
       log,

@@ -30,7 +30,7 @@ const suites = ['AEAD_AES_256_GCM', 'AES_256_CM_HMAC_SHA1_80', 'AES_CM_128_HMAC_
 /** Chooses the server for a call; names in `except` did not answer a moment ago. */
 export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
 
-type NgCommand = 'offer' | 'answer' | 'delete';
+type NgCommand = 'offer' | 'answer' | 'delete' | 'playMedia' | 'stopMedia';
 
 export class MediaControl {
   readonly #client: Client;
@@ -117,6 +117,29 @@ export class MediaControl {
     await this.#command('delete', ng, { 'call-id': callId, 'from-tag': 'caller' });
   }
 
+  /** Plays a file to one side again and again; asked once: nobody's call depends on it. */
+  async playMusic(ng: string, callId: CallId, side: MediaSide, file: string): Promise<void> {
+    const fields = {
+      'call-id': callId,
+      'from-tag': side,
+      file,
+      'repeat-times': limits.musicRepeats,
+    };
+    await this.#play('playMedia', ng, fields);
+  }
+
+  /** Ends what is played to one side. */
+  async stopMusic(ng: string, callId: CallId, side: MediaSide): Promise<void> {
+    await this.#play('stopMedia', ng, { 'call-id': callId, 'from-tag': side });
+  }
+
+  async #play(command: NgCommand, ng: string, fields: object): Promise<void> {
+    const reply = await this.#command(command, ng, fields, 0);
+    if (reply.result !== 'ok') {
+      throw new PbxError('PBX_MEDIA_REFUSED', reply['error-reason'] ?? command);
+    }
+  }
+
   async #translate(
     command: 'offer' | 'answer',
     ng: string,
@@ -136,14 +159,19 @@ export class MediaControl {
     return reply.sdp;
   }
 
-  async #command(command: NgCommand, ng: string, fields: object): Promise<NgReply> {
+  async #command(
+    command: NgCommand,
+    ng: string,
+    fields: object,
+    retries: number = limits.ngRetries,
+  ): Promise<NgReply> {
     const place = parseHost(ng);
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await this.#client[command](place, { ...fields });
       } catch (error) {
         this.timeouts += 1;
-        if (attempt === limits.ngRetries) {
+        if (attempt === retries) {
           throw new PbxError('PBX_MEDIA_SILENT', `${command} at ${ng}`, { cause: error });
         }
       }

@@ -220,6 +220,11 @@ export const sip = z.strictObject({
       'networks that are never banned, besides our own servers; they are not believed more',
     ),
   push: push.optional().describe('how to wake devices that sleep (RFC 8599)'),
+  musicOnHold: z
+    .string()
+    .max(255)
+    .default('music-on-hold.wav')
+    .describe('what a party on hold hears: a file below `media.prompts`; empty for silence'),
   topologyHiding: topologyHiding
     .prefault({})
     .describe('what peers see of each other when an application has requests forwarded'),

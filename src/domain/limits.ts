@@ -47,6 +47,8 @@ export const limits = {
   ngTimeoutMs: 500,
   /** NG is idempotent, so a lost datagram costs a repetition, not the call. */
   ngRetries: 2,
+  /** How often a party on hold hears the file again: days of it. */
+  musicRepeats: 10_000,
   /** Expiry of a server's lease. */
   leaseMs: 1_000,
   /** A quarter of the expiry: three renewals may be lost. */

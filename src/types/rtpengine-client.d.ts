@@ -14,6 +14,8 @@ declare module 'rtpengine-client' {
     offer(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     answer(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     delete(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
+    playMedia(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
+    stopMedia(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     ping(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     close(): void;
   }

@@ -29,6 +29,8 @@ export interface CallSurroundings {
   srf: SrfInstance;
   dialogs: DialogReplica;
   media: MediaControl;
+  /** What a party on hold hears; null: nothing. */
+  music: string | null;
   store: Store;
   domain: string;
   log: Log;
@@ -78,6 +80,8 @@ export class LiveCall {
       call: () => this.#call,
       callerSdp: () => this.#callerSdp(),
       deviceSdp: () => this.#dialog(this.#call.winner ?? 0)?.remote.sdp ?? '',
+      music: here.music,
+      resumed,
       sourceOf: (leg) => this.#sources.get(leg) ?? sourceOf(this.#dialog(leg)),
       dispatch: (event) => this.dispatch(event),
     });

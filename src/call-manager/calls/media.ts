@@ -8,6 +8,7 @@ import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { HeardSdp, MediaControl, MediaSide } from '../media-control.ts';
 import { keysOf, plainProfile, profileOf } from './encryption.ts';
+import { sideOnHold } from './hold.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
 
 export interface CallMediaOptions {
@@ -19,6 +20,10 @@ export interface CallMediaOptions {
   callerSdp(): string;
   /** What the device that answered last said; empty before. */
   deviceSdp(): string;
+  /** What a party on hold hears, a file of the media server; null: nothing. */
+  music: string | null;
+  /** Taken over: what is played was begun by another node. */
+  resumed: boolean;
   /** Where the SIP messages of a leg come from, as far as one came. */
   sourceOf(leg: number): string | null;
   dispatch(event: CallEvent): void;
@@ -42,9 +47,14 @@ export class CallMedia {
   #order: Promise<unknown> = Promise.resolve();
   /** The server of an offer whose call ended before its answer came. */
   #offeredAt: string | null = null;
+  /** The offer of a party whose answer is awaited. */
+  #offer: { side: MediaSide; sdp: string } | null = null;
+  /** Who hears music, and from which server. */
+  #music: { side: MediaSide; ng: string } | 'unknown' | null;
 
   constructor(options: CallMediaOptions) {
     this.#options = options;
+    this.#music = options.resumed ? 'unknown' : null;
   }
 
   act(effect: MediaEffect): void {
@@ -78,14 +88,16 @@ export class CallMedia {
       case 'modifyOffer':
         dispatch({
           type: 'modifyOffered',
-          sdp: await this.#offer(ng ?? '', effect),
+          sdp: await this.#translate(ng ?? '', effect),
         });
+        this.#offer = { side: sideOf(effect.leg), sdp: effect.sdp };
         break;
       case 'modifyAnswer':
         dispatch({
           type: 'modifyAnswered',
           sdp: await media.answer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect)),
         });
+        await this.#playMusic(ng ?? '', effect);
         break;
       case 'moveMedia':
         await this.#move(ng);
@@ -124,7 +136,7 @@ export class CallMedia {
   }
 
   /** An offer of one party for the other, which keeps the transport it has. */
-  #offer(ng: string, effect: { leg: number; sdp: string }): Promise<string> {
+  #translate(ng: string, effect: { leg: number; sdp: string }): Promise<string> {
     const { media, call, callerSdp, deviceSdp } = this.#options;
     const other = effect.leg === 0 ? deviceSdp() : callerSdp();
     const profile = profileOf(effect.sdp)?.startsWith('RTP/') ? profileOf(other) : null;
@@ -137,9 +149,42 @@ export class CallMedia {
     if (keysOf(effect.sdp).length === 0) {
       return;
     }
-    await this.#offer(ng, effect);
+    await this.#translate(ng, effect);
     const winner = call().winner ?? 0;
     await media.answer(ng, call().id, 'device', this.#heard({ leg: winner, sdp: deviceSdp() }));
+  }
+
+  /**
+   * Music for who is on hold since this answer, silence for who is not any more. Asked once: without an
+   * answer the party hears what it would hear without music.
+   */
+  async #playMusic(ng: string, { leg, sdp }: { leg: number; sdp: string }): Promise<void> {
+    const { media, call, music, log, callerSdp, deviceSdp } = this.#options;
+    if (music === null) {
+      return;
+    }
+    const said = { caller: callerSdp(), device: deviceSdp() };
+    said[sideOf(leg)] = sdp;
+    if (this.#offer !== null) {
+      said[this.#offer.side] = this.#offer.sdp;
+    }
+    this.#offer = null;
+    const side = sideOnHold(said.caller, said.device);
+    const before = this.#music;
+    const { id } = call();
+    try {
+      if (before === 'unknown' || (before?.ng === ng && before.side !== side)) {
+        const sides = before === 'unknown' ? (['caller', 'device'] as const) : [before.side];
+        await Promise.all(sides.map((each) => media.stopMusic(ng, id, each)));
+      }
+      this.#music = null;
+      if (side !== null) {
+        await media.playMusic(ng, id, side, music);
+        this.#music = { side, ng };
+      }
+    } catch (error) {
+      log.warn({ error: String(error), music }, 'no music on hold');
+    }
   }
 
   /** Anchors the call anew at a server that is up. */
@@ -148,6 +193,7 @@ export class CallMedia {
     const { id } = call();
     const anchor = await this.#anchor();
     log.info({ server: anchor.server }, 'call moves to another media server');
+    this.#offer = null;
     dispatch({ type: 'mediaMoved', media: anchor });
     if (old !== null && old !== anchor.ng) {
       // It may only be cut off from the store; nobody waits for its answer.
