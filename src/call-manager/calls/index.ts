@@ -224,12 +224,12 @@ export class CallRegistry implements DialogHandler {
     const { directory, now, answerTimeoutMs } = this.#options;
     const at = now();
     const { instance, ...intake } = wanted;
-    const { from, to, trunk } = intake;
+    const { from, to, trunk, breadth } = intake;
     const bindings = this.#devices(wanted);
     const known = bindings.length > 0 || directory.displayName(to) !== null;
     const outside = known ? null : this.#outside(to, at);
     const user = trunk === null ? from : null;
-    const route = decideRoute({ from: user, to, known, bindings, outside });
+    const route = decideRoute({ from: user, to, known, bindings, outside, breadth });
     if (route.kind === 'refuse') {
       this.#countRefusal(route.code);
     }
