@@ -196,6 +196,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     drachtio: { ...drachtio, secret },
     clusterSecret: readSecret(config.cluster.secretFile),
     push: sip.push ?? null,
+    trunkOptionsMs: sip.trunkOptionsS * 1000,
   });
   undo.push(() => calls.stop());
   observeRole(calls, 'calls', metrics, health);
