@@ -7,12 +7,6 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import Untyped from 'drachtio-srf';
 
-export interface ParsedAddress {
-  name?: string;
-  uri: string;
-  params: Record<string, string | undefined>;
-}
-
 export interface MessageMeta {
   source: string;
   address: string;
@@ -29,7 +23,6 @@ export interface SipMessage {
   raw?: string;
   get(name: string): string | undefined;
   has(name: string): boolean;
-  getParsedHeader(name: 'from' | 'to'): ParsedAddress;
 }
 
 export interface SipRequest extends SipMessage, EventEmitter {

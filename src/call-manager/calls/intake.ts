@@ -95,8 +95,11 @@ function decoded(text: string): string | null {
   }
 }
 
+/** A display name may say anything: parameters stand behind the URI. */
 function callerTag(req: SipMessage): string | null {
-  return req.has('from') ? (req.getParsedHeader('from').params.tag ?? null) : null;
+  const from = req.get('From') ?? '';
+  const params = from.slice(from.lastIndexOf('>') + 1);
+  return /;\s*tag\s*=\s*([^\s;,]+)/i.exec(params)?.[1] ?? null;
 }
 
 function hopsOf(req: SipMessage): number {
