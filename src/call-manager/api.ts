@@ -108,6 +108,8 @@ export interface TrunkView extends Omit<Trunk, 'password' | 'sources' | 'created
   registeredUntil: string | null;
   /** Why the last attempt to register failed. */
   reason: string | null;
+  /** Whether it answers OPTIONS; null: it is not asked. */
+  answers: boolean | null;
   createdAt: string;
 }
 

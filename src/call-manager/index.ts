@@ -29,6 +29,7 @@ import { Queries } from './queries.ts';
 import { Reachability } from './reachability.ts';
 import { TrunkAdmin } from './trunks/admin.ts';
 import { TrunkBook } from './trunks/book.ts';
+import { TrunkHealth } from './trunks/health.ts';
 import { TrunkRegistrar } from './trunks/registrar.ts';
 
 export type * from './api.ts';
@@ -55,8 +56,13 @@ export interface CallManagerContext {
   clusterSecret: string;
   /** The push service that wakes devices, and how long a call waits for them. */
   push?: { url: string; waitMs: number } | null;
+<<<<<<< HEAD
   /** File of the media servers that a party on hold hears; none unless given. */
   musicOnHold?: string | null;
+=======
+  /** How often a trunk is asked whether it is there; never unless given. */
+  trunkOptionsMs?: number;
+>>>>>>> w-sip
   /** Time to ring before a call counts as not answered; 60 s unless given. */
   answerTimeoutMs?: number;
 }
@@ -83,6 +89,7 @@ class CallManager implements CallManagerHandle {
   readonly #dialogs: DialogReplica;
   readonly #registry: CallRegistry;
   readonly #registrar: TrunkRegistrar;
+  readonly #health: TrunkHealth;
   readonly #reachability: Reachability;
   readonly #push: Push;
   readonly #connected = Promise.withResolvers<void>();
@@ -127,7 +134,9 @@ class CallManager implements CallManagerHandle {
     });
     const key = sealingKey(context.clusterSecret);
     const trunks = new TrunkBook(store, key);
+    const intervalMs = context.trunkOptionsMs ?? 0;
     this.#registrar = new TrunkRegistrar({ srf, store, book: trunks, log, now });
+    this.#health = new TrunkHealth({ srf, store, book: trunks, log, intervalMs, now });
     this.#registry = new CallRegistry({
       trunks,
       push: this.#push,
@@ -152,7 +161,7 @@ class CallManager implements CallManagerHandle {
       domain,
       peers,
       vip,
-      trunks: new TrunkAdmin({ store, book: trunks, key, now }),
+      trunks: new TrunkAdmin({ store, book: trunks, key, isAsked: intervalMs > 0, now }),
       now,
       isSilent: (user, contact) => this.#reachability.isSilent(user, contact),
     });
@@ -180,7 +189,7 @@ class CallManager implements CallManagerHandle {
     this.#timers = [];
     await this.#lease?.stop();
     this.#registry.follow(Number.MAX_SAFE_INTEGER);
-    this.#registrar.follow();
+    this.#unlead();
     this.#connection.close();
     this.#media.close();
   }
@@ -188,6 +197,7 @@ class CallManager implements CallManagerHandle {
   #tick(): void {
     this.#registry.tick();
     this.#registrar.tick();
+    this.#health.tick();
   }
 
   #stored(events: readonly StoreEvent[]): void {
@@ -200,7 +210,7 @@ class CallManager implements CallManagerHandle {
         this.#term = null;
         this.#reachability.reset();
         this.#registry.follow(event.term);
-        this.#registrar.follow();
+        this.#unlead();
       }
     }
   }
@@ -209,14 +219,21 @@ class CallManager implements CallManagerHandle {
     if (this.#term !== null && this.#connection.up) {
       this.#registry.lead(this.#term);
       this.#registrar.lead();
+      this.#health.lead();
     }
+  }
+
+  /** What was asked of trunks is not heard any more. */
+  #unlead(): void {
+    this.#registrar.follow();
+    this.#health.follow();
   }
 
   /** The engine delivers open INVITEs again, so calls go on as after a takeover. */
   #down(): void {
     this.#dialogs.disconnected();
     this.#registry.suspend();
-    this.#registrar.follow();
+    this.#unlead();
   }
 
   #up(): void {
@@ -262,6 +279,10 @@ class CallManager implements CallManagerHandle {
     lines.push('# TYPE raftpbx_trunk_registrations_total counter');
     for (const [outcome, value] of Object.entries(this.#registrar.counts)) {
       lines.push(`raftpbx_trunk_registrations_total{outcome="${outcome}"} ${value}`);
+    }
+    lines.push('# TYPE raftpbx_trunk_options_total counter');
+    for (const [outcome, value] of Object.entries(this.#health.counts)) {
+      lines.push(`raftpbx_trunk_options_total{outcome="${outcome}"} ${value}`);
     }
     lines.push('# TYPE raftpbx_ng_timeouts_total counter');
     lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);

@@ -77,11 +77,16 @@ function talked(one: CdrEntry): string | null {
     : formatDuration(Date.parse(one.endedAt) - Date.parse(one.answeredAt));
 }
 
+function yesOrNo(value: boolean): string {
+  return value ? 'yes' : 'no';
+}
+
 const trunks: Column<TrunkEntry>[] = [
   { title: 'NAME', value: (one) => one.name },
   { title: 'PROXY', value: (one) => `${one.transport}/${one.proxy}` },
   { title: 'STATE', value: (one) => one.state },
   { title: 'UNTIL', value: (one) => one.registeredUntil },
+  { title: 'ANSWERS', value: ({ answers }) => (answers === null ? null : yesOrNo(answers)) },
   { title: 'REASON', value: (one) => one.reason },
   { title: 'USER', value: (one) => one.user, wide: true },
   { title: 'CALLER ID', value: (one) => one.callerId, wide: true },

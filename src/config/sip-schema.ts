@@ -206,6 +206,12 @@ export const sip = z.strictObject({
     .max(3600)
     .default(0)
     .describe('how often, in seconds, a device is asked with OPTIONS whether it is there; 0 never'),
+  trunkOptionsS: z
+    .int()
+    .min(0)
+    .max(3600)
+    .default(30)
+    .describe('how often, in seconds, a trunk is asked with OPTIONS whether it is there; 0 never'),
   flowTimerS: z
     .int()
     .min(0)

@@ -63,6 +63,8 @@ export interface CallRecord {
   to: string;
   /** Hops left for the legs, RFC 3261 section 8.1.1.6. */
   hops: number;
+  /** Branches left for all legs, RFC 5393 section 5.3.3; absent: `limits.breadthMax`. */
+  breadth?: number;
   /** Unix milliseconds, as all times. */
   startedAt: number;
   answeredAt: number | null;

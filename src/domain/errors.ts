@@ -63,6 +63,12 @@ export const errorTable = {
     httpStatus: 409,
     fix: 'look for users or trunks that forward to each other',
   },
+  PBX_TOO_MANY_BRANCHES: {
+    message: 'the call would ring in more places than its Max-Breadth allows',
+    sipStatus: 440,
+    httpStatus: 409,
+    fix: 'look for users or trunks that forward to several others, which forward back',
+  },
   PBX_CALL_LIMIT: {
     message: 'the cluster carries as many calls as it may',
     sipStatus: 503,

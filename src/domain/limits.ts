@@ -4,6 +4,8 @@ export const limits = {
   callsMax: 20_000,
   /** Devices rung for one call; the registrar allows ten bindings a user. */
   legsMax: 10,
+  /** Branches of a call whose INVITE names no Max-Breadth (RFC 5393 section 5.3.3). */
+  breadthMax: 60,
   /** Events one call may have waiting; a phone that sends more is refused, the call stays. */
   callEventsMax: 256,
   /** Session descriptions above this are no phone's. */
@@ -103,6 +105,14 @@ export const limits = {
   trunkRetryMsMax: 300_000,
   /** After a refused password, which a provider may count against us. */
   trunkRefusedMs: 60_000,
+  /** How often a provider that does not answer is told that we do not register any more. */
+  trunkLeavingMax: 5,
+  /** OPTIONS to providers under way at once. */
+  trunkOptionsMax: 10,
+  /** A provider that has not answered OPTIONS by then has missed it. */
+  trunkOptionsAnswerMs: 5_000,
+  /** OPTIONS that a provider misses in a row before it counts as down. */
+  trunkMissesMax: 2,
   /** The engine gives a REGISTER up after 32 s. */
   trunkAnswerMs: 40_000,
   /** A leader goes on so far above the committed CSeq: the last may have sent some more. */

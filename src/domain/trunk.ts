@@ -256,8 +256,18 @@ export interface TrunkState {
   cseq: number;
   /** Where the provider answered from. */
   address: string | null;
-  /** The trunk was disabled: the next REGISTER takes the Contact away, and this with it. */
+  /** The trunk is out of use: the next REGISTER takes the Contact away, and this with it. */
   leaving?: true;
+}
+
+/**
+ * A trunk that was removed while it was registered: the value of `trunk-left:{name}/{callId}`,
+ * until the provider has been told or the registration has run out.
+ */
+export interface LeftTrunk {
+  version: 1;
+  trunk: Trunk;
+  state: TrunkState;
 }
 
 export const trunkPrefix = 'trunk:';
@@ -266,17 +276,44 @@ export function trunkKey(name: string): string {
   return `${trunkPrefix}${name}`;
 }
 
+export const leftPrefix = 'trunk-left:';
+
+export function leftKey(name: string, { callId }: TrunkState): string {
+  return `${leftPrefix}${name}/${callId}`;
+}
+
+/** The key of a trunk that does not answer; it has none while it does. */
+export function silentKey(name: string): string {
+  return `trunk-silent:${name}`;
+}
+
+/** What a provider knows a registration by: two trunks with the same are one to it. */
+export function accountOf({ transport, proxy, domain, user }: Trunk): string {
+  return [transport, proxy, domain, user].join(' ');
+}
+
 /** The key by which the SIP engine knows where a trunk's calls come from. */
 export function peerKey(name: string): string {
   return `sip:peer:${name}`;
 }
 
+/** Parses a removed trunk; null when another version or nobody's. */
+export function parseLeftTrunk(text: string): LeftTrunk | null {
+  const left = parsed(text) as Partial<LeftTrunk> | null;
+  const valid = left?.version === 1 && typeof left.state?.dueAt === 'number' && left.trunk;
+  return valid ? (left as LeftTrunk) : null;
+}
+
 /** Parses a state of the store; null when another version or nobody's. */
 export function parseTrunkState(text: string): TrunkState | null {
+  const value = parsed(text) as Partial<TrunkState> | null;
+  const valid = value?.version === 1 && typeof value.dueAt === 'number';
+  return valid ? (value as TrunkState) : null;
+}
+
+function parsed(text: string): unknown {
   try {
-    const value = JSON.parse(text) as Partial<TrunkState> | null;
-    const valid = value?.version === 1 && typeof value.dueAt === 'number';
-    return valid ? (value as TrunkState) : null;
+    return JSON.parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) {
       return null;

@@ -7,20 +7,44 @@
 import RedisParser from 'redis-parser';
 import type { Command, Reply } from './types.ts';
 
-/** Encodes requests, little endian. */
+/** Encodes requests, little endian, into one buffer: every read and write of a call passes here. */
 export function encodeRequests(requests: readonly (readonly Command[])[]): Buffer {
-  const parts: Buffer[] = [u32(requests.length)];
+  const buffer = Buffer.allocUnsafe(sizeOf(requests));
+  let at = buffer.writeUInt32LE(requests.length);
   for (const request of requests) {
-    parts.push(u16(request.length));
+    at = buffer.writeUInt16LE(request.length, at);
     for (const command of request) {
-      parts.push(u16(command.length));
+      at = buffer.writeUInt16LE(command.length, at);
       for (const argument of command) {
-        const bytes = Buffer.isBuffer(argument) ? argument : Buffer.from(String(argument));
-        parts.push(u32(bytes.length), bytes);
+        at = writeArgument(buffer, argument, at);
       }
     }
   }
-  return Buffer.concat(parts);
+  return buffer.subarray(0, at);
+}
+
+/** Bytes that are enough: a UTF-16 unit is three bytes of UTF-8 at most. */
+function sizeOf(requests: readonly (readonly Command[])[]): number {
+  let size = 4;
+  for (const request of requests) {
+    size += 2;
+    for (const command of request) {
+      size += 2;
+      for (const argument of command) {
+        size += 4 + (Buffer.isBuffer(argument) ? argument.length : 3 * String(argument).length);
+      }
+    }
+  }
+  return size;
+}
+
+function writeArgument(buffer: Buffer, argument: Command[number], at: number): number {
+  const start = at + 4;
+  const length = Buffer.isBuffer(argument)
+    ? argument.copy(buffer, start)
+    : buffer.write(String(argument), start);
+  buffer.writeUInt32LE(length, at);
+  return start + length;
 }
 
 /** Decodes the replies of `Store.execute`; an error reply becomes an `Error` value. */
@@ -35,16 +59,4 @@ export function decodeReplies(bytes: Buffer): (Reply | Error)[] {
   });
   parser.execute(bytes);
   return replies;
-}
-
-function u16(value: number): Buffer {
-  const buffer = Buffer.allocUnsafe(2);
-  buffer.writeUInt16LE(value);
-  return buffer;
-}
-
-function u32(value: number): Buffer {
-  const buffer = Buffer.allocUnsafe(4);
-  buffer.writeUInt32LE(value);
-  return buffer;
 }

@@ -3,14 +3,9 @@
  * constructors that rehydration needs and the callback forms that run before the next message.
  */
 import type { EventEmitter } from 'node:events';
+import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import Untyped from 'drachtio-srf';
-
-export interface ParsedAddress {
-  name?: string;
-  uri: string;
-  params: Record<string, string | undefined>;
-}
 
 export interface MessageMeta {
   source: string;
@@ -28,7 +23,6 @@ export interface SipMessage {
   raw?: string;
   get(name: string): string | undefined;
   has(name: string): boolean;
-  getParsedHeader(name: 'from' | 'to'): ParsedAddress;
 }
 
 export interface SipRequest extends SipMessage, EventEmitter {
@@ -139,3 +133,8 @@ interface SrfClass {
 }
 
 export const Srf = Untyped as unknown as SrfClass;
+
+/** Statuses that drachtio-srf would refuse to send because its table of names lacks them. */
+const unnamed = { 440: 'Max-Breadth Exceeded', 469: 'Bad Info Package' };
+const ofSrf = createRequire(createRequire(import.meta.url).resolve('drachtio-srf'));
+Object.assign(ofSrf('sip-status') as Record<number, string>, unnamed);

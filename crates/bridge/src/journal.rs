@@ -1,5 +1,7 @@
 //! What the SIP engine commits, said to the store.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,12 +12,17 @@ use raftpbx_store::{Command, Reply, Store, StoreError};
 /// The engine's records go straight into the log of this node, which must lead.
 pub struct StoreJournal {
     store: Store,
+    user_changes: Option<Arc<AtomicU64>>,
 }
 
 impl StoreJournal {
     /// A journal over `store`.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        let user_changes = store.follow_table("users");
+        Self {
+            store,
+            user_changes,
+        }
     }
 }
 
@@ -80,6 +87,10 @@ impl Journal for StoreJournal {
             ha1_md5: text("ha1_md5")?,
             ha1_sha256: text("ha1_sha256")?,
         })
+    }
+
+    fn user_changes(&self) -> Option<Arc<AtomicU64>> {
+        self.user_changes.clone()
     }
 
     fn now_ms(&self) -> u64 {

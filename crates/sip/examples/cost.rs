@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use md5::{Digest, Md5};
+use raftpbx_sip::digest::directory::Directory;
 use raftpbx_sip::engine::flow::Flow;
 use raftpbx_sip::engine::metrics::Metrics;
 use raftpbx_sip::engine::{Core, Input, Now, Output, Setup};
@@ -45,7 +46,7 @@ fn core(listen: Listen) -> Core {
         topology_hiding: raftpbx_sip::TopologyHiding::default(),
         tag_key: [2; 32],
         seed: [3; 32],
-        users: Box::new(move |_| Some(credentials.clone())),
+        users: Directory::new(move |_| Some(credentials.clone())),
         source_address: |_| None,
         metrics: Arc::new(Metrics::default()),
     })

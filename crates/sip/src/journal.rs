@@ -1,6 +1,8 @@
 //! What the engine needs of a replicated store, and a store of one for tests and for
 //! running alone.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use md5::{Digest, Md5};
@@ -61,6 +63,11 @@ pub trait Journal: Send + Sync + 'static {
     fn commit(&self, ops: Vec<JournalOp>, patience: Duration, done: Done);
     /// The digests of a user, from a local read.
     fn credentials(&self, user: &str) -> Option<Credentials>;
+    /// Grows with each change of users, after it can be read and before it is acknowledged.
+    /// None: nobody counts, so that digests have to be read each time.
+    fn user_changes(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
     /// Wall clock, Unix milliseconds.
     fn now_ms(&self) -> u64;
 }
@@ -101,6 +108,7 @@ struct Memory {
 #[derive(Default)]
 pub struct MemoryJournal {
     memory: Mutex<Memory>,
+    user_changes: Arc<AtomicU64>,
 }
 
 impl MemoryJournal {
@@ -115,6 +123,7 @@ impl MemoryJournal {
             .lock()
             .users
             .insert(user.to_owned(), credentials);
+        self.user_changes.fetch_add(1, Ordering::Release);
     }
 
     /// Calls `watcher` with everything stored now and then with each change, in order.
@@ -204,6 +213,10 @@ impl Journal for MemoryJournal {
 
     fn credentials(&self, user: &str) -> Option<Credentials> {
         self.memory.lock().users.get(user).cloned()
+    }
+
+    fn user_changes(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.user_changes.clone())
     }
 
     fn now_ms(&self) -> u64 {

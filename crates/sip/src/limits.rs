@@ -137,6 +137,8 @@ pub const LOST_FLOWS_MAX: usize = 10_000;
 /// Uses of nonces remembered in each of two generations: 5,000 phones a second for 40 s, in
 /// 16 MB; more than that only shortens the life of nonces.
 pub const NONCES_MAX: usize = 200_000;
+/// Users whose digests are remembered, in each of two generations: 250 bytes each.
+pub const USERS_REMEMBERED_MAX: usize = 50_000;
 /// Wrong passwords of one source within the window before it is banned: a person mistypes
 /// three times, a phone with an old password tries each minute.
 pub const WRONGS_MAX: u32 = 10;

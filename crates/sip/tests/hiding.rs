@@ -348,3 +348,36 @@ fn what_an_application_sends_shows_no_origin_either() {
     assert!(invite.contains("o=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n"));
     assert!(invite.contains("User-Agent: Ours\r\n"));
 }
+
+/// An INVITE of somebody else that is to take the place of one end of a call, forwarded to the
+/// other one: the Replaces that is read there.
+fn replaced(desk: &mut Desk, named: &str, there: &str) -> String {
+    let more = format!("Replaces: {named};to-tag=b;from-tag=a\r\n");
+    let invite = of_a("INVITE", "sip:b@pbx.test", 1, "", &more)
+        .replace(&format!("Call-ID: {CALL}"), "Call-ID: transfer@10.1.0.10")
+        .replace("z9hG4bK", &format!("z9hG4bK{}", there.len() + named.len()));
+    desk.receive(EDGE_A, &invite);
+    desk.sent(EDGE_A, "SIP/2.0 100");
+    let told = desk.told_sip(1, "INVITE");
+    assert!(told.message.contains(named), "the application sees all");
+    let txn = told.transaction().to_owned();
+    desk.command(
+        1,
+        &format!("proxy|{txn}||||serial|||sip:b@{there}\r\nINVITE sip:b SIP/2.0\r\n"),
+    );
+    header(&desk.sent(there, "INVITE"), "Replaces").to_owned()
+}
+
+#[test]
+fn a_transfer_names_the_replaced_call_as_its_other_end_knows_it() {
+    let mut desk = desk(SEALED);
+    let invite = begin(&mut desk, false);
+    let sealed = header(&invite, "Call-ID").to_owned();
+    assert_ne!(sealed, CALL);
+    // A refers to the call by its own name: B has to find it.
+    let read = replaced(&mut desk, CALL, EDGE_B);
+    assert_eq!(read, format!("{sealed};to-tag=b;from-tag=a"));
+    // B refers to it by the name that it was given: A has to find it.
+    let read = replaced(&mut desk, &sealed, MOVED_A);
+    assert_eq!(read, format!("{CALL};to-tag=b;from-tag=a"));
+}

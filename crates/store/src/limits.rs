@@ -243,6 +243,12 @@ pub const SQL_WAL_BYTES: u64 = 4 << 20;
 /// one shows when a statement meets it.
 pub const SQL_CHECK_BYTES_MAX: u64 = 512 << 20;
 
+/// Statements of the log that SQLite keeps prepared; there are about forty.
+pub const SQL_STATEMENTS_MAX: usize = 64;
+
+/// Tables whose changes are counted for somebody who keeps a copy.
+pub const SQL_TABLES_FOLLOWED_MAX: usize = 8;
+
 /// Idle read-only SQLite connections.
 pub const SQL_READERS_MAX: usize = 8;
 

@@ -317,6 +317,14 @@ impl Store {
         self.node.machine.database.query(sql, args)
     }
 
+    /// A number that grows with every change of an SQL table: after the change can be read here
+    /// and before it is acknowledged here, and when a snapshot replaces the table. Who reads the
+    /// number and then the table has a copy that is good until the number grows. `None` when
+    /// [`SQL_TABLES_FOLLOWED_MAX`](crate::limits::SQL_TABLES_FOLLOWED_MAX) others are followed.
+    pub fn follow_table(&self, table: &str) -> Option<Arc<AtomicU64>> {
+        self.node.machine.database.follow(table)
+    }
+
     /// Watches string keys by prefix. The sink is first told the present leadership and every
     /// existing matching key, then every change in log order. A node serves at most
     /// [`WATCHES_MAX`] watches.

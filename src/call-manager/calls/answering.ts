@@ -1,5 +1,6 @@
 /** How the caller is connected to the device that answered, and what is kept of it. Pure. */
 import { type CallRecord, isOpen } from '../../domain/call.ts';
+import { limits } from '../../domain/limits.ts';
 import type { Call, CallEffect, Step } from './types.ts';
 
 /** The winner's answer is translated: commit it, then tell the caller and cancel the others. */
@@ -37,6 +38,7 @@ export function recordOf(call: Call): CallRecord | null {
     fromName: call.fromName,
     to: call.to,
     hops: call.hops,
+    ...(call.breadth === limits.breadthMax ? {} : { breadth: call.breadth }),
     startedAt: call.startedAt,
     answeredAt: call.answeredAt,
     deadlineAt: call.deadlineAt,

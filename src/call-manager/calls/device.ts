@@ -21,6 +21,8 @@ export interface DeviceCall {
   to: string;
   /** Max-Forwards. */
   hops: number;
+  /** Max-Breadth. */
+  breadth: number;
   sdp: string;
   /** What it is offered when it refuses that with 488; null: nothing else. */
   otherSdp: string | null;
@@ -72,6 +74,7 @@ export class DeviceLeg {
       to: call.to,
       'X-Leg': call.key,
       'Max-Forwards': String(call.hops),
+      'Max-Breadth': String(call.breadth),
       Allow: allowedMethods,
       ...call.headers,
       ...this.#again,

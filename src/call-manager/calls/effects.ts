@@ -16,6 +16,7 @@ import type { DialogReplica } from '../../sip/rehydrate.ts';
 import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 import { sendableStatus } from '../../sip/status.ts';
 import type { MediaControl } from '../media-control.ts';
+import { breadthOfLeg } from './breadth.ts';
 import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
 import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
@@ -348,6 +349,7 @@ export class LiveCall {
       to: `<sip:${to}@${domain}>`,
       ...(over === 'device' ? null : trunkIdentity(this.#call, uri, over)),
       hops,
+      breadth: breadthOfLeg(this.#call, no),
       sdp: isBehindTls(uri) ? media.sdp : withoutKeys(media.sdp),
       otherSdp: isBehindTls(uri) ? insisting(media.sdp) : null,
       attach: this.#resumed,

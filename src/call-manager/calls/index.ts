@@ -192,8 +192,9 @@ export class CallRegistry implements DialogHandler {
   #startAwake(intake: Intake, req: SipRequest, res: SipResponse): void {
     const { push } = this.#options;
     const { id, to, from } = intake;
-    if (!push.needs(this.#devices(intake))) {
-      this.#start(intake, req, res);
+    const devices = this.#devices(intake);
+    if (!push.needs(devices)) {
+      this.#start(intake, devices, req, res);
       return;
     }
     this.#waking.set(id, req);
@@ -201,7 +202,7 @@ export class CallRegistry implements DialogHandler {
     void push.wake(to, from, id).then(() => {
       if (this.#waking.get(id) === req) {
         this.#waking.delete(id);
-        this.#start(intake, req, res);
+        this.#start(intake, this.#devices(intake), req, res);
       }
     });
   }
@@ -220,16 +221,15 @@ export class CallRegistry implements DialogHandler {
     return recent ? directory.resultOf(id) : null;
   }
 
-  #start(wanted: Intake, req: SipRequest, res: SipResponse): void {
+  #start(wanted: Intake, bindings: Binding[], req: SipRequest, res: SipResponse): void {
     const { directory, now, answerTimeoutMs } = this.#options;
     const at = now();
     const { instance, ...intake } = wanted;
-    const { from, to, trunk } = intake;
-    const bindings = this.#devices(wanted);
+    const { from, to, trunk, breadth } = intake;
     const known = bindings.length > 0 || directory.displayName(to) !== null;
     const outside = known ? null : this.#outside(to, at);
     const user = trunk === null ? from : null;
-    const route = decideRoute({ from: user, to, known, bindings, outside });
+    const route = decideRoute({ from: user, to, known, bindings, outside, breadth });
     if (route.kind === 'refuse') {
       this.#countRefusal(route.code);
     }

@@ -5,6 +5,7 @@ import { fail, type Result, succeed } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import { type SipMessage, type SipRequest, Srf } from '../../sip/srf.ts';
 import type { OutsideCaller } from '../trunks/incoming.ts';
+import { breadthOf } from './breadth.ts';
 
 export interface Intake {
   id: CallId;
@@ -20,6 +21,8 @@ export interface Intake {
   to: string;
   /** Max-Forwards of the legs. */
   hops: number;
+  /** Max-Breadth of all legs together. */
+  breadth: number;
   callerDialogId: string;
   /** The one device that is called, by its GRUU; null calls them all. */
   instance: string | null;
@@ -54,6 +57,10 @@ export function readInvite(
   if (hops < 1) {
     return fail('PBX_TOO_MANY_HOPS');
   }
+  const breadth = breadthOf(req.get('Max-Breadth'));
+  if (breadth < 1) {
+    return fail('PBX_TOO_MANY_BRANCHES');
+  }
   const sdp = req.body ?? '';
   if (sdp === '' || sdp.length > limits.sdpBytesMax) {
     return fail('PBX_OFFER_MISSING');
@@ -61,7 +68,7 @@ export function readInvite(
   const callerDialogId = `${sipCallId};from-tag=${tag}`;
   const instance = trunk === null ? instanceOf(req.uri) : null;
   const who = { from, fromName, trunk, to };
-  return succeed({ id, ...who, hops: hops - 1, callerDialogId, instance });
+  return succeed({ id, ...who, hops: hops - 1, breadth, callerDialogId, instance });
 }
 
 /** The device that a GRUU names (RFC 5627): `;gr=urn:...` becomes `<urn:...>`. */
@@ -88,8 +95,11 @@ function decoded(text: string): string | null {
   }
 }
 
+/** A display name may say anything: parameters stand behind the URI. */
 function callerTag(req: SipMessage): string | null {
-  return req.has('from') ? (req.getParsedHeader('from').params.tag ?? null) : null;
+  const from = req.get('From') ?? '';
+  const params = from.slice(from.lastIndexOf('>') + 1);
+  return /;\s*tag\s*=\s*([^\s;,]+)/i.exec(params)?.[1] ?? null;
 }
 
 function hopsOf(req: SipMessage): number {

@@ -54,6 +54,7 @@ export function resumeCall(record: CallRecord): Step {
   const { version: _, ...fields } = record;
   const call: Call = {
     ...fields,
+    breadth: record.breadth ?? limits.breadthMax,
     trunk: record.trunk ?? null,
     later: record.later ?? [],
     caller: 'away',

@@ -26,6 +26,7 @@ export interface Call {
   fromName: string;
   to: string;
   hops: number;
+  breadth: number;
   startedAt: number;
   answeredAt: number | null;
   deadlineAt: number;
@@ -59,6 +60,7 @@ export interface NewCall {
   fromName: string;
   to: string;
   hops: number;
+  breadth: number;
   at: number;
   deadlineAt: number;
   callerDialogId: string;

@@ -14,6 +14,8 @@ export interface RouteQuestion {
   bindings: readonly Binding[];
   /** The way out for a number that is no user's; null without one. */
   outside: Route | null;
+  /** Branches the call may become. */
+  breadth: number;
 }
 
 /** All devices of the called user ring at once; a number that is no user's goes out. */
@@ -28,5 +30,8 @@ export function decideRoute(question: RouteQuestion): Route {
     return refuse('PBX_USER_OFFLINE');
   }
   const uris = question.bindings.slice(0, limits.legsMax).map((binding) => binding.contact);
+  if (uris.length > question.breadth) {
+    return refuse('PBX_TOO_MANY_BRANCHES');
+  }
   return { kind: 'devices', uris };
 }

@@ -12,6 +12,7 @@ import {
   networksOf,
   type OutboundRoute,
   peerKey,
+  silentKey,
   type Trunk,
   trunkArguments,
   trunkKey,
@@ -19,12 +20,14 @@ import {
 import type { Command, Store } from '../../native/index.ts';
 import type { TrunkApi, TrunkView } from '../api.ts';
 import type { TrunkBook } from './book.ts';
-import { isRegistered, leavingState } from './registration.ts';
+import { isRegistered, keepLeft, leavingState } from './registration.ts';
 
 export interface AdminOptions {
   store: Store;
   book: TrunkBook;
   key: SealingKey;
+  /** Whether trunks are asked with OPTIONS. */
+  isAsked: boolean;
   now(): number;
 }
 
@@ -41,7 +44,8 @@ export class TrunkAdmin implements TrunkApi {
 
   #view(trunk: Trunk): TrunkView {
     const { password: _, createdAt, sources: __, ...shown } = trunk;
-    const known = this.#options.book.state(trunk.name);
+    const { book, isAsked } = this.#options;
+    const known = book.state(trunk.name);
     const until = known?.registeredUntil ?? null;
     return {
       ...shown,
@@ -49,6 +53,7 @@ export class TrunkAdmin implements TrunkApi {
       state: this.#state(trunk),
       registeredUntil: until === null ? null : new Date(until).toISOString(),
       reason: known?.reason ?? null,
+      answers: trunk.enabled && isAsked ? !book.isSilent(trunk.name) : null,
       createdAt: new Date(createdAt).toISOString(),
     };
   }
@@ -83,7 +88,7 @@ export class TrunkAdmin implements TrunkApi {
     const sealed = password === '' ? '' : seal(key, name, password);
     const trunk = { ...made.value, password: sealed };
     const row: Command = ['SQL.EXEC', insertTrunk, JSON.stringify(trunkArguments(trunk))];
-    const done = await this.#write([row, this.#peer(trunk)]);
+    const done = await this.#write([row, this.#peer(trunk), ['DEL', silentKey(name)]]);
     return done.ok ? succeed({ added: name }) : done;
   }
 
@@ -94,11 +99,16 @@ export class TrunkAdmin implements TrunkApi {
   }
 
   async remove(name: string): Promise<Result<{ removed: string }>> {
-    if (this.#options.book.trunk(name) === null) {
+    const { book, now } = this.#options;
+    const trunk = book.trunk(name);
+    if (trunk === null) {
       return fail('PBX_TRUNK_UNKNOWN', `'${name}'`);
     }
     const row: Command = ['SQL.EXEC', 'DELETE FROM trunks WHERE name = ?', JSON.stringify([name])];
-    const done = await this.#write([row, ['DEL', trunkKey(name), peerKey(name)]]);
+    const keys: Command = ['DEL', trunkKey(name), peerKey(name), silentKey(name)];
+    const state = leavingState(book.state(name), now());
+    const left = state === null ? [] : [keepLeft(trunk, state)];
+    const done = await this.#write([row, keys, ...left]);
     return done.ok ? succeed({ removed: name }) : done;
   }
 
@@ -116,7 +126,7 @@ export class TrunkAdmin implements TrunkApi {
     const state: Command =
       leaving === null ? ['DEL', trunkKey(name)] : ['SET', trunkKey(name), JSON.stringify(leaving)];
     const peer: Command = enabled ? this.#peer(trunk) : ['DEL', peerKey(name)];
-    const done = await this.#write([row, state, peer]);
+    const done = await this.#write([row, state, peer, ['DEL', silentKey(name)]]);
     return done.ok ? succeed({ enabled }) : done;
   }
 

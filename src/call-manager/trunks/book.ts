@@ -6,10 +6,14 @@ import { limits } from '../../domain/limits.ts';
 import { type SealingKey, unseal } from '../../domain/sealing.ts';
 import {
   type InboundRoute,
+  type LeftTrunk,
+  leftPrefix,
   networksOf,
   type OutboundRow,
   outboundOf,
+  parseLeftTrunk,
   parseTrunkState,
+  silentKey,
   type Trunk,
   type TrunkRow,
   type TrunkState,
@@ -58,6 +62,19 @@ export class TrunkBook {
     return typeof value === 'string' ? parseTrunkState(value) : null;
   }
 
+  /** Trunks that were removed while they were registered, by their keys. */
+  left(): (LeftTrunk & { key: string })[] {
+    return this.#store.scan(leftPrefix, null, limits.trunksMax).flatMap(({ key, value }) => {
+      const left = parseLeftTrunk(value);
+      return left === null ? [] : [{ ...left, key }];
+    });
+  }
+
+  /** It does not answer OPTIONS; found by the leader, known to all. */
+  isSilent(name: string): boolean {
+    return this.#store.read(['GET', silentKey(name)]) !== null;
+  }
+
   /** Trunks with where their calls come from. */
   known(): KnownTrunk[] {
     return this.trunks().map((trunk) => {
@@ -97,6 +114,7 @@ export class TrunkBook {
   /** Not to be hoped for: others are tried first. */
   isFailing(trunk: Trunk, at: number): boolean {
     const isLost = trunk.mode === 'register' && !isRegistered(this.state(trunk.name), at);
-    return isLost || (this.#silentUntil.get(trunk.name) ?? 0) > at;
+    const isDown = isLost || this.isSilent(trunk.name);
+    return isDown || (this.#silentUntil.get(trunk.name) ?? 0) > at;
   }
 }

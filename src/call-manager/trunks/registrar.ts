@@ -1,20 +1,32 @@
 /**
- * Registers the trunks at their providers, on the leader. Deadlines are in the store (`trunk:*`):
- * a new leader finds due only what was due anyway, and a few at a time. Owner of: the REGISTERs
- * under way.
+ * Registers the trunks at their providers, on the leader, and takes away those that are out of
+ * use. Deadlines are in the store (`trunk:*`, `trunk-left:*`): a new leader finds due only what
+ * was due anyway, and a few at a time. Owner of: the REGISTERs under way.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
-import { networksOf, peerKey, type Trunk, type TrunkState, trunkKey } from '../../domain/trunk.ts';
+import {
+  accountOf,
+  networksOf,
+  peerKey,
+  type Trunk,
+  type TrunkState,
+  trunkKey,
+} from '../../domain/trunk.ts';
 import type { Command, Store } from '../../native/index.ts';
-import { headersAgain } from '../../sip/challenged.ts';
-import type { Credentials } from '../../sip/digest.ts';
-import type { SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
-import { identityDomainOf, proxyUriOf } from '../routing/outbound.ts';
+import type { SrfInstance } from '../../sip/srf.ts';
 import type { TrunkBook } from './book.ts';
-import { type Attempt, afterAttempt, grantedS, newState } from './registration.ts';
+import { register } from './exchange.ts';
+import {
+  type Attempt,
+  afterAttempt,
+  afterLeaving,
+  keepLeft,
+  leavingState,
+  newState,
+} from './registration.ts';
 
 export interface RegistrarOptions {
   srf: SrfInstance;
@@ -24,12 +36,28 @@ export interface RegistrarOptions {
   now(): number;
 }
 
+/** What is to be done for a trunk, by the key of its state. */
+interface Job {
+  key: string;
+  trunk: Trunk;
+  state: TrunkState;
+  /** The trunk was removed: there is no row any more. */
+  isLeft: boolean;
+}
+
+/** A REGISTER under way. */
+interface Running {
+  late: NodeJS.Timeout;
+  account: string;
+  isLeaving: boolean;
+}
+
 export class TrunkRegistrar {
   readonly #options: RegistrarOptions;
-  readonly #running = new Map<string, NodeJS.Timeout>();
-  /** Trunks that were asked for in this leadership: their CSeq goes on by one. */
+  readonly #running = new Map<string, Running>();
+  /** Keys that were asked for in this leadership: their CSeq goes on by one. */
   readonly #begun = new Set<string>();
-  readonly counts = { registered: 0, failed: 0 };
+  readonly counts = { registered: 0, failed: 0, left: 0 };
   #leading = false;
 
   constructor(options: RegistrarOptions) {
@@ -44,7 +72,7 @@ export class TrunkRegistrar {
   follow(): void {
     this.#leading = false;
     this.#begun.clear();
-    for (const late of this.#running.values()) {
+    for (const { late } of this.#running.values()) {
       clearTimeout(late);
     }
     this.#running.clear();
@@ -56,36 +84,67 @@ export class TrunkRegistrar {
       return;
     }
     const { book, now } = this.#options;
-    for (const trunk of book.trunks()) {
-      const known = trunk.mode === 'register' ? book.state(trunk.name) : null;
-      const isWanted = trunk.mode === 'register' && (trunk.enabled || known?.leaving === true);
-      if (!isWanted || this.#running.has(trunk.name)) {
-        continue;
-      }
+    const trunks = book.trunks().filter((trunk) => trunk.mode === 'register');
+    for (const job of [...this.#left(trunks), ...this.#present(trunks)]) {
       if (this.#running.size >= limits.trunkRegistersMax) {
         return;
       }
-      const state = known ?? newState(randomUUID(), now());
-      if (state.dueAt <= now()) {
-        this.#register(trunk, state);
+      if (job.state.dueAt <= now() && !this.#isHeld(job)) {
+        this.#register(job);
       }
     }
   }
 
-  #register(trunk: Trunk, state: TrunkState): void {
+  /** Under way already; or its account is, and one of the two takes it away: they might cross. */
+  #isHeld({ key, trunk, state }: Job): boolean {
+    const account = accountOf(trunk);
+    const crosses = (one: Running) =>
+      one.account === account && (one.isLeaving || state.leaving === true);
+    return this.#running.has(key) || [...this.#running.values()].some(crosses);
+  }
+
+  #present(trunks: readonly Trunk[]): Job[] {
     const { book, now } = this.#options;
-    const { name } = trunk;
-    const jump = this.#begun.has(name) ? 1 : limits.trunkCseqJump;
-    this.#begun.add(name);
+    return trunks.flatMap((trunk) => {
+      const known = book.state(trunk.name);
+      const state = known ?? newState(randomUUID(), now());
+      const isWanted = trunk.enabled || known?.leaving === true;
+      return isWanted ? [{ key: trunkKey(trunk.name), trunk, state, isLeft: false }] : [];
+    });
+  }
+
+  /** Trunks that were removed. An account that is in use again is the new trunk's. */
+  #left(trunks: readonly Trunk[]): Job[] {
+    const { book, store, log } = this.#options;
+    const inUse = new Set(trunks.filter((one) => one.enabled).map(accountOf));
+    return book.left().flatMap(({ key, trunk, state }) => {
+      if (!inUse.has(accountOf(trunk))) {
+        return [{ key, trunk, state, isLeft: true }];
+      }
+      store.execute(['DEL', key]).catch((error: unknown) => {
+        log.debug({ error, trunk: trunk.name }, 'a removed trunk is still remembered');
+      });
+      return [];
+    });
+  }
+
+  #register(job: Job): void {
+    const { book, now, srf } = this.#options;
+    const { key, trunk, state } = job;
+    const jump = this.#begun.has(key) ? 1 : limits.trunkCseqJump;
+    this.#begun.add(key);
     let cseq = state.cseq + jump;
-    const late = setTimeout(() => finish({ type: 'failed', reason: 'no answer' }), silentMs);
-    this.#running.set(name, late);
+    const silent: Attempt = { type: 'failed', reason: 'no answer' };
+    const late = setTimeout(() => finish(silent), limits.trunkAnswerMs);
+    const isLeaving = state.leaving === true;
+    const running = { late, account: accountOf(trunk), isLeaving };
+    this.#running.set(key, running);
     const finish = (attempt: Attempt) => {
       clearTimeout(late);
-      if (this.#running.get(name) === late) {
-        void this.#finish(trunk, state, attempt, { at: now(), cseq }).finally(() => {
-          if (this.#running.get(name) === late) {
-            this.#running.delete(name);
+      if (this.#running.get(key) === running) {
+        void this.#finish(job, attempt, { at: now(), cseq }).finally(() => {
+          if (this.#running.get(key) === running) {
+            this.#running.delete(key);
           }
         });
       }
@@ -95,67 +154,40 @@ export class TrunkRegistrar {
       finish({ type: 'failed', reason: 'the password cannot be read: add the trunk again' });
       return;
     }
-    const exchange = { trunk, state, credentials, answered: 0 };
-    const first = { 'Call-ID': state.callId, CSeq: `${cseq} REGISTER`, from: fromOf(trunk) };
-    this.#send(exchange, first, (attempt, sent) => {
+    register(srf, { trunk, state, credentials, cseq }, (attempt, sent) => {
       cseq = sent;
       finish(attempt);
     });
   }
 
-  #send(
-    exchange: { trunk: Trunk; state: TrunkState; credentials: Credentials; answered: number },
-    own: Record<string, string>,
-    done: (attempt: Attempt, cseq: number) => void,
-  ): void {
-    const { trunk, state, credentials, answered } = exchange;
-    const cseq = Number.parseInt(own.CSeq ?? '0', 10);
-    const headers = {
-      to: fromOf(trunk),
-      Contact: `<sip:${userPart(trunk)}@localhost${transportOf(trunk)}>`,
-      Expires: String(state.leaving ? 0 : state.expiresS),
-      ...own,
-    };
-    const options = { method: 'REGISTER', headers, proxy: proxyUriOf(trunk) };
-    const heard = (request: SipRequest, response: SipResponse) => {
-      const { status } = response;
-      if (status < 200) {
-        return;
-      }
-      const again = headersAgain(request, response, credentials, answered);
-      if (again === null) {
-        done(attemptOf(request, response, state.expiresS), cseq);
-      } else {
-        this.#send({ ...exchange, answered: answered + 1 }, again, done);
-      }
-    };
-    try {
-      const uri = `sip:${identityDomainOf(trunk)}`;
-      this.#options.srf.request(uri, options, (error, request) => {
-        if (error || request === undefined) {
-          done({ type: 'failed', reason: String(error?.message ?? 'not sent') }, cseq);
-        } else {
-          request.on('response', (response: SipResponse) => heard(request, response));
-        }
-      });
-    } catch (error) {
-      // Thrown when there is no connection to the engine.
-      done({ type: 'failed', reason: String(error) }, cseq);
+  #finish(job: Job, attempt: Attempt, heard: { at: number; cseq: number }): Promise<void> {
+    return job.state.leaving ? this.#hasLeft(job, attempt, heard) : this.#has(job, attempt, heard);
+  }
+
+  async #hasLeft(job: Job, attempt: Attempt, heard: { at: number; cseq: number }): Promise<void> {
+    const { key, trunk, state } = job;
+    const next = afterLeaving(trunk.name, state, attempt, heard);
+    this.counts.left += Number(attempt.type === 'gone');
+    if (attempt.type !== 'gone') {
+      const known = { trunk: trunk.name, attempt, again: next !== null };
+      this.#options.log.warn(known, 'a provider was not told that a trunk is out of use');
+    }
+    if (job.isLeft) {
+      await this.#commit(trunk.name, [next === null ? ['DEL', key] : keepLeft(trunk, next)]);
+    } else if (this.#options.book.trunk(trunk.name)?.enabled === false) {
+      const change: Command = next === null ? ['DEL', key] : ['SET', key, JSON.stringify(next)];
+      await this.#commit(trunk.name, [change]);
     }
   }
 
-  async #finish(
-    trunk: Trunk,
-    before: TrunkState,
+  async #has(
+    job: Job,
     attempt: Attempt,
     { at, cseq }: { at: number; cseq: number },
   ): Promise<void> {
-    const { log } = this.#options;
+    const { log, book } = this.#options;
+    const { key, trunk, state: before } = job;
     const { name } = trunk;
-    if (before.leaving) {
-      await this.#commit(name, false, [['DEL', trunkKey(name)]]);
-      return;
-    }
     const state = afterAttempt(name, before, attempt, { at, cseq });
     const isWell = attempt.type === 'registered';
     this.counts[isWell ? 'registered' : 'failed'] += 1;
@@ -165,18 +197,27 @@ export class TrunkRegistrar {
       const { reason, dueAt } = state;
       log.warn({ trunk: name, reason, againInMs: dueAt - at }, 'trunk not registered');
     }
-    const commands: Command[] = [['SET', trunkKey(name), JSON.stringify(state)]];
+    const now = book.trunk(name);
+    const left = now === null && isWell ? leavingState(state, at) : null;
+    if (left !== null) {
+      // It was removed meanwhile.
+      await this.#commit(name, [keepLeft(trunk, left)]);
+    }
+    // Changed meanwhile, its new state is not touched.
+    if (now?.enabled !== true) {
+      return;
+    }
+    const commands: Command[] = [['SET', key, JSON.stringify(state)]];
     if (isWell && state.address !== before.address) {
       const networks = networksOf(trunk, state.address);
       commands.push(['SET', peerKey(name), JSON.stringify({ networks })]);
     }
-    await this.#commit(name, true, commands);
+    await this.#commit(name, commands);
   }
 
-  /** `enabled`: what the trunk was. Changed or removed meanwhile, its new state is not touched. */
-  async #commit(name: string, enabled: boolean, commands: readonly Command[]): Promise<void> {
-    const { store, book, log } = this.#options;
-    if (!this.#leading || book.trunk(name)?.enabled !== enabled) {
+  async #commit(name: string, commands: readonly Command[]): Promise<void> {
+    const { store, log } = this.#options;
+    if (!this.#leading) {
       return;
     }
     try {
@@ -187,43 +228,4 @@ export class TrunkRegistrar {
       await delay(limits.trunkRetryMs, undefined, { ref: false });
     }
   }
-}
-
-const silentMs = limits.trunkAnswerMs;
-
-function fromOf(trunk: Trunk): string {
-  const user = trunk.user.includes('@') ? trunk.user : `${trunk.user}@${identityDomainOf(trunk)}`;
-  return `<sip:${user}>`;
-}
-
-/** The provider calls this Contact: it tells the account apart from others there. */
-function userPart(trunk: Trunk): string {
-  return trunk.user.split('@')[0] ?? '';
-}
-
-function transportOf({ transport }: Trunk): string {
-  return transport === 'udp' ? '' : `;transport=${transport}`;
-}
-
-function attemptOf(request: SipRequest, response: SipResponse, askedS: number): Attempt {
-  const { status, reason, source_address: address } = response;
-  const seconds = (name: string) => {
-    const text = /^\s*(\d{1,9})/.exec(response.get(name) ?? '')?.[1];
-    return text === undefined ? null : Number(text);
-  };
-  if (status < 300) {
-    // The answer lists all Contacts of the account; the echo of the request has ours.
-    const own = /<[^>]*>/.exec(request.get('Contact') ?? '')?.[0] ?? '';
-    const all = (response.get('Contact') ?? '').split(',');
-    const contact = all.find((one) => one.includes(own)) ?? '';
-    const expiresS = grantedS(contact, response.get('Expires') ?? '', askedS);
-    return expiresS > 0
-      ? { type: 'registered', expiresS, address: address ?? null }
-      : { type: 'failed', reason: 'the provider keeps no Contact' };
-  }
-  const minExpiresS = seconds('Min-Expires');
-  if (status === 423 && minExpiresS !== null) {
-    return { type: 'tooBrief', minExpiresS };
-  }
-  return { type: 'refused', status, reason, retryAfterS: seconds('Retry-After') };
 }

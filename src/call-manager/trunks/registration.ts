@@ -7,12 +7,15 @@
  */
 import { createHash } from 'node:crypto';
 import { limits } from '../../domain/limits.ts';
-import type { TrunkState } from '../../domain/trunk.ts';
+import { type LeftTrunk, leftKey, type Trunk, type TrunkState } from '../../domain/trunk.ts';
+import type { Command } from '../../native/index.ts';
 
 /** What came of one REGISTER. */
 export type Attempt =
   | { type: 'registered'; expiresS: number; address: string | null }
   | { type: 'refused'; status: number; reason: string; retryAfterS: number | null }
+  /** The Contact was taken away, as asked. */
+  | { type: 'gone' }
   /** 423: the provider wants fewer refreshes. */
   | { type: 'tooBrief'; minExpiresS: number }
   | { type: 'failed'; reason: string };
@@ -53,6 +56,8 @@ export function afterAttempt(
     }
     case 'failed':
       return failed(name, next, { reason: attempt.reason, waitMs: 0 }, at);
+    case 'gone':
+      return failed(name, next, { reason: 'the provider keeps no Contact', waitMs: 0 }, at);
     default:
       return attempt satisfies never;
   }
@@ -78,9 +83,31 @@ function spread(name: string, turn: number): number {
   return (createHash('md5').update(`${name} ${turn}`).digest()[0] ?? 0) / 255;
 }
 
+/** What is left to do after a trunk was to be taken away; null when nothing is, or in vain. */
+export function afterLeaving(
+  name: string,
+  state: TrunkState,
+  attempt: Attempt,
+  { at, cseq }: { at: number; cseq: number },
+): TrunkState | null {
+  const isAnswer = attempt.type === 'refused' && attempt.status !== 408 && attempt.status < 500;
+  const isOver = isAnswer || attempt.type === 'gone' || attempt.type === 'tooBrief';
+  if (isOver || !isRegistered(state, at) || state.failures + 1 >= limits.trunkLeavingMax) {
+    return null;
+  }
+  return afterAttempt(name, state, attempt, { at, cseq });
+}
+
 /** Of a trunk that is disabled now: due at once to be taken away; null when there is nothing. */
 export function leavingState(state: TrunkState | null, at: number): TrunkState | null {
   return state !== null && isRegistered(state, at) ? { ...state, leaving: true, dueAt: at } : null;
+}
+
+/** Keeps a trunk that is removed until its provider has been told, or has forgotten it. */
+export function keepLeft(trunk: Trunk, state: TrunkState): Command {
+  const left: LeftTrunk = { version: 1, trunk, state };
+  const until = String(state.registeredUntil ?? 0);
+  return ['SET', leftKey(trunk.name, state), JSON.stringify(left), 'PXAT', until];
 }
 
 /** Whether the provider knows us now. */

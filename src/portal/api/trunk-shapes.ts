@@ -26,6 +26,7 @@ export const trunkShape = z.object({
   state: z.enum(['registered', 'failed', 'trying', 'peer', 'disabled']),
   registeredUntil: z.iso.datetime().nullable(),
   reason: z.string().nullable().describe('why the last attempt to register failed'),
+  answers: z.boolean().nullable().describe('whether it answers OPTIONS; null: it is not asked'),
   createdAt: z.iso.datetime(),
 });
 export type TrunkEntry = z.output<typeof trunkShape>;

@@ -172,6 +172,26 @@ test('a call rings both devices, is answered once, and ends with its record', as
   expect(store.count('call:')).toBe(0);
 });
 
+test('the devices share the branches that the caller has left', async () => {
+  const node = await leader();
+  const { engine } = node;
+  engine.invite({ id: 't1', user: '1001', to: '1002', extra: 'Max-Breadth: 5' });
+  const legs = [await engine.next('INVITE'), await engine.next('INVITE')];
+  expect(legs.map((leg) => leg.headers.get('max-breadth'))).toEqual(['3', '2']);
+  const record = () => JSON.parse(store.keys.get('call:t1') ?? '{}');
+  await vi.waitFor(() => expect(record()).toMatchObject({ breadth: 5 }));
+});
+
+test.each([
+  ['none', 'Max-Breadth: 0'],
+  ['fewer than devices', 'Max-Breadth: 1'],
+])('a call that has %s branches left is refused', async (_name, extra) => {
+  const { engine } = await leader();
+  engine.invite({ id: 't1', user: '1001', to: '1002', extra });
+  await engine.next('440');
+  expect(engine.sent.filter(({ what }) => what === 'INVITE')).toEqual([]);
+});
+
 test('hold and resume pass through the media server in both directions', async () => {
   const node = await leader();
   const { engine } = node;

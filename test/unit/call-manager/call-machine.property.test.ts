@@ -65,6 +65,7 @@ function newCall(devices: number): NewCall {
     fromName: 'Ada',
     to: '1002',
     hops: 69,
+    breadth: 60,
     at: 0,
     deadlineAt: 60_000,
     callerDialogId: dialogOf(0),

@@ -15,6 +15,7 @@ function begin(route: Route = { kind: 'devices', uris: ['sip:a@h', 'sip:b@h'] })
     fromName: 'Ada',
     to: '1002',
     hops: 69,
+    breadth: 60,
     at: 1000,
     deadlineAt: 61_000,
     callerDialogId: 'A;from-tag=1',

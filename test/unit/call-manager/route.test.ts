@@ -11,15 +11,18 @@ const binding = (contact: string) => ({
   registeredAt: 0,
 });
 
+const breadth = limits.breadthMax;
+const wide = { bindings: [binding('sip:a'), binding('sip:b')], breadth: 1 };
+
 test('all devices of the called user ring', () => {
   const bindings = [binding('sip:a'), binding('sip:b')];
-  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null });
+  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null, breadth });
   expect(route).toEqual({ kind: 'devices', uris: ['sip:a', 'sip:b'] });
 });
 
 test('no more devices ring than a call may have legs', () => {
   const bindings = Array.from({ length: 50 }, (_, i) => binding(`sip:${i}`));
-  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null });
+  const route = decideRoute({ from: '1', to: '2', known: true, bindings, outside: null, breadth });
   expect(route.kind === 'devices' && route.uris.length).toBe(limits.legsMax);
 });
 
@@ -27,6 +30,7 @@ test.each([
   ['an unknown user', { known: false }, 404],
   ['oneself', { to: '1', bindings: [binding('sip:a')] }, 482],
   ['a user without devices', {}, 480],
+  ['a user with more devices than the call may have branches', wide, 440],
 ])('%s is not reached', (_name, more, status) => {
   const route = decideRoute({
     from: '1',
@@ -34,6 +38,7 @@ test.each([
     known: true,
     bindings: [],
     outside: null,
+    breadth,
     ...more,
   });
   expect(route).toMatchObject({ kind: 'refuse', status });

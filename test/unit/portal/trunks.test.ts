@@ -30,7 +30,7 @@ beforeEach(() => {
   memory = new MemoryStore();
   const key = sealingKey('cluster');
   book = new TrunkBook(memory.store, key);
-  api = build(new TrunkAdmin({ store: memory.store, book, key, now: () => 1000 }));
+  api = build(new TrunkAdmin({ store: memory.store, book, key, isAsked: false, now: () => 1000 }));
 });
 
 type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';

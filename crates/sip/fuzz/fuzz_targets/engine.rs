@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use libfuzzer_sys::fuzz_target;
+use raftpbx_sip::digest::directory::Directory;
 use raftpbx_sip::engine::flow::Flow;
 use raftpbx_sip::engine::metrics::Metrics;
 use raftpbx_sip::engine::{Core, Input, Now, Output, Setup};
@@ -45,7 +46,7 @@ fn core(metrics: Arc<Metrics>) -> Core {
         },
         tag_key: [2; 32],
         seed: [3; 32],
-        users: Box::new(|user| Some(digest_ha1(user, "r", "p"))),
+        users: Directory::new(|user| Some(digest_ha1(user, "r", "p"))),
         source_address: |_| None,
         metrics,
     })
@@ -54,7 +55,7 @@ fn core(metrics: Arc<Metrics>) -> Core {
 fn feed(core: &mut Core, now: Now, input: Input<'_>) {
     let mut outputs = VecDeque::from(core.step(now, input));
     while let Some(output) = outputs.pop_front() {
-        if let Output::Commit { token, ops } = output {
+        if let Output::Commit { token, ops, .. } = output {
             let changes = ops.into_iter().map(|op| match op {
                 JournalOp::Set { key, value, .. } => (key, Some(value)),
                 JournalOp::Delete { key } => (key, None),

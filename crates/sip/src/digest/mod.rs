@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counts;
+pub mod directory;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -18,6 +19,7 @@ use crate::journal::{Credentials, hex};
 use crate::limits::NONCE_LIFETIME_S;
 use crate::message::{lexical::quoted_end, list};
 use counts::NonceCounts;
+use directory::Directory;
 
 const NONCE_TIME_DIGITS: usize = 8;
 const NONCE_OWN_DIGITS: usize = 16;
@@ -165,14 +167,15 @@ impl Authenticator {
         values: impl Iterator<Item = &'a str>,
         method: &str,
         now_s: u64,
-        credentials: impl Fn(&str) -> Option<Credentials>,
+        users: &mut Directory,
     ) -> Verdict {
         let mut answers = values.filter_map(|value| self.parse(value));
         let Some(answer) = answers.next() else {
             return Verdict::Missing;
         };
-        let known = credentials(&answer.username);
-        let right = self.matches(&answer, method, known.as_ref());
+        let right = users.check(&answer.username, |known| {
+            self.matches(&answer, method, known)
+        });
         let count = answer.qop.map_or(Some(1), |(nc, _, _)| count_of(nc));
         let fresh = self.issued_s(answer.nonce, now_s);
         match (right, fresh.zip(count)) {

@@ -28,7 +28,8 @@ fn answer(user: &str, password: &str, nonce: &str, sha: bool) -> String {
 }
 
 fn verify(header: &str, now_s: u64) -> Verdict {
-    authenticator().verify([header].into_iter(), "REGISTER", now_s, users)
+    let mut users = Directory::new(users);
+    authenticator().verify([header].into_iter(), "REGISTER", now_s, &mut users)
 }
 
 #[test]

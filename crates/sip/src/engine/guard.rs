@@ -37,6 +37,8 @@ figures! {
     shed: "counter", "New work refused because the engine is overloaded.";
     crowded: "counter", "New requests refused because their source has too many.";
     crowded_dialogs: "counter", "New calls and subscriptions refused: their address or user has too many.";
+    users_remembered: "counter", "Passwords checked without reading the table of users.";
+    users_read: "counter", "Reads of the table of users.";
     lateness_ms: "gauge", "How late the last timer fired, in ms.";
     qualified: "counter", "Devices asked with OPTIONS.";
     unreachable: "gauge", "Contacts that do not answer OPTIONS.";

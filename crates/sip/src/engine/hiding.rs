@@ -133,6 +133,7 @@ impl Core {
             call: &call,
             sealed_call: from_sealed,
             call_id: &call_id,
+            seals_calls: self.setup.topology_hiding.call_ids,
             host: self.shown(flow).ip(),
             contact: &contact,
         };
@@ -166,6 +167,7 @@ impl Core {
             call: &call,
             sealed_call: sent.get(Name::CallId)? != call,
             call_id,
+            seals_calls: self.setup.topology_hiding.call_ids,
             host: self.shown(&server.flow).ip(),
             contact: &contact,
         };

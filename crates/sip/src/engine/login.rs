@@ -83,7 +83,7 @@ impl Core {
         let authenticator = self.authenticator.as_ref()?;
         let (now_s, now_ms) = (self.now.wall_s(), self.now.wall_ms());
         let values = message.all(door.answer);
-        let verdict = authenticator.verify(values, essentials.method, now_s, &self.setup.users);
+        let verdict = authenticator.verify(values, essentials.method, now_s, &mut self.setup.users);
         let name = match &verdict {
             Verdict::Accepted(right) => right.user.as_str(),
             Verdict::Wrong(user) => user,

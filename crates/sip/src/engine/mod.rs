@@ -68,6 +68,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -77,8 +78,9 @@ use crate::defence::{Ban, Defence};
 use crate::dialog::session::SessionTimer;
 use crate::digest::Authenticator;
 use crate::digest::counts::NonceCounts;
+use crate::digest::directory::Directory;
 use crate::durable::Replica;
-use crate::journal::{Credentials, JournalError, JournalOp};
+use crate::journal::{JournalError, JournalOp};
 use crate::proxy::Veil;
 use crate::registrar::Gruus;
 use crate::trust::Network;
@@ -276,8 +278,6 @@ pub enum Output {
     Disconnect,
 }
 
-/// Looks up a user's digests.
-pub type Directory = Box<dyn Fn(&str) -> Option<Credentials>>;
 /// The address this host uses toward another one; for listeners on a wildcard address.
 pub type SourceAddress = fn(IpAddr) -> Option<IpAddr>;
 
@@ -447,6 +447,12 @@ impl Core {
         Metrics::set(&metrics.bindings, self.replica.binding_count());
         Metrics::set(&metrics.guard.unreachable, self.unreachable_count());
         Metrics::set(&metrics.guard.bans, self.defence.ban_count());
+        let users = &self.setup.users;
+        metrics.guard.users_read.store(users.read, Relaxed);
+        metrics
+            .guard
+            .users_remembered
+            .store(users.remembered, Relaxed);
         Metrics::set(&metrics.applications, self.apps.authenticated_count());
         Metrics::set(&metrics.leading, usize::from(self.leading));
     }
@@ -475,7 +481,7 @@ impl Core {
 /// The figures a host shows, from the gauges.
 pub fn status_of(metrics: &Metrics) -> EngineStatus {
     let get = |gauge: &std::sync::atomic::AtomicU64| {
-        usize::try_from(gauge.load(std::sync::atomic::Ordering::Relaxed)).unwrap_or(usize::MAX)
+        usize::try_from(gauge.load(Relaxed)).unwrap_or(usize::MAX)
     };
     EngineStatus {
         leading: get(&metrics.leading) == 1,

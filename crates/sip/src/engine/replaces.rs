@@ -1,4 +1,5 @@
-//! INVITE with Replaces (RFC 3891): the dialog it names must be one of ours. The
+//! INVITE with Replaces (RFC 3891): the dialog it names must be one of ours, unless calls are
+//! forwarded under two names (`sip.topologyHiding.callIds`). The
 //! application reads the header as it is; dialog ids follow from it.
 use super::Core;
 use super::LiveDialog;
@@ -37,7 +38,10 @@ impl Core {
             return Some(400);
         };
         let Some(live) = self.dialog_of(call_id.trim(), ours, theirs) else {
-            return Some(481);
+            // A call that is only passed on leaves nothing here to be found. Where such calls
+            // have two names, the application forwards this to the one who knows the other.
+            let hiding = &self.setup.topology_hiding;
+            return (!(hiding.enabled && hiding.call_ids)).then_some(481);
         };
         if !live.record.is_call {
             return Some(481);

@@ -130,6 +130,7 @@ impl Core {
         self.defence.follow();
         self.new_bans.clear();
         self.nonce_counts.clear();
+        self.setup.users.forget();
         self.qualify = super::qualify::Qualify::default();
         self.stranded.clear();
         self.out.push(Output::Disconnect);

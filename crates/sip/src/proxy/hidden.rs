@@ -16,6 +16,8 @@ const DROPPED: [&str; 7] = [
     "P-Charging-Vector",
     "P-Visited-Network-ID",
 ];
+/// Headers that begin with the Call-ID of another call (RFC 3891, RFC 3911, RFC 4538).
+const NAMING: [&str; 3] = ["Replaces", "Join", "Target-Dialog"];
 /// Contact parameters that name a device or one of its flows (RFC 5626, RFC 5627).
 const DEVICE: [&str; 4] = ["+sip.instance", "reg-id", "pub-gruu", "temp-gruu"];
 /// Stands for whoever was called at an address (RFC 7044 section 10.1).
@@ -31,6 +33,8 @@ pub struct Side<'a> {
     pub sealed_call: bool,
     /// The Call-ID for the side it goes to.
     pub call_id: &'a str,
+    /// Calls have two names: what one side says of another call has to be translated.
+    pub seals_calls: bool,
     /// Our address on the side it goes to.
     pub host: IpAddr,
     /// Our URI there with this user part, in angle brackets.
@@ -108,6 +112,7 @@ fn shown<'a>(header: &Header<'a>, side: &Side<'a>) -> Option<Cow<'a, str>> {
         Name::CallId => Some(Cow::Borrowed(side.call_id)),
         Name::Contact => Some(Cow::Owned(each(header.value, |one| contact(one, side)))),
         _ if DROPPED.iter().any(|name| is(name)) => None,
+        _ if NAMING.iter().any(|name| is(name)) => Some(Cow::Owned(other_call(header.value, side))),
         Name::Other if is("Warning") => Some(Cow::Owned(each(header.value, |one| {
             warning(one, side.host)
         }))),
@@ -116,6 +121,13 @@ fn shown<'a>(header: &Header<'a>, side: &Side<'a>) -> Option<Cow<'a, str>> {
         }
         _ => Some(Cow::Borrowed(header.value)),
     }
+}
+
+/// Who reads this is the other end of the call it names: it knows the call by its other name.
+fn other_call(value: &str, side: &Side<'_>) -> String {
+    let (call_id, params) = value.split_at(value.find(';').unwrap_or(value.len()));
+    let other = side.veil.other_call(call_id.trim(), side.seals_calls);
+    format!("{other}{params}")
 }
 
 fn each(value: &str, change: impl Fn(&str) -> String) -> String {
@@ -215,6 +227,7 @@ mod tests {
             call: "c@10.0.0.5",
             sealed_call: false,
             call_id: "hidden",
+            seals_calls: true,
             host: HOST.parse().expect("an address"),
             contact,
         }

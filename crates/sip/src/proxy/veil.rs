@@ -82,6 +82,15 @@ impl Veil {
         format!("{CALL}{}", BASE64URL_NOPAD.encode(&sealed))
     }
 
+    /// What the other side of a call calls it that this side names so. `sealed`: calls that are
+    /// begun now have two names.
+    pub fn other_call<'a>(&self, call_id: &'a str, sealed: bool) -> Cow<'a, str> {
+        match self.plain_call(call_id) {
+            Cow::Borrowed(plain) if sealed => Cow::Owned(self.hide_call(plain)),
+            other => other,
+        }
+    }
+
     /// The plain Call-ID of a call, whichever of the two is asked about.
     pub fn plain_call<'a>(&self, call_id: &'a str) -> Cow<'a, str> {
         let opened = call_id.strip_prefix(CALL).and_then(|token| {
@@ -125,6 +134,11 @@ mod tests {
         for plain in ["c@10.0.0.5", "th-", "th-AAAA", "th-!"] {
             assert_eq!(veil.plain_call(plain), plain);
         }
+        // Each side is told the name that the other one knows.
+        assert_eq!(veil.other_call(&hidden, true), "c@10.0.0.5");
+        assert_eq!(veil.other_call("c@10.0.0.5", true), hidden);
+        assert_eq!(veil.other_call(&hidden, false), "c@10.0.0.5");
+        assert_eq!(veil.other_call("c@10.0.0.5", false), "c@10.0.0.5");
         // A Call-ID chosen by a caller is no way to a token.
         let forged = hidden.replacen("th-", "th.", 1);
         assert!(veil.place(&format!("sip:{forged}@h")).is_none());

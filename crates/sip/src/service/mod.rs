@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::config::{EngineConfig, Listen, Transport};
+use crate::digest::directory::Directory;
 use crate::engine::metrics::Metrics;
 use crate::engine::{Core, Setup, status_of};
 use crate::error::EngineError;
@@ -268,7 +269,10 @@ fn core(
         topology_hiding: config.topology_hiding,
         tag_key: config.tag_key,
         seed,
-        users: Box::new(move |user| journal.credentials(user)),
+        users: {
+            let changes = journal.user_changes();
+            Directory::new(move |user| journal.credentials(user)).with_copies(changes)
+        },
         source_address: bind::source_address,
         metrics,
     })

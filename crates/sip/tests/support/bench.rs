@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use md5::{Digest, Md5};
+use raftpbx_sip::digest::directory::Directory;
 use raftpbx_sip::engine::flow::Flow;
 use raftpbx_sip::engine::metrics::Metrics;
 use raftpbx_sip::engine::{AppId, Core, Input, Now, Output, Setup};
@@ -73,7 +74,7 @@ impl Bench {
             topology_hiding: config.topology_hiding,
             tag_key: config.tag_key,
             seed: [3; 32],
-            users: Box::new(|user| {
+            users: Directory::new(|user| {
                 let known = ["1001", "1002"].contains(&user);
                 known.then(|| digest_ha1(user, REALM, "secret"))
             }),

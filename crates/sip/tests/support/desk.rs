@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use raftpbx_sip::digest::directory::Directory;
 use raftpbx_sip::engine::flow::Flow;
 use raftpbx_sip::engine::location::Target;
 use raftpbx_sip::engine::metrics::Metrics;
@@ -48,7 +49,7 @@ fn core(seed: u8, topology_hiding: TopologyHiding) -> Core {
         topology_hiding,
         tag_key: [2; 32],
         seed: [seed; 32],
-        users: Box::new(|_| None),
+        users: Directory::new(|_| None),
         source_address: |_| None,
         metrics: Arc::new(Metrics::default()),
     })

@@ -12,11 +12,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use parking_lot::Mutex;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{Action, AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode};
 
+use super::tables::Asked;
 use crate::limits::{SQL_STEPS_MAX, SQL_VALUE_BYTES_MAX};
 
 /// Functions whose result depends on the moment, the connection, the file, the version or chance.
@@ -167,6 +169,8 @@ pub struct Watch {
     pub highest_row: AtomicBool,
     /// What `entry_time()` answers: the logical clock of the entry, Unix milliseconds.
     pub entry_time: AtomicI64,
+    /// What was asked since the statement of a request began.
+    pub asked: Mutex<Asked>,
 }
 
 /// Watches every statement of a connection while [`Watch::foreign`] is set.
@@ -175,6 +179,9 @@ pub fn install(connection: &mut Connection, watch: &Arc<Watch>) -> rusqlite::Res
     connection.authorizer(Some(move |context: AuthContext<'_>| {
         // The keyword TEMP is an action of its own, the database of that name is not.
         let temporary = context.database_name == Some("temp");
+        if seen.foreign.load(Ordering::Relaxed) {
+            seen.asked.lock().note(&context.action);
+        }
         if seen.foreign.load(Ordering::Relaxed) && (temporary || refused(&context.action)) {
             Authorization::Deny
         } else {

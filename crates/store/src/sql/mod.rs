@@ -13,12 +13,14 @@
 //! - [`Database`]: writes from the log, reads.
 //! - [`copy`]: the file as of one moment.
 //! - `guard`: what statements may not do.
+//! - `tables`: which of them change.
 //! - `values`: JSON to SQL and back.
 
 pub mod copy;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -38,6 +40,7 @@ use crate::error::StoreError;
 use crate::keyspace::Sql;
 use crate::limits::{SQL_READ_MAX, SQL_READERS_MAX, SQL_TEXT_MAX};
 use crate::reply::Reply;
+use tables::{Tables, Written};
 use values::Failure;
 use writer::Writer;
 
@@ -66,6 +69,23 @@ pub type Outcome = Result<Vec<Reply>, Reply>;
 struct Reader {
     connection: Connection,
     until: Arc<AtomicU64>,
+    /// The number of the file it reads.
+    file: u64,
+}
+
+/// Connections that wait for somebody to read.
+#[derive(Default)]
+struct Readers {
+    idle: Vec<Reader>,
+    /// How often the file was replaced: a connection to an older one reads what is gone.
+    file: u64,
+}
+
+impl Readers {
+    fn replaced(&mut self) {
+        self.idle.clear();
+        self.file += 1;
+    }
 }
 
 /// The SQLite file of one node.
@@ -73,7 +93,8 @@ pub struct Database {
     path: PathBuf,
     /// `None` only while the file is being replaced, or after that failed.
     writer: Mutex<Option<Writer>>,
-    readers: Mutex<Vec<Reader>>,
+    readers: Mutex<Readers>,
+    tables: Tables,
     /// Outcomes up to this entry are not needed any more: a snapshot has them.
     forget: AtomicU64,
 }
@@ -86,6 +107,7 @@ impl Database {
             path: path.to_owned(),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
+            tables: Tables::default(),
             forget: AtomicU64::new(0),
         })
     }
@@ -114,9 +136,17 @@ impl Database {
     pub fn commit(&self) -> Result<(), StoreError> {
         let forget = self.forget.load(Ordering::Relaxed);
         let mut writer = self.writer.lock();
-        writer
-            .as_mut()
-            .map_or(Ok(()), |writer| writer.commit(forget))
+        if let Some(writer) = writer.as_mut() {
+            self.tables.changed(&writer.commit(forget)?);
+        }
+        Ok(())
+    }
+
+    /// A number that grows when a table changes, before the change is acknowledged here, and when
+    /// the file is replaced. It may grow for a change that was refused. `None` when too many
+    /// tables are followed.
+    pub fn follow(&self, table: &str) -> Option<Arc<AtomicU64>> {
+        self.tables.follow(table)
     }
 
     /// No replay begins before this entry any more.
@@ -159,17 +189,20 @@ impl Database {
                 "the statement is longer than {SQL_TEXT_MAX} bytes"
             )));
         }
-        let reader = self.readers.lock().pop();
+        let (reader, file) = {
+            let mut readers = self.readers.lock();
+            (readers.idle.pop(), readers.file)
+        };
         let reader = match reader {
             Some(reader) => reader,
-            None => self.open_reader()?,
+            None => self.open_reader(file)?,
         };
         let most = u64::try_from(SQL_READ_MAX.as_nanos()).unwrap_or(u64::MAX);
         reader.until.store(boot_ns() + most, Ordering::Relaxed);
         let rows = values::rows(&reader.connection, sql, args);
         let mut readers = self.readers.lock();
-        if readers.len() < SQL_READERS_MAX {
-            readers.push(reader);
+        if reader.file == readers.file && readers.idle.len() < SQL_READERS_MAX {
+            readers.idle.push(reader);
         }
         rows.map_err(|failure| match failure {
             Failure::Refused(text) => wrong(text),
@@ -185,7 +218,7 @@ impl Database {
         })
     }
 
-    fn open_reader(&self) -> Result<Reader, StoreError> {
+    fn open_reader(&self, file: u64) -> Result<Reader, StoreError> {
         let mut connection = read_only(&self.path)?;
         let until = Arc::new(AtomicU64::new(u64::MAX));
         let end = until.clone();
@@ -193,20 +226,26 @@ impl Database {
         connection
             .progress_handler(READ_LOOK_STEPS, Some(look))
             .map_err(wrong)?;
-        Ok(Reader { connection, until })
+        Ok(Reader {
+            connection,
+            until,
+            file,
+        })
     }
 
     /// Replaces the content by another file, which is consumed.
     pub fn replace(&self, other: &Path) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
         *writer = None;
-        self.readers.lock().clear();
+        self.readers.lock().replaced();
         for suffix in ["-wal", "-shm"] {
             remove_if_there(&beside(&self.path, suffix))?;
         }
         std::fs::rename(other, &self.path)?;
+        // Those that were opened meanwhile read the file that is gone.
+        self.readers.lock().replaced();
+        self.tables.changed(&Written::Everything);
         *writer = Some(Writer::open(&self.path)?);
-        self.readers.lock().clear();
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The SQL applier against replays, failures and statements that would make servers differ.
 
 use super::*;
+use crate::limits::{SQL_STATEMENTS_MAX, SQL_TABLES_FOLLOWED_MAX};
 use serde_json::json;
 
 fn command(words: &[&str]) -> Vec<Bytes> {
@@ -226,4 +227,87 @@ fn a_copy_replaces_another_file() {
     two.database.replace(&copy).expect("replaced");
     assert_eq!(two.database.applied(), 9);
     assert_eq!(two.count(), json!(1));
+}
+
+fn number(of: &Arc<AtomicU64>) -> u64 {
+    of.load(Ordering::Acquire)
+}
+
+#[test]
+fn the_number_of_a_table_grows_with_what_writes_it_and_with_nothing_else() {
+    let bench = Bench::new();
+    let users = bench.database.follow("users").expect("room");
+    let calls = "CREATE TABLE calls (id TEXT PRIMARY KEY) WITHOUT ROWID;
+                 CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID";
+    bench.run(2, Sql::Migrate, &["SQL.MIGRATE", "2", calls]);
+    bench.database.commit().expect("committed");
+    let mut seen = number(&users);
+    assert_eq!(seen, 1, "a migration may change everything");
+    let mut index = 2;
+    let mut grows = |sql: &str, args: &str| {
+        index += 1;
+        bench.exec(index, sql, args);
+        assert_eq!(number(&users), seen, "not before it can be read");
+        bench.database.commit().expect("committed");
+        let grew = number(&users) > seen;
+        seen = number(&users);
+        grew
+    };
+    let call = "INSERT INTO calls VALUES (?1)";
+    assert!(!grows(call, r#"["a"]"#));
+    assert!(!grows(call, r#"["b"]"#), "as a statement that is kept");
+    assert!(grows(INSERT, r#"["ann", 7]"#));
+    assert!(
+        grows(INSERT, r#"["bob", 7]"#),
+        "as a statement that is kept"
+    );
+    assert!(grows("DELETE FROM users", "[]"));
+    // What is written by others: the authorizer is told of them, too.
+    let trigger = "CREATE TRIGGER copies AFTER INSERT ON calls BEGIN
+                   INSERT INTO users VALUES (new.id, 1); END";
+    assert!(grows(trigger, "[]"), "a new schema may change everything");
+    assert!(grows(call, r#"["c"]"#));
+    assert!(grows("DROP TRIGGER copies", "[]"));
+    assert!(!grows(call, r#"["d"]"#));
+    // More statements than are kept: what is forgotten of one is asked of SQLite again.
+    for turn in 0..2 * SQL_STATEMENTS_MAX {
+        assert!(!grows(
+            &format!("INSERT INTO names VALUES (?1 || {turn})"),
+            r#"["n"]"#
+        ));
+    }
+    assert!(!grows(call, r#"["e"]"#));
+    assert!(grows(INSERT, r#"["eve", 7]"#));
+}
+
+#[test]
+fn the_number_of_a_table_grows_when_the_file_is_replaced() {
+    let bench = Bench::new();
+    bench.exec(2, INSERT, r#"["ann", 7]"#);
+    bench.database.commit().expect("committed");
+    let users = bench.database.follow("users").expect("room");
+    let other = Bench::new();
+    other.exec(2, INSERT, r#"["bob", 7]"#);
+    other.exec(3, INSERT, r#"["eve", 7]"#);
+    other.database.commit().expect("committed");
+    other.database.checkpoint().expect("moved to the file");
+    assert_eq!(bench.count(), json!(1));
+    bench
+        .database
+        .replace(&other.directory.path().join("a.db"))
+        .expect("replaced");
+    assert_eq!((number(&users), bench.count()), (1, json!(2)));
+    // A statement that was kept for the old file says nothing about the new one.
+    bench.exec(4, INSERT, r#"["ann", 7]"#);
+    bench.database.commit().expect("committed");
+    assert_eq!(number(&users), 2);
+}
+
+#[test]
+fn only_so_many_tables_are_followed() {
+    let bench = Bench::new();
+    let follow = |turn: usize| bench.database.follow(&format!("t{turn}"));
+    assert!((0..SQL_TABLES_FOLLOWED_MAX).all(|turn| follow(turn).is_some()));
+    assert!(follow(SQL_TABLES_FOLLOWED_MAX).is_none());
+    assert!(follow(0).is_some(), "one that is followed already");
 }

@@ -13,11 +13,12 @@ use rusqlite::{Connection, OptionalExtension, StatementStatus, params};
 use serde::{Deserialize, Serialize};
 
 use super::guard::{self, Watch};
+use super::tables::{Asked, Statements, Written};
 use super::values::{self, Failure};
 use super::{Ask, Outcome, wrong};
 use crate::error::StoreError;
 use crate::keyspace::Sql;
-use crate::limits::{SQL_FORGOTTEN_AT_ONCE, SQL_TEXT_MAX, SQL_WAL_PAGES_MAX};
+use crate::limits::{SQL_FORGOTTEN_AT_ONCE, SQL_STATEMENTS_MAX, SQL_TEXT_MAX, SQL_WAL_PAGES_MAX};
 use crate::reply::Reply;
 
 /// Our own bookkeeping: the applied index, the schema version, outcomes for replay.
@@ -44,6 +45,9 @@ pub struct Writer {
     forgotten: u64,
     /// Why this file can not follow the log any more.
     broken: Option<String>,
+    statements: Statements,
+    /// What the open transaction has written.
+    written: Written,
 }
 
 /// A request of the open transaction. Its bytes are shared with the log entry.
@@ -75,7 +79,7 @@ impl Writer {
         connection
             .pragma_update(None, "wal_autocheckpoint", SQL_WAL_PAGES_MAX)
             .map_err(wrong)?;
-        connection.set_prepared_statement_cache_capacity(64);
+        connection.set_prepared_statement_cache_capacity(SQL_STATEMENTS_MAX);
         connection.execute_batch(SCHEMA).map_err(wrong)?;
         let watch = Arc::new(Watch::default());
         guard::install(&mut connection, &watch).map_err(wrong)?;
@@ -88,6 +92,8 @@ impl Writer {
             ran: Vec::new(),
             forgotten: 0,
             broken: None,
+            statements: Statements::default(),
+            written: Written::Nothing,
         })
     }
 
@@ -188,12 +194,19 @@ impl Writer {
     fn exec(&mut self, command: &[Bytes]) -> Result<Reply, String> {
         let (sql, args) = statement(command)?;
         guard::check_text(&sql)?;
-        self.guarded(true, |connection| {
+        if self.statements.is_full() {
+            self.connection.flush_prepared_statement_cache();
+            self.statements.clear();
+        }
+        let outcome = self.guarded(true, |connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             statement.reset_status(StatementStatus::VmStep);
             let changed = statement.execute(rusqlite::params_from_iter(args.iter()))?;
             Ok(Reply::Int(i64::try_from(changed).unwrap_or(i64::MAX)))
-        })
+        });
+        let asked = std::mem::take(&mut *self.watch.asked.lock());
+        self.statements.ran(&sql, asked, &mut self.written);
+        outcome
     }
 
     fn query(&mut self, command: &[Bytes]) -> Result<Reply, String> {
@@ -230,6 +243,7 @@ impl Writer {
                 "the schema has version {present}, {version} does not follow it"
             ));
         }
+        self.written = Written::Everything;
         self.guarded(false, |connection| connection.execute_batch(&sql))?;
         let stored = set_state(&self.connection, "schema", version);
         stored.map_err(|error| self.failed(&error))?;
@@ -246,8 +260,10 @@ impl Writer {
             foreign,
             limited: counted,
             highest_row,
+            asked,
             ..
         } = &*self.watch;
+        *asked.lock() = Asked::default();
         highest_row.store(false, Ordering::Relaxed);
         counted.store(limited, Ordering::Relaxed);
         foreign.store(true, Ordering::Relaxed);
@@ -316,13 +332,13 @@ impl Writer {
     }
 
     /// Commits the open transaction together with the applied index; outcomes of entries up to
-    /// `forget`, which no replay can reach, are removed bit by bit.
-    pub fn commit(&mut self, forget: u64) -> Result<(), StoreError> {
+    /// `forget`, which no replay can reach, are removed bit by bit. Answers what it wrote.
+    pub fn commit(&mut self, forget: u64) -> Result<Written, StoreError> {
         if let Some(broken) = &self.broken {
             return Err(wrong(broken));
         }
         let Some(index) = self.open.take() else {
-            return Ok(());
+            return Ok(Written::Nothing);
         };
         self.ran.clear();
         set_state(&self.connection, "applied", index).map_err(wrong)?;
@@ -331,7 +347,7 @@ impl Writer {
         }
         self.connection.execute_batch("COMMIT").map_err(wrong)?;
         self.applied = index;
-        Ok(())
+        Ok(std::mem::take(&mut self.written))
     }
 
     fn forget(&mut self, forget: u64) -> rusqlite::Result<()> {

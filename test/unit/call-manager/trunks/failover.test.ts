@@ -12,7 +12,7 @@ const names = ['first', 'second', 'third'];
 
 function begin(trunks = names): Call {
   const { call } = startCall({
-    ...{ id: 'call-1' as CallId, from: '1001', fromName: '', to: '030', hops: 69 },
+    ...{ id: 'call-1' as CallId, from: '1001', fromName: '', to: '030', hops: 69, breadth: 60 },
     ...{ at: 0, deadlineAt: 60_000, callerDialogId: 'A;from-tag=1', trunk: null },
     route: { kind: 'trunks', targets: trunks.map((trunk) => ({ trunk, uri: `sip:030@${trunk}` })) },
   });

@@ -22,7 +22,7 @@ beforeEach(async () => {
   now = 1_000_000;
   const key = sealingKey('cluster');
   book = new TrunkBook(memory.store, key);
-  admin = new TrunkAdmin({ store: memory.store, book, key, now: () => now });
+  admin = new TrunkAdmin({ store: memory.store, book, key, isAsked: false, now: () => now });
   for (let i = 0; i < count; i += 1) {
     await admin.add({ name: `t${i}`, proxy: '192.0.2.1', user: `u${i}`, password: 'p' });
   }
@@ -146,6 +146,94 @@ test('a trunk that is enabled again while it is taken away registers anew', asyn
   await vi.waitFor(() => {
     registrar.tick();
     expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0', '3600']);
+  });
+});
+
+/** The first trunk was registered and then removed. */
+async function removed() {
+  const { registrar, sent } = leader();
+  registrar.tick();
+  sent[0]?.answer(200, '3600');
+  await vi.waitFor(() => expect(state('t0')).toMatchObject({ state: 'registered' }));
+  await admin.remove('t0');
+  return { registrar, sent, ofFirst: (all = sent) => all.filter(isOfFirst) };
+}
+
+const isOfFirst = ({ to }: Sent) => to === '<sip:u0@192.0.2.1>';
+const left = () => book.left().map(({ trunk }) => trunk.name);
+
+test('a trunk that is removed is taken away at its provider, by the next leader if need be', async () => {
+  const { registrar, ofFirst } = await removed();
+  registrar.follow();
+  expect(left()).toEqual(['t0']);
+  const next = leader();
+  await vi.waitFor(() => {
+    next.registrar.tick();
+    expect(ofFirst(next.sent)).toHaveLength(1);
+  });
+  const [last] = ofFirst(next.sent);
+  expect(last?.expires).toBe('0');
+  expect(last?.cseq).toBeGreaterThan(ofFirst()[0]?.cseq ?? 0);
+  last?.answer(200, '0');
+  await vi.waitFor(() => expect(left()).toEqual([]));
+  expect(next.registrar.counts.left).toBe(1);
+});
+
+test('a provider that does not answer is told a few times that a trunk is gone', async () => {
+  const { registrar, ofFirst } = await removed();
+  for (let told = 1; told <= limits.trunkLeavingMax; told += 1) {
+    await vi.waitFor(() => {
+      registrar.tick();
+      expect(ofFirst()).toHaveLength(1 + told);
+    });
+    ofFirst().at(-1)?.answer(503);
+    await vi.waitFor(() => {
+      const due = book.left().map((one) => one.state.dueAt > now);
+      expect(due).toEqual(told < limits.trunkLeavingMax ? [true] : []);
+    });
+    now += 60_000;
+  }
+  registrar.tick();
+  expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0', '0', '0', '0', '0']);
+});
+
+test('a trunk that is removed and added again keeps its registration', async () => {
+  const { registrar, ofFirst } = await removed();
+  await admin.add({ name: 'again', proxy: '192.0.2.1', user: 'u0', password: 'p' });
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(left()).toEqual([]);
+  });
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '3600']);
+  });
+});
+
+test('what is added while its account is taken away waits for that', async () => {
+  const { registrar, ofFirst } = await removed();
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst().at(-1)?.expires).toBe('0');
+  });
+  await admin.add({ name: 'again', proxy: '192.0.2.1', user: 'u0', password: 'p' });
+  registrar.tick();
+  expect(ofFirst()).toHaveLength(2);
+  ofFirst()[1]?.answer(200, '0');
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(ofFirst().map((one) => one.expires)).toEqual(['3600', '0', '3600']);
+  });
+});
+
+test('what was removed while it registered is taken away', async () => {
+  const { registrar, sent } = leader();
+  registrar.tick();
+  await admin.remove('t0');
+  sent[0]?.answer(200);
+  await vi.waitFor(() => {
+    registrar.tick();
+    expect(sent.filter(isOfFirst).map((one) => one.expires)).toEqual(['3600', '0']);
   });
 });
 

@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::{Core, Input, Now, Output, Setup};
 use crate::config::{Listen, Transport};
 use crate::dialog::session::SessionTimer;
+use crate::digest::directory::Directory;
 use crate::journal::{JournalError, JournalOp};
 use crate::view::EngineEvent;
 
@@ -85,7 +86,7 @@ fn core(timer: SessionTimer, seed: u8) -> Core {
         topology_hiding: crate::TopologyHiding::default(),
         tag_key: [2; 32],
         seed: [seed; 32],
-        users: Box::new(|_| None),
+        users: Directory::new(|_| None),
         source_address: |_| None,
         metrics: Arc::new(Metrics::default()),
     })
