@@ -21,6 +21,7 @@
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `fastpath`: established flows, relayed by the kernel.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
+//! - `fuzzing`: entrances for fuzzers.
 //! - [`limits`](mod@limits): named bounds.
 
 mod address;
@@ -32,6 +33,7 @@ pub mod dsp;
 mod epoll;
 mod fastpath;
 mod flow;
+pub mod fuzzing;
 pub mod limits;
 mod metrics;
 mod ng;
