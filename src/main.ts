@@ -141,10 +141,13 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
       advertised: advertised ?? null,
     })),
     ngListen: media.ngListen,
+    ngTcpListen: media.ngTcpListen,
     ports: media.ports,
     workers: media.workers,
     timeoutS: media.timeoutS,
     recordings: media.recordings,
+    prompts: media.prompts,
+    fastPath: media.fastPath,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,

@@ -9,12 +9,13 @@ interface MediaCommandOptions {
   ng: string;
   ports: string;
   path: string;
+  prompts?: string;
 }
 
 /** Silence after which a session is given up, as rtpengine's default. */
 const timeoutS = 60;
 
-/** How packets are moved; `auto` takes the fastest of them that this build has. */
+/** How packets are moved; `auto` lets the kernel move those of established flows, where it can. */
 const paths = ['auto', 'epoll'];
 
 export function addMedia(program: Command): void {
@@ -24,6 +25,7 @@ export function addMedia(program: Command): void {
     .requiredOption('--interface <list>', 'ADDRESS[,ADDRESS6] for RTP')
     .requiredOption('--ng <address>', 'ADDRESS:PORT of the NG protocol, UDP')
     .requiredOption('--ports <range>', 'FROM-TO, UDP ports for RTP')
+    .option('--prompts <folder>', 'where `play media` finds files; without it none is played')
     .addOption(new Option('--path <path>', 'how packets are moved').choices(paths).default('auto'))
     .action((options: MediaCommandOptions) => {
       const interfaces = splitList('--interface', options.interface);
@@ -38,8 +40,11 @@ export function addMedia(program: Command): void {
             portTo: to,
             workers: availableParallelism(),
             ngListen: ng,
+            ngTcpListen: null,
             mediaTimeoutS: timeoutS,
             recordings: null,
+            prompts: options.prompts ?? null,
+            fastPath: options.path === 'auto',
           },
           () => undefined,
         );

@@ -263,6 +263,7 @@ const filePaths: Path[] = [
   ['sip', 'applications', 'tls', 'certificate'],
   ['sip', 'applications', 'tls', 'key'],
   ['media', 'recordings'],
+  ['media', 'prompts'],
   ['api', 'certificate'],
   ['api', 'key'],
   ['api', 'adminFile'],

@@ -113,10 +113,21 @@ const media = z.strictObject({
     .min(1, { error: 'needs at least one interface' })
     .describe('addresses for RTP'),
   ngListen: socketAddress.describe('UDP listener of the NG protocol'),
+  ngTcpListen: socketAddress
+    .optional()
+    .describe('TCP listener of the NG protocol, WebSocket too; without it only UDP'),
   ports: portRange.default({ from: 20_000, to: 59_999 }).describe('UDP ports for RTP'),
   workers: z.int().min(1).max(64).default(1).describe('threads that move packets'),
   timeoutS: z.int().min(5).default(60).describe('silence after which a session is given up'),
   recordings: file.meta({ example: 'recordings' }).optional().describe('folder of recordings'),
+  prompts: file
+    .meta({ example: 'prompts' })
+    .optional()
+    .describe('folder below which `play media` finds files; without it none is played'),
+  fastPath: z
+    .enum(['auto', 'off'])
+    .default('auto')
+    .describe('the kernel relays established flows: where it can (Linux 6.6, CAP_BPF) or never'),
 });
 
 const api = z.strictObject({

@@ -24,8 +24,11 @@ export class MediaServer implements RoleHandle, MediaServerApi {
         portTo: ports.to,
         workers: context.workers ?? 1,
         ngListen,
+        ngTcpListen: context.ngTcpListen ?? null,
         mediaTimeoutS: context.timeoutS ?? 60,
         recordings: context.recordings ?? null,
+        prompts: context.prompts ?? null,
+        fastPath: context.fastPath !== 'off',
       },
       (events) => this.#apply(events),
     );

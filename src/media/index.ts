@@ -25,6 +25,8 @@ export interface MediaServerContext {
   interfaces?: readonly { local: string; advertised: string | null }[];
   /** `host:port` of the NG listener. */
   ngListen: string;
+  /** `host:port` of the NG listener of TCP and WebSocket; none unless given. */
+  ngTcpListen?: string | undefined;
   ports: { from: number; to: number };
   /** Threads that move packets; 1 unless given. */
   workers?: number;
@@ -32,6 +34,10 @@ export interface MediaServerContext {
   timeoutS?: number;
   /** Folder of recordings; without one nothing is recorded. */
   recordings?: string | undefined;
+  /** Folder below which `play media` finds files; without one no file is played. */
+  prompts?: string | undefined;
+  /** Whether the kernel relays established flows: where it can unless given. */
+  fastPath?: 'auto' | 'off';
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

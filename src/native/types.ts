@@ -262,9 +262,15 @@ export interface MediaOptions {
   workers: number;
   /** `host:port` of the NG listener; null means only calls through `ng()`. */
   ngListen: string | null;
+  /** `host:port` of the NG listener of TCP and WebSocket; null means none. */
+  ngTcpListen: string | null;
   mediaTimeoutS: number;
   /** Folder of recordings; null means nothing is recorded. */
   recordings: string | null;
+  /** Folder below which `play media` finds files; null means no file is played. */
+  prompts: string | null;
+  /** Whether the kernel relays established flows, where it can. */
+  fastPath: boolean;
 }
 
 export interface MediaStats {

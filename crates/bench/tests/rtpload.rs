@@ -29,8 +29,11 @@ fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
         ports: 34_000..=34_099,
         workers: 1,
         ng_listen: Some((local, 0).into()),
+        ng_tcp_listen: None,
         media_timeout_s: 0,
         recordings: None,
+        prompts: None,
+        fast_path: false,
     };
     let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
     let ng = engine.ng_address().expect("listening").to_string();

@@ -19,8 +19,11 @@ struct WireMediaOptions {
     port_to: u16,
     workers: usize,
     ng_listen: Option<SocketAddr>,
+    ng_tcp_listen: Option<SocketAddr>,
     media_timeout_s: u64,
     recordings: Option<PathBuf>,
+    prompts: Option<PathBuf>,
+    fast_path: bool,
 }
 
 #[derive(Deserialize)]
@@ -138,8 +141,11 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         ports: wire.port_from..=wire.port_to,
         workers: wire.workers,
         ng_listen: wire.ng_listen,
+        ng_tcp_listen: wire.ng_tcp_listen,
         media_timeout_s: wire.media_timeout_s,
         recordings: wire.recordings,
+        prompts: wire.prompts,
+        fast_path: wire.fast_path,
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

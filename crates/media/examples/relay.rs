@@ -38,8 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         ports: first.parse()?..=last.parse()?,
         workers: option("workers", "0").parse()?,
         ng_listen: Some(option("ng", "127.0.0.1:2223").parse()?),
+        ng_tcp_listen: options
+            .get("ng-tcp")
+            .map(|address| address.parse())
+            .transpose()?,
         media_timeout_s: option("timeout", "60").parse()?,
         recordings: None,
+        prompts: None,
+        fast_path: option("fast-path", "auto") == "auto",
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

@@ -63,7 +63,14 @@ impl Control {
             advertised: interface.advertised.unwrap_or(interface.local),
             pool: PortPool::new(interface.local, &config.ports),
         };
-        let sites = config.interfaces.iter().map(site).collect();
+        let sites: Vec<Site> = config.interfaces.iter().map(site).collect();
+        let contested = sites.iter().map(|site| site.pool.contested()).max();
+        if contested.is_some_and(|pairs| pairs > 0) {
+            tracing::warn!(
+                ports = ?config.ports,
+                "other programs may get media ports: add them to net.ipv4.ip_local_reserved_ports"
+            );
+        }
         Control {
             calls: HashMap::new(),
             workers,
@@ -394,6 +401,9 @@ impl Control {
         let mut table = self.workers[line.worker].table();
         if let Some(flow) = table.get_mut(line.key) {
             flow.clock_hz = media.clock_hz;
+            if let Some(tos) = request.tos {
+                flow.mark(tos);
+            }
             let (rtp, rtcp) = (place(media.rtp_address()), place(media.rtcp_address()));
             flow.sides[side].name(tag, rtp, rtcp);
             // An offer changes nothing before its answer.

@@ -182,3 +182,17 @@ pub fn monotonic_ns() -> u64 {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 }
+
+/// Four sockets per media line soon exceed the usual soft limit of 1,024 descriptors.
+pub fn raise_descriptor_limit() {
+    // SAFETY: all-zero is a valid `rlimit` and the pointers are valid for the calls.
+    unsafe {
+        let mut limit: libc::rlimit = zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
+            && limit.rlim_cur < limit.rlim_max
+        {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}

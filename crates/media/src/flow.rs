@@ -1,8 +1,9 @@
 //! One media line of a call: two sides, each with a port for RTP and one for RTCP.
 //!
-//! Pure apart from owning its sockets. Decides for every datagram where it goes; the worker
-//! does the sending.
+//! Pure apart from owning its sockets and its seats in the kernel. Decides for every datagram
+//! where it goes; the worker does the sending.
 
+mod kernel;
 mod sound;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::MediaEvent;
 use crate::address::RawAddress;
 use crate::audio::Audio;
 use crate::audio::event::EventListener;
+use crate::fastpath::Seat;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
 use crate::sdp::Takes;
@@ -135,6 +137,10 @@ pub struct Flow {
     audio: Option<Box<Audio>>,
     /// Those who wait for the end of a digit; none before the first one.
     listeners: Option<Box<[EventListener; 2]>>,
+    /// Type of service of what is sent.
+    tos: u8,
+    /// Directions that the kernel relays.
+    seats: [Option<Seat>; 2],
 }
 
 /// What becomes of a datagram.
@@ -177,6 +183,8 @@ impl Flow {
             events: [0; 2],
             audio: None,
             listeners: None,
+            tos: 0,
+            seats: [None, None],
         }
     }
 
@@ -286,6 +294,14 @@ impl Flow {
             learned,
             length,
         })
+    }
+
+    /// Marks what is sent from now on (`TOS`, RFC 2474).
+    pub fn mark(&mut self, tos: u8) {
+        self.tos = tos;
+        for side in &self.sides {
+            side.ports.mark(tos);
+        }
     }
 
     /// Address of the peer of a socket.

@@ -19,7 +19,9 @@
 //! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
+//! - `fastpath`: established flows, relayed by the kernel.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
+//! - `fuzzing`: entrances for fuzzers.
 //! - [`limits`](mod@limits): named bounds.
 
 mod address;
@@ -29,7 +31,9 @@ pub mod codec;
 mod control;
 pub mod dsp;
 mod epoll;
+mod fastpath;
 mod flow;
+pub mod fuzzing;
 pub mod limits;
 mod metrics;
 mod ng;
@@ -58,9 +62,11 @@ use parking_lot::Mutex;
 use crate::audio::clip::Clips;
 use crate::call::Call;
 use crate::control::Control;
+use crate::fastpath::FastPath;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::ng::stream::Streams;
 use crate::record::Recorder;
 use crate::worker::{Report, Worker};
 
@@ -84,10 +90,16 @@ pub struct MediaConfig {
     pub workers: usize,
     /// UDP address of the NG protocol; none: only [`MediaEngine::ng`].
     pub ng_listen: Option<SocketAddr>,
+    /// TCP address of the NG protocol, WebSocket too; none: only UDP.
+    pub ng_tcp_listen: Option<SocketAddr>,
     /// A call without any packet for this long is reported; 0 switches the report off.
     pub media_timeout_s: u64,
     /// Folder of recordings; none: nothing is recorded.
     pub recordings: Option<PathBuf>,
+    /// Folder below which `play media` finds files; none: no file is played.
+    pub prompts: Option<PathBuf>,
+    /// Let the kernel relay established flows, when it can.
+    pub fast_path: bool,
 }
 
 /// Something that happened to media without a command.
@@ -152,8 +164,14 @@ pub struct MediaStats {
     pub ports_free: u64,
     /// Calls ever set up.
     pub sessions_total: u64,
-    /// Packets relayed.
+    /// Packets relayed, by the kernel too.
     pub packets: u64,
+    /// Packets relayed by the kernel alone.
+    pub kernel_packets: u64,
+    /// Directions of flows that the kernel relays now.
+    pub kernel_flows: u64,
+    /// 1 when the kernel can relay, 0 when it cannot or may not.
+    pub fast_path: u64,
     /// Bytes relayed (UDP payload).
     pub bytes: u64,
     /// Packets dropped because their source was not the peer's.
@@ -225,6 +243,7 @@ pub(crate) struct Core {
     clips: Mutex<Clips>,
     workers: Arc<[Worker]>,
     report: Report,
+    fast_path: Option<Arc<FastPath>>,
     counts: Counts,
     media_timeout_s: u64,
     started: Instant,
@@ -242,6 +261,7 @@ impl Core {
             refused: counts.refused.get(),
             timeouts: counts.timeouts.get(),
             abandoned: counts.abandoned.get(),
+            fast_path: u64::from(self.fast_path.is_some()),
             ..MediaStats::default()
         };
         {
@@ -258,13 +278,16 @@ impl Core {
             stats.recording_failed = recorded.failed.get();
         }
         for worker in self.workers.iter() {
-            let table = worker.table();
+            let mut table = worker.table();
+            table.refresh();
             let totals = table.totals;
+            stats.kernel_flows += table.seated();
             stats.encrypted += table.encrypted();
             stats.speaking += table.speaking() as u64;
             stats.bridged += table.bridged();
             drop(table);
             stats.packets += totals.packets;
+            stats.kernel_packets += totals.kernel_packets;
             stats.bytes += totals.bytes;
             stats.wrong_source += totals.wrong_source;
             stats.not_rtp += totals.not_rtp;
@@ -283,6 +306,7 @@ impl Core {
 pub struct MediaEngine {
     core: Arc<Core>,
     ng_address: Option<SocketAddr>,
+    streams: Mutex<Option<Streams>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -293,7 +317,7 @@ impl MediaEngine {
     /// A configuration that cannot work, or an address that cannot be bound.
     pub fn start(config: MediaConfig, events: EventSink) -> Result<MediaEngine, MediaError> {
         check(&config)?;
-        raise_descriptor_limit();
+        epoll::raise_descriptor_limit();
         let failed = |action: String| move |source| MediaError::System { action, source };
         let socket = match config.ng_listen {
             Some(address) => {
@@ -316,19 +340,28 @@ impl MediaEngine {
         let core = Arc::new(Core {
             control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),
             cookies: Mutex::default(),
-            clips: Mutex::default(),
+            clips: Mutex::new(Clips::below(config.prompts.clone())),
             workers,
             report,
+            fast_path: fastpath::start(&config),
             counts: Counts::default(),
             media_timeout_s: config.media_timeout_s,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
         });
+        let streams = match config.ng_tcp_listen {
+            Some(address) => Some(
+                Streams::start(Arc::clone(&core), address)
+                    .map_err(failed(format!("bind NG over TCP to {address}")))?,
+            ),
+            None => None,
+        };
         let thread = ng::server::start(Arc::clone(&core), socket)
             .map_err(failed("start the NG thread".into()))?;
         Ok(MediaEngine {
             core,
             ng_address,
+            streams: Mutex::new(streams),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -342,6 +375,11 @@ impl MediaEngine {
     /// Address the NG socket is bound to.
     pub fn ng_address(&self) -> Option<SocketAddr> {
         self.ng_address
+    }
+
+    /// Address the NG listener of TCP and WebSocket is bound to.
+    pub fn ng_tcp_address(&self) -> Option<SocketAddr> {
+        self.streams.lock().as_ref().map(Streams::address)
     }
 
     /// Figures since the start.
@@ -359,11 +397,12 @@ impl MediaEngine {
         let Some(thread) = self.thread.lock().take() else {
             return;
         };
+        drop(self.streams.lock().take());
         self.core.stopping.store(true, Ordering::Release);
         thread.thread().unpark();
         // The thread looks at the flag after every datagram and at least each second.
         if let Some(address) = self.ng_address {
-            wake(address);
+            ng::server::wake(address);
         }
         if thread.join().is_err() {
             tracing::error!("the NG thread had failed");
@@ -378,23 +417,6 @@ impl MediaEngine {
 impl Drop for MediaEngine {
     fn drop(&mut self) {
         self.shutdown();
-    }
-}
-
-/// Sends an empty datagram to our own NG socket, so that its thread need not time out.
-fn wake(mut address: SocketAddr) {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    if let Err(error) = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], address)) {
-        tracing::debug!(%error, "cannot wake the NG thread; it wakes within a second");
     }
 }
 
@@ -433,18 +455,4 @@ fn check(config: &MediaConfig) -> Result<(), MediaError> {
         return bad("the port range must begin at 1024 or above and hold two pairs");
     }
     Ok(())
-}
-
-/// Four sockets per media line soon exceed the usual soft limit of 1,024 descriptors.
-fn raise_descriptor_limit() {
-    // SAFETY: all-zero is a valid `rlimit` and the pointers are valid for the calls.
-    unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0
-            && limit.rlim_cur < limit.rlim_max
-        {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
 }

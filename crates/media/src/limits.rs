@@ -21,6 +21,9 @@ pub const NAME_BYTES_MAX: usize = 512;
 /// Largest NG datagram, the most that UDP carries.
 pub const NG_BYTES_MAX: usize = 65_535;
 
+/// Most connections of NG clients (TCP, WebSocket): a thread each.
+pub const NG_CONNECTIONS_MAX: usize = 64;
+
 /// Deepest nesting of an NG dictionary: real ones have three levels.
 pub const NG_DEPTH_MAX: usize = 12;
 
@@ -35,6 +38,9 @@ pub const COOKIE_KEPT_MS: u64 = 30_000;
 
 /// Most calls named by one `list` answer: it must fit one datagram.
 pub const LIST_MAX: usize = 1_000;
+
+/// How long ports rest before another call gets them: late packets of the old one are gone then.
+pub const PORT_REST_MS: u64 = 500;
 
 /// Largest relayed datagram, bytes: above the jumbo frame's 9,000 minus nothing sent today.
 pub const DATAGRAM_BYTES_MAX: usize = 9_216;
@@ -57,6 +63,16 @@ pub const EVENTS_MAX: usize = 1_024;
 /// Flows of one worker before the next one gets any: measured, one thread relays 200 calls
 /// for less than two do, because it wakes up less often.
 pub const FLOWS_BEFORE_NEXT_WORKER: usize = 200;
+
+/// Directions of flows that the kernel relays at once; the tables of `bpf/relay.bpf.c` have as
+/// many places.
+pub const FAST_FLOWS_MAX: u32 = 65_536;
+
+/// Packets of a stream before the kernel may relay it: by then its source is known.
+pub const ESTABLISHED_PACKETS: u64 = 10;
+
+/// Most routes that are remembered between changes of routing; then all are asked for anew.
+pub const ROUTES_MAX: usize = 8_192;
 
 /// Most flows we speak on at once (clips, tones, digits): each wants a frame encoded every 20 ms.
 pub const SPEAKING_MAX: usize = 2_000;

@@ -46,7 +46,7 @@ type Figure = (&'static str, &'static str, &'static str, u64);
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
     let mut out = String::with_capacity(2_048);
-    let figures = [calls(stats), sound(stats), commands(stats)];
+    let figures = [calls(stats), packets(stats), sound(stats), commands(stats)];
     for (name, kind, help, value) in figures.into_iter().flatten() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
@@ -74,7 +74,42 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "Calls set up",
             s.sessions_total,
         ),
+        (
+            "timeouts_total",
+            "counter",
+            "Calls reported silent",
+            s.timeouts,
+        ),
+        (
+            "abandoned_total",
+            "counter",
+            "Calls removed as abandoned",
+            s.abandoned,
+        ),
+    ]
+}
+
+fn packets(s: &MediaStats) -> Vec<Figure> {
+    vec![
         ("packets_total", "counter", "Packets relayed", s.packets),
+        (
+            "kernel_packets_total",
+            "counter",
+            "Packets relayed by the kernel, of all",
+            s.kernel_packets,
+        ),
+        (
+            "kernel_flows",
+            "gauge",
+            "Directions that the kernel relays",
+            s.kernel_flows,
+        ),
+        (
+            "fast_path",
+            "gauge",
+            "Whether the kernel can relay",
+            s.fast_path,
+        ),
         ("bytes_total", "counter", "Bytes relayed", s.bytes),
         (
             "wrong_source_total",
@@ -105,18 +140,6 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Packets without a destination",
             s.unsent,
-        ),
-        (
-            "timeouts_total",
-            "counter",
-            "Calls reported silent",
-            s.timeouts,
-        ),
-        (
-            "abandoned_total",
-            "counter",
-            "Calls removed as abandoned",
-            s.abandoned,
         ),
     ]
 }

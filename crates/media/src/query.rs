@@ -126,8 +126,8 @@ fn medias(
     seen: &mut dyn FnMut(&Flow, &Side),
 ) -> Vec<Value> {
     let entry = |(index, line): (usize, &Line)| {
-        let table = control.workers[line.worker].table();
-        let flow = table.get(line.key)?;
+        let mut table = control.workers[line.worker].table();
+        let flow = table.refreshed(line.key)?;
         let own = &flow.sides[side];
         seen(flow, own);
         let local = own.ports.local;

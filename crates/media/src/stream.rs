@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::address::RawAddress;
+use crate::fastpath::Moved;
+use crate::fastpath::layout::Tally;
 use crate::packet::RtpHeader;
 
 /// What signalling says about one port of a peer.
@@ -122,6 +124,24 @@ impl Stream {
         }
     }
 
+    /// The peer, once packets from elsewhere are refused.
+    pub fn settled(&self) -> Option<RawAddress> {
+        self.remote.filter(|_| self.locked)
+    }
+
+    /// Counts what the kernel relayed of source `ssrc`.
+    pub fn fold(&mut self, moved: Moved, ssrc: u32, tally: &Tally) {
+        if moved.packets == 0 {
+            return;
+        }
+        self.counters.packets += moved.packets;
+        self.counters.bytes += moved.bytes;
+        self.counters.last_packet_ns = self.counters.last_packet_ns.max(tally.last_ns);
+        if self.quality.ssrc == Some(ssrc) {
+            self.quality.fold(moved.packets, tally);
+        }
+    }
+
     /// Counts a valid packet.
     pub fn count(&mut self, bytes: usize, now_ns: u64) {
         self.counters.packets += 1;
@@ -179,6 +199,29 @@ impl Quality {
         let scaled = self.jitter_scaled as i64;
         let new = scaled + i64::from(difference.unsigned_abs()) - ((scaled + 8) >> 4);
         self.jitter_scaled = new.max(0) as u64;
+    }
+
+    /// Where somebody else who counts begins.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            transit: self.transit as u32,
+            jitter_scaled: self.jitter_scaled as u32,
+            timestamp: self.timestamp,
+            sequence: self.highest as u16,
+            ..Tally::default()
+        }
+    }
+
+    /// Takes over what somebody else counted: `packets` of the source of now.
+    fn fold(&mut self, packets: u64, tally: &Tally) {
+        self.received += packets;
+        let step = tally.sequence.wrapping_sub(self.highest as u16);
+        if step < 0x8000 {
+            self.highest = self.highest.wrapping_add(u32::from(step));
+            self.timestamp = tally.timestamp;
+        }
+        self.transit = i64::from(tally.transit);
+        self.jitter_scaled = u64::from(tally.jitter_scaled);
     }
 
     /// Source of the stream now.
@@ -316,6 +359,37 @@ mod tests {
             quality.take(&packet(sequence, 2), 8_000, 0);
         }
         assert_eq!(quality.lost(), 3);
+    }
+
+    #[test]
+    fn what_the_kernel_counted_is_no_loss_and_what_it_missed_is() {
+        let mut stream = Stream::new();
+        for sequence in [65_533_u16, 65_534] {
+            stream.quality.take(&packet(sequence, 7), 8_000, 0);
+        }
+        // 65535, 0 and 2: 1 is lost.
+        let tally = Tally {
+            sequence: 2,
+            timestamp: 320,
+            last_ns: 9,
+            ..stream.quality.tally()
+        };
+        let moved = Moved {
+            packets: 3,
+            bytes: 516,
+        };
+        stream.fold(moved, 7, &tally);
+        assert_eq!(stream.quality.lost(), 1);
+        assert_eq!(stream.quality.newest(), Some((7, 2, 320)));
+        stream.quality.take(&packet(3, 7), 8_000, 0);
+        assert_eq!(stream.quality.lost(), 1);
+        // Of another source only packets and bytes count.
+        stream.fold(moved, 8, &tally);
+        assert_eq!(
+            (stream.counters.packets, stream.counters.last_packet_ns),
+            (6, 9)
+        );
+        assert_eq!(stream.quality.lost(), 1);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! of the table, so a worker never touches the descriptor of a flow that is gone; events
 //! that were waiting are recognised by the generation in their tag.
 
+mod kernel;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -78,6 +80,8 @@ pub struct Totals {
     pub spoken: u64,
     /// Digits heard.
     pub digits: u64,
+    /// Of the datagrams relayed: by the kernel.
+    pub kernel_packets: u64,
 }
 
 struct Slot {
@@ -105,8 +109,14 @@ impl Table {
             .filter(|_| slot.generation == key.generation)
     }
 
-    /// The flow `key` names, to be changed.
+    /// The flow `key` names, to be changed: it leaves the kernel, which would not know of it.
     pub fn get_mut(&mut self, key: FlowKey) -> Option<&mut Flow> {
+        let moved = self.flow_mut(key)?.recall();
+        self.totals.add(moved);
+        self.flow_mut(key)
+    }
+
+    fn flow_mut(&mut self, key: FlowKey) -> Option<&mut Flow> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         slot.flow
             .as_mut()
@@ -125,7 +135,7 @@ impl Table {
 
     /// Notes when a flow wants to speak next, unless that is known.
     fn note_due(&mut self, key: FlowKey) {
-        let Some(flow) = self.get_mut(key) else {
+        let Some(flow) = self.flow_mut(key) else {
             return;
         };
         if let Some(due_ns) = flow.take_due() {
@@ -182,7 +192,8 @@ impl Table {
         if slot.generation != key.generation {
             return None;
         }
-        let flow = slot.flow.take()?;
+        let mut flow = slot.flow.take()?;
+        self.totals.add(flow.recall());
         self.empty.push(key.slot);
         Some(flow)
     }
@@ -360,7 +371,7 @@ fn speak_on(
             None => {}
         }
     }
-    if let Some(flow) = table.get_mut(key) {
+    if let Some(flow) = table.flow_mut(key) {
         flow.was_roused();
     }
     table.note_due(key);
@@ -410,6 +421,7 @@ fn relay(
         }
         Received::Nothing => return,
     };
+    totals.add(flow.refresh());
     let known = happened.len();
     match flow.judge(at, &source, buffer, length, now_ns, happened) {
         Verdict::Send {
@@ -439,6 +451,7 @@ fn relay(
         Verdict::Replayed => totals.replayed += 1,
         Verdict::Nowhere => totals.unsent += 1,
     }
+    totals.add(flow.recall_if_misplaced());
     let digit = |event: &&MediaEvent| matches!(event, MediaEvent::Dtmf { .. });
     totals.digits += happened[known..].iter().filter(digit).count() as u64;
     if happened.len() > known {

@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
+
+use parking_lot::Mutex;
 
 use crate::codec::{alaw_decode, ulaw_decode};
 use crate::limits::{CLIP_BYTES_MAX, CLIPS_MAX};
@@ -31,6 +33,9 @@ pub enum ClipError {
     /// More bytes than allowed.
     #[error("it is longer than {CLIP_BYTES_MAX} bytes")]
     TooLong,
+    /// Outside the folder of prompts, or there is none.
+    #[error("it is not below the folder media.prompts")]
+    Elsewhere,
     /// Neither WAV nor raw G.711.
     #[error("it is neither WAV nor raw G.711")]
     Unknown,
@@ -169,41 +174,77 @@ type Version = (Option<SystemTime>, u64);
 /// The clips that are played now.
 #[derive(Default)]
 pub struct Clips {
+    /// What is not below is not read: names come over the network.
+    folder: Option<PathBuf>,
     known: HashMap<PathBuf, (Version, Weak<Clip>)>,
 }
 
 impl Clips {
-    /// Reads a file, or takes what was read before.
+    /// No clips yet; files are read below `folder` alone.
+    pub fn below(folder: Option<PathBuf>) -> Clips {
+        let known = HashMap::new();
+        Clips { folder, known }
+    }
+
+    /// Reads a file, or takes what was read before; nobody waits meanwhile.
     ///
     /// # Errors
     /// See [`ClipError`].
-    pub fn load(&mut self, path: &Path) -> Result<Arc<Clip>, ClipError> {
+    pub fn load(clips: &Mutex<Clips>, name: &Path) -> Result<Arc<Clip>, ClipError> {
+        let folder = clips.lock().folder.clone().ok_or(ClipError::Elsewhere)?;
+        let path = &path_below(&folder, name)?;
+        // Before it is opened: to open a pipe is to wait for its writer.
+        if !path.metadata()?.is_file() {
+            return Err(ClipError::Unknown);
+        }
         let file = File::open(path)?;
         let about = file.metadata()?;
         let version = (about.modified().ok(), about.len());
-        let known = self.known.get(path).filter(|(known, _)| *known == version);
-        if let Some(clip) = known.and_then(|(_, clip)| clip.upgrade()) {
+        if let Some(clip) = clips.lock().find(path, version) {
             return Ok(clip);
         }
-        if about.len() > CLIP_BYTES_MAX || !about.is_file() {
-            return Err(if about.is_file() {
-                ClipError::TooLong
-            } else {
-                ClipError::Unknown
-            });
+        if about.len() > CLIP_BYTES_MAX {
+            return Err(ClipError::TooLong);
         }
         let mut bytes = Vec::new();
         // It may grow while it is read.
         file.take(CLIP_BYTES_MAX).read_to_end(&mut bytes)?;
         let clip = Arc::new(Clip::parse_named(path, &bytes)?);
+        clips.lock().note(path, version, &clip);
+        Ok(clip)
+    }
+
+    fn find(&self, path: &Path, version: Version) -> Option<Arc<Clip>> {
+        let (known, clip) = self.known.get(path)?;
+        clip.upgrade().filter(|_| *known == version)
+    }
+
+    fn note(&mut self, path: &Path, version: Version, clip: &Arc<Clip>) {
         if self.known.len() >= CLIPS_MAX {
             self.known.retain(|_, (_, clip)| clip.strong_count() > 0);
         }
         if self.known.len() < CLIPS_MAX {
             self.known
-                .insert(path.into(), (version, Arc::downgrade(&clip)));
+                .insert(path.into(), (version, Arc::downgrade(clip)));
         }
-        Ok(clip)
+    }
+}
+
+/// The file that `name` means, relative or not, when it really is below `folder`. What is said
+/// about others is the same whether they exist or not.
+fn path_below(folder: &Path, name: &Path) -> Result<PathBuf, ClipError> {
+    let path = folder.join(name);
+    let climbs = path
+        .components()
+        .any(|part| matches!(part, Component::ParentDir));
+    if climbs || !path.starts_with(folder) {
+        return Err(ClipError::Elsewhere);
+    }
+    let path = path.canonicalize()?;
+    if path.starts_with(folder.canonicalize()?) {
+        Ok(path)
+    } else {
+        Err(ClipError::Elsewhere)
     }
 }
 
@@ -259,14 +300,36 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("hello.ul");
         std::fs::write(&path, [0xff; 800]).expect("write");
-        let mut clips = Clips::default();
-        let first = clips.load(&path).expect("a clip");
+        let clips = Mutex::new(Clips::below(Some(folder.path().into())));
+        let load = |path: &Path| Clips::load(&clips, path);
+        let first = load(&path).expect("a clip");
         assert_eq!((first.samples.len(), first.samples[0]), (800, 0));
-        assert!(Arc::ptr_eq(&first, &clips.load(&path).expect("a clip")));
+        assert!(Arc::ptr_eq(&first, &load(&path).expect("a clip")));
         std::fs::write(&path, [0xff; 900]).expect("write");
-        assert_eq!(clips.load(&path).expect("a clip").samples.len(), 900);
-        assert!(clips.load(&folder.path().join("none.wav")).is_err());
-        assert!(clips.load(folder.path()).is_err());
+        assert_eq!(
+            load(Path::new("hello.ul")).expect("a clip").samples.len(),
+            900
+        );
+        assert!(load(&folder.path().join("none.wav")).is_err());
+        assert!(load(folder.path()).is_err());
+    }
+
+    #[test]
+    fn only_files_below_the_folder_are_read() {
+        let [prompts, other] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let secret = other.path().join("secret.ul");
+        std::fs::write(&secret, [0xff; 800]).expect("write");
+        std::os::unix::fs::symlink(&secret, prompts.path().join("link.ul")).expect("link");
+        let clips = Mutex::new(Clips::below(Some(prompts.path().into())));
+        let around = Path::new("../").join(other.path().file_name().expect("a name"));
+        let absent = other.path().join("absent.ul");
+        let link = PathBuf::from("link.ul");
+        for name in [secret.clone(), absent, around.join("secret.ul"), link] {
+            let refused = Clips::load(&clips, &name);
+            assert!(matches!(refused, Err(ClipError::Elsewhere)), "{name:?}");
+        }
+        let none = Clips::load(&Mutex::default(), &secret);
+        assert!(matches!(none, Err(ClipError::Elsewhere)));
     }
 
     proptest! {

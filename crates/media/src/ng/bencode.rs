@@ -75,6 +75,61 @@ pub fn decode(bytes: &[u8]) -> Option<Value> {
     rest.iter().all(u8::is_ascii_whitespace).then_some(value)
 }
 
+/// How long the value is that bytes begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// This many bytes.
+    Whole(usize),
+    /// More than there are.
+    Part,
+    /// It is none.
+    Wrong,
+}
+
+/// Measures the bencoded value that `bytes` begin with.
+pub fn measure(bytes: &[u8]) -> Measured {
+    let (mut at, mut depth) = (0, 0);
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(first) = rest.first() else {
+            return Measured::Part;
+        };
+        let end = |sign: u8, most: usize| match rest.iter().take(most).position(|b| *b == sign) {
+            Some(found) => Ok(found + 1),
+            None if rest.len() < most => Err(Measured::Part),
+            None => Err(Measured::Wrong),
+        };
+        let length = match first {
+            b'l' | b'd' if depth <= NG_DEPTH_MAX => {
+                depth += 1;
+                at += 1;
+                continue;
+            }
+            b'e' if depth > 0 => {
+                depth -= 1;
+                Ok(1)
+            }
+            b'i' => end(b'e', 24),
+            b'0'..=b'9' => end(b':', 6).and_then(|head| {
+                let digits = std::str::from_utf8(&rest[..head - 1]);
+                let length = digits.ok().and_then(|digits| digits.parse::<usize>().ok());
+                length.map(|length| head + length).ok_or(Measured::Wrong)
+            }),
+            _ => Err(Measured::Wrong),
+        };
+        match length {
+            Ok(length) => at += length,
+            Err(refused) => return refused,
+        }
+        if at > bytes.len() {
+            return Measured::Part;
+        }
+        if depth == 0 {
+            return Measured::Whole(at);
+        }
+    }
+}
+
 /// Writes `value` as bencode.
 pub fn encode(value: &Value, out: &mut Vec<u8>) {
     match value {

@@ -11,21 +11,33 @@ type Key = (SocketAddr, Vec<u8>);
 /// effect.
 #[derive(Default)]
 pub struct Cookies {
-    answers: HashMap<Key, (u64, Vec<u8>)>,
+    answers: HashMap<Key, (u64, Option<Vec<u8>>)>,
     /// Oldest first.
     order: VecDeque<Key>,
 }
 
 impl Cookies {
-    /// The answer given to this cookie of this client not long ago.
-    pub fn find(&self, from: SocketAddr, cookie: &[u8], now_ms: u64) -> Option<&[u8]> {
-        let (at, answer) = self.answers.get(&(from, cookie.to_vec()))?;
-        (now_ms.saturating_sub(*at) <= COOKIE_KEPT_MS).then_some(&answer[..])
+    /// What is known about this cookie of this client. A new one is under way from now on: its
+    /// answer follows by [`Self::keep`].
+    pub fn begin(&mut self, from: SocketAddr, cookie: &[u8], now_ms: u64) -> Known {
+        let key = (from, cookie.to_vec());
+        match self.answers.get(&key) {
+            Some((at, answer)) if now_ms.saturating_sub(*at) <= COOKIE_KEPT_MS => {
+                answer.clone().map_or(Known::UnderWay, Known::Answered)
+            }
+            _ => {
+                self.insert(key, None, now_ms);
+                Known::New
+            }
+        }
     }
 
     /// Keeps an answer; the oldest ones make room.
     pub fn keep(&mut self, from: SocketAddr, cookie: &[u8], answer: Vec<u8>, now_ms: u64) {
-        let key = (from, cookie.to_vec());
+        self.insert((from, cookie.to_vec()), Some(answer), now_ms);
+    }
+
+    fn insert(&mut self, key: Key, answer: Option<Vec<u8>>, now_ms: u64) {
         if self.answers.insert(key.clone(), (now_ms, answer)).is_none() {
             self.order.push_back(key);
         }
@@ -44,6 +56,17 @@ impl Cookies {
     }
 }
 
+/// What is known about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    New,
+    /// It came before and is not answered yet.
+    UnderWay,
+    /// It was answered.
+    Answered(Vec<u8>),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,10 +78,14 @@ mod tests {
     #[test]
     fn an_answer_is_kept_for_its_client_and_for_a_while() {
         let mut cookies = Cookies::default();
+        assert_eq!(cookies.begin(client(1), b"a", 1_000), Known::New);
+        assert_eq!(cookies.begin(client(1), b"a", 1_000), Known::UnderWay);
         cookies.keep(client(1), b"a", b"answer".to_vec(), 1_000);
-        assert_eq!(cookies.find(client(1), b"a", 2_000), Some(&b"answer"[..]));
-        assert_eq!(cookies.find(client(2), b"a", 2_000), None);
-        assert_eq!(cookies.find(client(1), b"a", 1_001 + COOKIE_KEPT_MS), None);
+        let answered = Known::Answered(b"answer".to_vec());
+        assert_eq!(cookies.begin(client(1), b"a", 2_000), answered);
+        assert_eq!(cookies.begin(client(2), b"a", 2_000), Known::New);
+        let later = 1_001 + COOKIE_KEPT_MS;
+        assert_eq!(cookies.begin(client(1), b"a", later), Known::New);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod cookies;
 pub mod request;
 pub mod server;
 pub mod sound;
+pub mod stream;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ use crate::ports::PortError;
 use crate::query;
 use crate::sdp::SdpError;
 use bencode::{Dict, Value, dict};
+use cookies::Known;
 use request::Command;
 
 /// A command that was not carried out.
@@ -94,15 +96,23 @@ pub(crate) fn handle(core: &Core, datagram: &[u8], from: SocketAddr) -> Vec<u8> 
     };
     let (cookie, body) = (&datagram[..at], &datagram[at + 1..]);
     let now_ms = monotonic_ns() / 1_000_000;
-    let mut cookies = core.cookies.lock();
-    if let Some(answer) = cookies.find(from, cookie, now_ms) {
-        core.counts.ng_repeats.add(1);
-        return answer.to_vec();
+    // Not held while the command is carried out: it may read a file.
+    match core.cookies.lock().begin(from, cookie, now_ms) {
+        Known::New => {}
+        Known::UnderWay => {
+            core.counts.ng_repeats.add(1);
+            return Vec::new();
+        }
+        Known::Answered(answer) => {
+            core.counts.ng_repeats.add(1);
+            return answer;
+        }
     }
     let mut answer = cookie.to_vec();
     answer.push(b' ');
     answer_body(core, body, &mut answer);
-    cookies.keep(from, cookie, answer.clone(), now_ms);
+    let kept = answer.clone();
+    core.cookies.lock().keep(from, cookie, kept, now_ms);
     answer
 }
 

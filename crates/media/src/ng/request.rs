@@ -139,6 +139,8 @@ pub struct Request {
     pub osrtp: OsrtpFlags,
     /// `transport-protocol`.
     pub protocol: Option<String>,
+    /// `TOS`: type of service of packets to both parties.
+    pub tos: Option<u8>,
     /// `limit` of a list.
     pub limit: Option<usize>,
     /// `codec`.
@@ -222,6 +224,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     if let Some(Value::Int(limit)) = dict.get(&b"limit"[..]) {
         request.limit = usize::try_from(*limit).ok();
     }
+    request.tos = text(dict, "TOS").and_then(|tos| tos.trim().parse().ok());
+    request.asymmetric |= text(dict, "endpoint-learning").is_some_and(|how| how == "off");
     for word in words(dict, "replace") {
         request.replace_origin |= word == "origin";
     }
@@ -263,7 +267,7 @@ fn flag(request: &mut Request, word: &str) {
         osrtp(&mut request.osrtp, word);
     }
     match word {
-        "asymmetric" => request.asymmetric = true,
+        "asymmetric" | "no-learning" | "endpoint-learning-off" => request.asymmetric = true,
         "SIP-source-address" | "sip-source-address" => request.sip_source_address = true,
         "replace-origin" => request.replace_origin = true,
         "detect-DTMF" => request.detect_dtmf = true,

@@ -1,7 +1,7 @@
 //! The thread that reads NG datagrams and sweeps the calls each second.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -11,6 +11,7 @@ use crate::Core;
 use crate::epoll::monotonic_ns;
 use crate::limits::{NG_BYTES_MAX, SWEEP_EVERY_MS};
 use crate::sweep::sweep;
+use crate::worker::Worker;
 
 /// Starts the thread; without a socket it only sweeps.
 pub(crate) fn start(core: Arc<Core>, socket: Option<UdpSocket>) -> io::Result<JoinHandle<()>> {
@@ -59,7 +60,29 @@ fn serve_one(core: &Core, socket: &UdpSocket, wait: Duration, buffer: &mut [u8])
     }
 }
 
+/// Sends an empty datagram to our own NG socket, so that its thread need not time out.
+pub(crate) fn wake(mut address: SocketAddr) {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    if let Err(error) = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], address)) {
+        tracing::debug!(%error, "cannot wake the NG thread; it wakes within a second");
+    }
+}
+
 fn sweep_calls(core: &Core) {
+    if let Some(path) = &core.fast_path {
+        path.settle();
+        let tend = |worker: &Worker| worker.tend(path, monotonic_ns());
+        core.workers.iter().for_each(tend);
+    }
     let swept = sweep(
         &mut core.control.lock(),
         core.media_timeout_s,

@@ -33,8 +33,11 @@ impl Lab {
             ports,
             workers: 2,
             ng_listen: None,
+            ng_tcp_listen: None,
             media_timeout_s: 0,
             recordings: None,
+            prompts: Some(std::env::temp_dir()),
+            fast_path: false,
         };
         change(&mut config);
         let (sender, events) = channel();
@@ -132,6 +135,16 @@ impl Phone {
             "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=rtcp:{rtcp}\r\n{more}"
         )
+    }
+
+    /// Number of the next packet.
+    pub fn sequence(&self) -> u16 {
+        self.sequence.get()
+    }
+
+    /// Other packets have taken these numbers.
+    pub fn skip(&self, count: u16) {
+        self.sequence.set(self.sequence.get() + count);
     }
 
     /// Sends one RTP packet with this payload.

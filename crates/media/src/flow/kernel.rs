@@ -1,0 +1,121 @@
+//! Which directions of a flow the kernel may relay; see [`crate::fastpath`].
+
+use super::Flow;
+use crate::address::RawAddress;
+use crate::fastpath::layout::Wanted;
+use crate::fastpath::{FastPath, Moved, Seat};
+use crate::limits::ESTABLISHED_PACKETS;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// What looks like RTCP when the marker bit is set (RFC 5761 section 4): types 64 to 95.
+const LIKE_RTCP: u128 = 0xffff_ffff << 64;
+/// The newest packet of a stream that runs is not older, ns.
+const RUNNING_NS: u64 = 1_000_000_000;
+/// Numbers that the kernel and we may be apart: a burst, or events that only we see.
+const APART_MAX: u16 = 1_000;
+
+impl Flow {
+    /// What the kernel is to do with packets of `side`; none when they are ours alone.
+    fn wanted(&self, side: usize) -> Option<Wanted> {
+        let (own, other) = (&self.sides[side], &self.sides[1 - side]);
+        let plain = own.secure.is_none() && other.secure.is_none() && self.audio.is_none();
+        let listeners = self.listeners.as_ref();
+        let pressed = listeners.is_some_and(|known| known[side].is_running());
+        if self.opaque || !plain || pressed {
+            return None;
+        }
+        let (at, source) = (own.ports.local, other.ports.local);
+        let from = own.rtp.settled()?.to_std()?;
+        let target = other.rtp.remote().copied().and_then(RawAddress::to_std)?;
+        let same = |address: SocketAddr| address.is_ipv4() == at.is_ipv4();
+        if !same(source) || !same(target) || !is_reached(target) {
+            return None;
+        }
+        let (ssrc, ..) = own.rtp.quality.newest()?;
+        Some(Wanted {
+            at,
+            from,
+            source,
+            target,
+            ssrc,
+            clock_hz: self.clock_hz,
+            refused: self.events[side] | LIKE_RTCP,
+            tos: self.tos,
+        })
+    }
+
+    /// Directions the kernel relays.
+    pub fn seated(&self) -> usize {
+        self.seats.iter().flatten().count()
+    }
+
+    /// Whether what the kernel was told is no longer so.
+    fn is_misplaced(&self) -> bool {
+        let wrong = |side: usize, seat: &Seat| {
+            let newest = self.sides[side].rtp.quality.newest();
+            let number = newest.map_or(0, |(_, number, _)| number);
+            let apart = number.wrapping_sub(seat.newest()) as i16;
+            !seat.is_current()
+                || self.wanted(side).as_ref() != Some(seat.wanted())
+                || apart.unsigned_abs() > APART_MAX
+        };
+        let mut seats = self.seats.iter().enumerate();
+        seats.any(|(side, seat)| seat.as_ref().is_some_and(|seat| wrong(side, seat)))
+    }
+
+    /// Hands the directions that are established to the kernel.
+    pub fn seat(&mut self, path: &Arc<FastPath>, now_ns: u64) {
+        for side in 0..2 {
+            let stream = &self.sides[side].rtp;
+            let counters = stream.counters;
+            let runs = now_ns.saturating_sub(counters.last_packet_ns) < RUNNING_NS;
+            if self.seats[side].is_some() || counters.packets < ESTABLISHED_PACKETS || !runs {
+                continue;
+            }
+            if let Some(wanted) = self.wanted(side) {
+                self.seats[side] = path.seat(wanted, stream.quality.tally());
+            }
+        }
+    }
+
+    /// Takes the kernel's counts over; what is new in them.
+    pub fn refresh(&mut self) -> Moved {
+        let mut sum = Moved::default();
+        for (side, seat) in self.sides.iter_mut().zip(&mut self.seats) {
+            let Some(seat) = seat else { continue };
+            let (moved, tally) = seat.moved();
+            side.rtp.fold(moved, seat.wanted().ssrc, &tally);
+            sum.packets += moved.packets;
+            sum.bytes += moved.bytes;
+        }
+        sum
+    }
+
+    /// [`Self::recall`], when the kernel would do what is no longer right.
+    pub fn recall_if_misplaced(&mut self) -> Moved {
+        if self.is_misplaced() {
+            self.recall()
+        } else {
+            Moved::default()
+        }
+    }
+
+    /// From now on every packet is ours; what the kernel's counts had new.
+    pub fn recall(&mut self) -> Moved {
+        self.seats.iter_mut().flatten().for_each(Seat::leave);
+        let moved = self.refresh();
+        self.seats = [None, None];
+        moved
+    }
+}
+
+/// An address that one interface leads to without more being said.
+fn is_reached(target: SocketAddr) -> bool {
+    let local = match target.ip() {
+        IpAddr::V4(ip) => ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let ip = target.ip();
+    target.port() != 0 && !local && !ip.is_multicast() && !ip.is_unspecified()
+}
