@@ -3,6 +3,7 @@
 //! Pure apart from owning its sockets. Decides for every datagram where it goes; the worker
 //! does the sending.
 
+mod seat;
 mod sound;
 
 use std::sync::Arc;
