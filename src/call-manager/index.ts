@@ -56,13 +56,10 @@ export interface CallManagerContext {
   clusterSecret: string;
   /** The push service that wakes devices, and how long a call waits for them. */
   push?: { url: string; waitMs: number } | null;
-<<<<<<< HEAD
   /** File of the media servers that a party on hold hears; none unless given. */
   musicOnHold?: string | null;
-=======
   /** How often a trunk is asked whether it is there; never unless given. */
   trunkOptionsMs?: number;
->>>>>>> w-sip
   /** Time to ring before a call counts as not answered; 60 s unless given. */
   answerTimeoutMs?: number;
 }

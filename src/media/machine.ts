@@ -11,11 +11,21 @@ export interface MediaState {
   digits: number;
   /** Clips and tones that came to their end. */
   played: number;
+  /** Parties that came into rooms, and that left them. */
+  joined: number;
+  left: number;
 }
 
 export type MediaEffect = { type: 'report'; callId: string };
 
-export const startedState: MediaState = { timeouts: 0, latched: 0, digits: 0, played: 0 };
+export const startedState: MediaState = {
+  timeouts: 0,
+  latched: 0,
+  digits: 0,
+  played: 0,
+  joined: 0,
+  left: 0,
+};
 
 export function stepMedia(
   state: MediaState,
@@ -33,6 +43,14 @@ export function stepMedia(
       return { state: { ...state, digits: state.digits + 1 }, effects: [] };
     case 'playEnd':
       return { state: { ...state, played: state.played + 1 }, effects: [] };
+    case 'roomJoined':
+      return { state: { ...state, joined: state.joined + 1 }, effects: [] };
+    case 'roomLeft':
+      return { state: { ...state, left: state.left + 1 }, effects: [] };
+    case 'roomTalking':
+    case 'roomSpeaker':
+    case 'roomPlayEnd':
+      return { state, effects: [] };
     default:
       return event satisfies never;
   }
@@ -58,6 +76,10 @@ export function mediaMetrics(state: MediaState, leaseFailures: number): string {
     `raftpbx_media_digits_reported_total ${state.digits}`,
     '# TYPE raftpbx_media_plays_ended_total counter',
     `raftpbx_media_plays_ended_total ${state.played}`,
+    '# TYPE raftpbx_media_room_joins_total counter',
+    `raftpbx_media_room_joins_total ${state.joined}`,
+    '# TYPE raftpbx_media_room_leaves_total counter',
+    `raftpbx_media_room_leaves_total ${state.left}`,
     '# TYPE raftpbx_media_lease_failures_total counter',
     `raftpbx_media_lease_failures_total ${leaseFailures}`,
     '',

@@ -298,7 +298,26 @@ export type MediaEvent =
       inBand: boolean;
     }
   /** What was played to a party has come to its end by itself. */
-  | { type: 'playEnd'; callId: string; tag: string; playedMs: number };
+  | { type: 'playEnd'; callId: string; tag: string; playedMs: number }
+  | RoomEvent;
+
+/** Something that happened in a room (see `docs/reference/ng-protocol.md`, rooms). */
+export type RoomEvent =
+  | { type: 'roomJoined'; room: string; callId: string; tag: string }
+  | {
+      type: 'roomLeft';
+      room: string;
+      callId: string;
+      tag: string;
+      /** A command wanted it, its call has ended, or the room has. */
+      reason: 'asked' | 'gone' | 'closed';
+    }
+  /** A party begins or ceases to talk. */
+  | { type: 'roomTalking'; room: string; callId: string; tag: string; talking: boolean }
+  /** Another party is the one who speaks most: it was the loudest for 300 ms. */
+  | { type: 'roomSpeaker'; room: string; callId: string; tag: string }
+  /** What was played to all has come to its end by itself. */
+  | { type: 'roomPlayEnd'; room: string; playedMs: number };
 
 /** A line of the Rust side's log. */
 export interface LogLine {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use parking_lot::Mutex;
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RoomEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{Sink, deliver, failure, options};
@@ -61,6 +61,62 @@ enum WireMediaEvent {
         tag: String,
         played_ms: u64,
     },
+    RoomJoined {
+        room: String,
+        call_id: String,
+        tag: String,
+    },
+    RoomLeft {
+        room: String,
+        call_id: String,
+        tag: String,
+        reason: &'static str,
+    },
+    RoomTalking {
+        room: String,
+        call_id: String,
+        tag: String,
+        talking: bool,
+    },
+    RoomSpeaker {
+        room: String,
+        call_id: String,
+        tag: String,
+    },
+    RoomPlayEnd {
+        room: String,
+        played_ms: u64,
+    },
+}
+
+/// None for an event that JavaScript has no name for.
+fn wire_room_event(room: String, event: RoomEvent) -> Option<WireMediaEvent> {
+    Some(match event {
+        RoomEvent::Joined { call_id, tag } => WireMediaEvent::RoomJoined { room, call_id, tag },
+        RoomEvent::Left {
+            call_id,
+            tag,
+            reason,
+        } => WireMediaEvent::RoomLeft {
+            room,
+            call_id,
+            tag,
+            reason,
+        },
+        RoomEvent::Talking {
+            call_id,
+            tag,
+            talking,
+        } => WireMediaEvent::RoomTalking {
+            room,
+            call_id,
+            tag,
+            talking,
+        },
+        RoomEvent::Speaker { call_id, tag } => WireMediaEvent::RoomSpeaker { room, call_id, tag },
+        RoomEvent::PlayEnd { played_ms } => WireMediaEvent::RoomPlayEnd { room, played_ms },
+        _ => return None,
+    })
 }
 
 /// None for an event that JavaScript has no name for.
@@ -101,6 +157,7 @@ fn wire_event(event: MediaEvent) -> Option<WireMediaEvent> {
             tag,
             played_ms,
         }),
+        MediaEvent::Room { room, event } => wire_room_event(room, event),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@
 mod codecs;
 mod line;
 mod recording;
+mod rooms;
 mod sound;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
 use line::{has_rtcp, note_offer, required, set_party};
+use rooms::RoomBook;
 
 /// One local address with its ports.
 struct Site {
@@ -46,6 +48,8 @@ pub struct Control {
     pub created: u64,
     /// Recordings of calls.
     pub recorder: Recorder,
+    /// Rooms by name.
+    pub rooms: RoomBook,
 }
 
 /// Microseconds since 1970.
@@ -77,6 +81,7 @@ impl Control {
             sites,
             created: 0,
             recorder,
+            rooms: RoomBook::default(),
         }
     }
 

@@ -64,6 +64,13 @@ impl Poller {
         Ok(())
     }
 
+    /// Watches `fd` no longer. One that was not watched is no concern of anybody.
+    pub fn forget(&self, fd: RawFd) {
+        let epoll = self.epoll.as_raw_fd();
+        // SAFETY: a null event is allowed for this operation.
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+    }
+
     /// Waits until something can be read, for `most_ms` at most; -1 for as long as it takes.
     pub fn wait(&self, events: &mut Events, most_ms: i32) -> io::Result<()> {
         let room = events.list.as_mut_ptr();

@@ -4,6 +4,7 @@
 //! where it goes; the worker does the sending.
 
 mod kernel;
+mod seat;
 mod sound;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
-//! - `record`: calls in WAV files.
+//! - `record`: calls in files. `mix`: rooms, where everybody hears all others.
 //! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
@@ -36,6 +36,7 @@ mod flow;
 pub mod fuzzing;
 pub mod limits;
 mod metrics;
+mod mix;
 mod ng;
 mod packet;
 mod ports;
@@ -58,6 +59,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+
+pub use crate::mix::event::{RoomEvent, RoomStats};
 
 use crate::audio::clip::Clips;
 use crate::call::Call;
@@ -147,6 +150,13 @@ pub enum MediaEvent {
         /// How much of it was heard, ms.
         played_ms: u64,
     },
+    /// Something happened in a room.
+    Room {
+        /// Name of the room.
+        room: String,
+        /// What it was.
+        event: RoomEvent,
+    },
 }
 
 /// Figures of the engine since its start.
@@ -194,6 +204,8 @@ pub struct MediaStats {
     pub speaking: u64,
     /// Digits heard.
     pub digits: u64,
+    /// Rooms and what they did.
+    pub rooms: RoomStats,
     /// Recordings under way.
     pub recordings: u64,
     /// Packets that were not recorded because the disk was too slow.
@@ -285,6 +297,7 @@ impl Core {
             stats.encrypted += table.encrypted();
             stats.speaking += table.speaking() as u64;
             stats.bridged += table.bridged();
+            table.rooms.count(&mut stats.rooms);
             drop(table);
             stats.packets += totals.packets;
             stats.kernel_packets += totals.kernel_packets;
@@ -297,6 +310,7 @@ impl Core {
             stats.withheld += totals.withheld;
             stats.spoken += totals.spoken;
             stats.digits += totals.digits;
+            stats.rooms.packets += totals.mixed;
         }
         stats
     }
@@ -410,6 +424,7 @@ impl MediaEngine {
         self.core.workers.iter().for_each(Worker::stop);
         let mut control = self.core.control.lock();
         control.calls.clear();
+        control.rooms.clear();
         control.recorder.stop();
     }
 }

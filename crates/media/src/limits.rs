@@ -104,3 +104,27 @@ pub const RECORD_WRITE_EVERY_MS: u64 = 1_000;
 /// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
 /// new one after a transfer.
 pub const SRTP_SOURCES_MAX: usize = 8;
+
+/// Most rooms at once.
+pub const ROOMS_MAX: usize = 1_000;
+
+/// Most parties of one room: one thread serves them all within a frame.
+pub const ROOM_PARTIES_MAX: usize = 1_000;
+
+/// Most bytes of a room's name: it stands in every event.
+pub const ROOM_NAME_BYTES_MAX: usize = 128;
+
+/// Parties of a room that are heard at once, unless the room says otherwise: more is noise.
+pub const ROOM_SPEAKERS: usize = 8;
+
+/// The same when the room says so: each needs packets of its own.
+pub const ROOM_SPEAKERS_MAX: usize = 64;
+
+/// By how much somebody has to be louder to be heard in place of one who is heard, dB.
+pub const ROOM_STAYS_DB: f32 = 3.0;
+
+/// How long somebody has to be the loudest before he is the one who speaks.
+pub const ROOM_SPEAKER_CHANGE_MS: u32 = 300;
+
+/// A room that is further behind than this leaves frames out instead of hurrying.
+pub const ROOM_BEHIND_MS_MAX: u64 = 200;

@@ -46,7 +46,13 @@ type Figure = (&'static str, &'static str, &'static str, u64);
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
     let mut out = String::with_capacity(2_048);
-    let figures = [calls(stats), packets(stats), sound(stats), commands(stats)];
+    let figures = [
+        calls(stats),
+        packets(stats),
+        sound(stats),
+        rooms(stats),
+        commands(stats),
+    ];
     for (name, kind, help, value) in figures.into_iter().flatten() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
@@ -178,6 +184,37 @@ fn sound(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Recordings that a file error ended",
             s.recording_failed,
+        ),
+    ]
+}
+
+fn rooms(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        ("rooms", "gauge", "Rooms", s.rooms.rooms),
+        ("room_parties", "gauge", "Parties of rooms", s.rooms.parties),
+        (
+            "room_shared",
+            "gauge",
+            "Encoders that several parties of a room share",
+            s.rooms.shared,
+        ),
+        (
+            "room_encoded_total",
+            "counter",
+            "Packets encoded for rooms",
+            s.rooms.encoded,
+        ),
+        (
+            "room_packets_total",
+            "counter",
+            "Packets sent to parties of rooms",
+            s.rooms.packets,
+        ),
+        (
+            "room_late_total",
+            "counter",
+            "Frames that rooms left out for want of processor time",
+            s.rooms.late,
         ),
     ]
 }

@@ -50,6 +50,7 @@ pub fn sweep(control: &mut Control, timeout_s: u64, now_ns: u64) -> Swept {
             }
         }
     }
+    control.sweep_rooms(now_ns);
     for id in abandoned {
         tracing::warn!(call_id = &*id, "removed a call that nobody has cared for");
         control.remove(&id);

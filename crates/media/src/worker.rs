@@ -5,6 +5,7 @@
 //! that were waiting are recognised by the generation in their tag.
 
 mod kernel;
+mod rooms;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,13 +24,14 @@ use crate::flow::{Flow, Side, SocketId, Verdict};
 use crate::limits::{BATCH_MAX, DATAGRAM_BYTES_MAX};
 use crate::ports::PortPair;
 use crate::srtp::GROWTH_MAX;
+use rooms::Rooms;
 
 /// Tag of the bell; no flow has it, because generations are 24 bits wide.
 const BELL: u64 = u64::MAX;
 
 /// Names a flow of a worker; a removed flow's key is never valid again (until its slot was
 /// used 16 million times).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey {
     slot: u32,
     generation: u32,
@@ -82,6 +84,8 @@ pub struct Totals {
     pub digits: u64,
     /// Of the datagrams relayed: by the kernel.
     pub kernel_packets: u64,
+    /// Packets of rooms.
+    pub mixed: u64,
 }
 
 struct Slot {
@@ -96,6 +100,8 @@ pub struct Table {
     empty: Vec<u32>,
     /// When flows on which we speak want to say something, soonest first; one entry each.
     clock: BinaryHeap<Reverse<(u64, FlowKey)>>,
+    /// Rooms whose parties are here.
+    pub rooms: Rooms,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -145,7 +151,9 @@ impl Table {
 
     /// How long until somebody wants to speak, ms; -1 when nobody does.
     fn most_ms(&self, now_ns: u64) -> i32 {
-        self.clock.peek().map_or(-1, |Reverse((due_ns, _))| {
+        let speech_ns = self.clock.peek().map(|Reverse((due_ns, _))| *due_ns);
+        let due_ns = speech_ns.into_iter().chain(self.rooms.due_ns()).min();
+        due_ns.map_or(-1, |due_ns| {
             let ms = due_ns.saturating_sub(now_ns).div_ceil(1_000_000);
             i32::try_from(ms).unwrap_or(i32::MAX)
         })
@@ -323,6 +331,7 @@ fn run(shared: &Shared, report: &Report) {
         if !table.clock.is_empty() {
             speak(&mut table, &mut buffer, &mut happened);
         }
+        Table::run_rooms(&mut table, &mut buffer, &mut happened);
         most_ms = table.most_ms(monotonic_ns());
         MutexGuard::unlock_fair(table);
         if !happened.is_empty() {

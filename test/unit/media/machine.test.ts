@@ -20,6 +20,19 @@ test('digits and clips that ended are counted', () => {
   expect(ended.effects).toEqual([]);
 });
 
+test('who comes into rooms and leaves them is counted', () => {
+  const [room, callId, tag] = ['room-1', 'call-1', 'a'];
+  const events = [
+    { type: 'roomJoined', room, callId, tag },
+    { type: 'roomTalking', room, callId, tag, talking: true },
+    { type: 'roomSpeaker', room, callId, tag },
+    { type: 'roomPlayEnd', room, playedMs: 20 },
+    { type: 'roomLeft', room, callId, tag, reason: 'gone' },
+  ] as const;
+  const end = events.reduce((state, event) => stepMedia(state, event).state, startedState);
+  expect(end).toEqual({ ...startedState, joined: 1, left: 1 });
+});
+
 test.each([
   [{ from: 20_000, to: 59_999 }, 10_000],
   [{ from: 20_000, to: 20_007 }, 2],

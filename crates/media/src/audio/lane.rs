@@ -6,6 +6,7 @@
 use super::bridge::Bridge;
 use super::inband::InBand;
 use super::outgoing::{Head, Outgoing};
+use super::seat::Seat;
 use super::speaker::{PlayEnd, Speaker, Voice};
 use crate::codec::{Codec, Coder};
 use crate::packet::{RTP_HEADER_BYTES, RtpHeader, put_header};
@@ -51,6 +52,8 @@ pub struct Lane {
     /// Where the sound is recorded.
     pub tap: Option<Tap>,
     silencer: Option<(Codec, Box<dyn Coder>)>,
+    /// The place in a room of the party that this direction comes from.
+    pub seat: Option<Box<Seat>>,
 }
 
 /// A packet of ours.

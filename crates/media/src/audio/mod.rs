@@ -8,7 +8,7 @@
 //! - `speaker`: clips, tones and digits as frames. `clip`: files.
 //! - `bridge`: from one codec to another.
 //! - `outgoing`: one stream out of ours and theirs. `reports`: the same for RTCP.
-//! - `event`: RFC 4733. `inband`: digits in the sound.
+//! - `seat`: a place in a room. `event`: RFC 4733. `inband`: digits in the sound.
 
 pub mod bridge;
 pub mod clip;
@@ -17,6 +17,7 @@ pub mod inband;
 pub mod lane;
 pub mod outgoing;
 pub mod reports;
+pub mod seat;
 pub mod speaker;
 
 use lane::Lane;

@@ -81,7 +81,8 @@ pub struct PlayEnd {
     pub played_ms: u64,
 }
 
-struct Playing {
+/// An order that is carried out.
+pub struct Playing {
     order: Order,
     sound: usize,
     /// Samples of a clip or milliseconds of a signal.
@@ -154,20 +155,7 @@ impl Speaker {
 
     /// Plays from now on, in place of what was played.
     pub fn play(&mut self, order: Order) {
-        let rate_hz = match order.sounds.first() {
-            Some(Sound::Clip(clip)) => clip.rate_hz,
-            _ => 8_000,
-        };
-        let position = order.start_ms as usize * rate_hz as usize / 1_000;
-        self.playing = Some(Playing {
-            order,
-            sound: 0,
-            position,
-            rounds: 0,
-            played_ms: 0,
-            resampler: None,
-            tone: Oscillators::new(self.coder.rate_hz(), -13.0),
-        });
+        self.playing = Some(Playing::begin(order, self.coder.rate_hz()));
     }
 
     /// Stops playing.
@@ -177,11 +165,7 @@ impl Speaker {
 
     /// Where the clip is, ms from its beginning.
     pub fn position_ms(&self) -> Option<u64> {
-        let playing = self.playing.as_ref()?;
-        Some(match playing.order.sounds.get(playing.sound) {
-            Some(Sound::Clip(clip)) => playing.position as u64 * 1_000 / u64::from(clip.rate_hz),
-            _ => playing.position as u64,
-        })
+        self.playing.as_ref().map(Playing::position_ms)
     }
 
     /// Sends a digit behind those that wait; false when too many wait.
@@ -301,8 +285,7 @@ impl Speaker {
         let samples = (self.coder.rate_hz() / 1_000 * frame_ms) as usize;
         let pcm = &mut self.pcm[..samples];
         let heard_ms = playing.fill(self.coder.rate_hz(), pcm, &mut self.rough);
-        playing.played_ms += heard_ms;
-        let over = heard_ms < u64::from(frame_ms) || playing.is_over();
+        let over = playing.has_ended(heard_ms, frame_ms);
         let ended = over.then_some(PlayEnd {
             played_ms: playing.played_ms,
         });
@@ -324,6 +307,55 @@ impl Speaker {
 }
 
 impl Playing {
+    /// From the place the order says, for sound at this rate.
+    pub fn begin(order: Order, rate_hz: u32) -> Playing {
+        let start_ms = order.start_ms;
+        let mut playing = Playing {
+            order,
+            sound: 0,
+            position: 0,
+            rounds: 0,
+            played_ms: 0,
+            resampler: None,
+            tone: Oscillators::new(rate_hz, -13.0),
+        };
+        playing.seek(0, start_ms);
+        playing
+    }
+
+    /// Goes to a place of one of its sounds.
+    pub fn seek(&mut self, sound: usize, position_ms: u64) {
+        let per_ms = match self.order.sounds.get(sound) {
+            Some(Sound::Clip(clip)) => clip.rate_hz as usize / 1_000,
+            // A signal counts milliseconds.
+            _ => 1,
+        };
+        (self.sound, self.position) = (sound, position_ms as usize * per_ms);
+    }
+
+    /// Which of its sounds it is at.
+    pub fn sound(&self) -> usize {
+        self.sound
+    }
+
+    /// Where in that one, ms.
+    pub fn position_ms(&self) -> u64 {
+        match self.order.sounds.get(self.sound) {
+            Some(Sound::Clip(clip)) => self.position as u64 * 1_000 / u64::from(clip.rate_hz),
+            _ => self.position as u64,
+        }
+    }
+
+    /// How much of it was heard, ms.
+    pub fn played_ms(&self) -> u64 {
+        self.played_ms
+    }
+
+    /// Whether the last frame, with so much sound in it, was its end.
+    pub fn has_ended(&self, heard_ms: u64, frame_ms: u32) -> bool {
+        heard_ms < u64::from(frame_ms) || self.is_over()
+    }
+
     fn is_over(&self) -> bool {
         let time = self
             .order
@@ -333,7 +365,7 @@ impl Playing {
     }
 
     /// Fills a frame; how many ms of it are sound.
-    fn fill(&mut self, rate_hz: u32, pcm: &mut [i16], rough: &mut [i16]) -> u64 {
+    pub fn fill(&mut self, rate_hz: u32, pcm: &mut [i16], rough: &mut [i16]) -> u64 {
         let mut filled = 0;
         // Sounds may be shorter than a frame; a bound, because they may be empty too.
         for _ in 0..8 {
@@ -352,7 +384,9 @@ impl Playing {
             };
             pcm[..filled].iter_mut().for_each(louder);
         }
-        (filled * 1_000).div_ceil(rate_hz as usize) as u64
+        let heard_ms = (filled * 1_000).div_ceil(rate_hz as usize) as u64;
+        self.played_ms += heard_ms;
+        heard_ms
     }
 
     /// Goes on to the next sound, or to the first again, when this one is at its end.

@@ -113,6 +113,10 @@ impl Coder for Ulaw {
     fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Option<usize> {
         encode(ulaw_encode, pcm, payload)
     }
+
+    fn fork(&self) -> Option<Box<dyn Coder>> {
+        Some(Box::new(Ulaw))
+    }
 }
 
 impl Coder for Alaw {
@@ -126,5 +130,9 @@ impl Coder for Alaw {
 
     fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Option<usize> {
         encode(alaw_encode, pcm, payload)
+    }
+
+    fn fork(&self) -> Option<Box<dyn Coder>> {
+        Some(Box::new(Alaw))
     }
 }

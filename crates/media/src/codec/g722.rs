@@ -35,12 +35,14 @@ const VALUES_6: [i32; 64] = [
 ];
 
 /// Both directions; they share nothing.
+#[derive(Clone, Copy)]
 pub struct G722 {
     encoder: Half,
     decoder: Half,
 }
 
 /// The memory of one direction.
+#[derive(Clone, Copy)]
 struct Half {
     low: Band,
     high: Band,
@@ -151,5 +153,9 @@ impl Coder for G722 {
             *code = self.encoder.encode(pair[0], pair[1]);
         }
         odd.is_empty().then_some(pairs.len())
+    }
+
+    fn fork(&self) -> Option<Box<dyn Coder>> {
+        Some(Box::new(*self))
     }
 }

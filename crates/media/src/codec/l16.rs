@@ -27,4 +27,8 @@ impl Coder for L16 {
         pairs.for_each(|(bytes, sample)| *bytes = sample.to_be_bytes());
         Some(pcm.len() * 2)
     }
+
+    fn fork(&self) -> Option<Box<dyn Coder>> {
+        Some(Box::new(L16 { ..*self }))
+    }
 }

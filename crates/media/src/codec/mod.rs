@@ -7,7 +7,7 @@ mod adaptive;
 mod g711;
 mod g722;
 mod l16;
-mod opus;
+pub(crate) mod opus;
 
 pub use g711::{alaw_decode, alaw_encode, ulaw_decode, ulaw_encode};
 pub use g722::G722;
@@ -48,6 +48,13 @@ pub trait Coder: Send {
     fn conceal(&mut self, _pcm: &mut [i16]) -> bool {
         false
     }
+
+    /// A coder that goes on writing exactly as this one would; none when there is no memory.
+    /// What it remembers of reading is its own.
+    fn fork(&self) -> Option<Box<dyn Coder>>;
+
+    /// The next payload is to be understood without those before it, as far as the codec can.
+    fn stand_alone(&mut self) {}
 }
 
 impl Codec {

@@ -8,7 +8,7 @@ use crate::sdp::{FormatsOut, Media, Takes};
 
 impl Line {
     /// Whether it carries sound over RTP.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         self.kind == "audio" && self.is_rtp()
     }
 

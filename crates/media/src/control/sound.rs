@@ -122,7 +122,7 @@ impl Control {
 }
 
 /// How long an order lasts, ms, when that is known.
-fn lasts_ms(order: &Order) -> Option<u64> {
+pub(super) fn lasts_ms(order: &Order) -> Option<u64> {
     let one = |sound: &Sound| match sound {
         Sound::Clip(clip) => Some(clip.lasts_ms()),
         Sound::Signal(_) => None,

@@ -2,7 +2,7 @@
 //!
 //! Pure: the caller asks for a packet at its own pace. It begins when as many packets are there as
 //! the network makes necessary, grows when packets come too late, and shrinks when it held more
-//! than needed for a while. Memory is taken once.
+//! than needed for a while. Memory is taken once, but for long payloads.
 
 /// Packets it can hold; at 20 ms more than a second.
 const SLOTS: u16 = 64;
@@ -12,6 +12,9 @@ const DEPTH_MAX: u16 = 10;
 
 /// Packets given out, without one that was late, before the buffer may shrink: 5 s at 20 ms.
 const CALM: u32 = 250;
+
+/// Room for a payload that is taken at once; few streams ever need more.
+const PAYLOAD_BYTES_USUAL: usize = 160;
 
 /// Longest payload, bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1_500;
@@ -69,7 +72,7 @@ pub struct JitterBuffer {
 impl Default for JitterBuffer {
     fn default() -> JitterBuffer {
         let slot = |_| Slot {
-            payload: Vec::with_capacity(PAYLOAD_BYTES_MAX),
+            payload: Vec::with_capacity(PAYLOAD_BYTES_USUAL),
             ..Slot::default()
         };
         JitterBuffer {

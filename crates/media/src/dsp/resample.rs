@@ -3,6 +3,8 @@
 //! A windowed sinc in polyphase form: going up, each phase of the filter makes one of the new
 //! samples; going down, only the samples that stay are computed. Its delay is 1.5 ms at 8 kHz.
 
+use std::sync::Arc;
+
 /// Taps of one phase, at the lower rate.
 const TAPS: usize = 24;
 
@@ -17,11 +19,12 @@ const BETA: f64 = 5.0;
 const PIECE: usize = 480;
 
 /// Changes one stream of samples from a rate to another.
+#[derive(Clone)]
 pub struct Resampler {
     up: usize,
     down: usize,
     /// `up` phases of [`TAPS`], or one filter of `down * TAPS`; newest sample's tap last.
-    filters: Box<[f32]>,
+    filters: Arc<[f32]>,
     /// The last samples, then the piece at hand.
     window: Box<[f32]>,
     /// Samples before the next one that stays, going down.

@@ -65,7 +65,7 @@ impl Flow {
     }
 
     /// Hands the directions that are established to the kernel.
-    pub fn seat(&mut self, path: &Arc<FastPath>, now_ns: u64) {
+    pub fn offload(&mut self, path: &Arc<FastPath>, now_ns: u64) {
         for side in 0..2 {
             let stream = &self.sides[side].rtp;
             let counters = stream.counters;

@@ -45,7 +45,7 @@ impl Flow {
     }
 
     /// How packets to a party have to look; none when it takes no sound that we can make.
-    fn voice(&self, side: usize) -> Option<Voice> {
+    pub(super) fn voice(&self, side: usize) -> Option<Voice> {
         let takes = &self.sides[side].takes;
         let audio = takes.first_audio()?;
         Some(Voice {
@@ -84,6 +84,8 @@ impl Flow {
     ) -> Option<usize> {
         let header = match kind {
             Kind::Rtp(header) => header,
+            // Its reports are about streams of the room, which nobody else knows.
+            Kind::Rtcp if self.is_in_room() => return None,
             Kind::Rtcp => {
                 self.rename_reports(side, &mut room[..length]);
                 return Some(length);
@@ -101,6 +103,7 @@ impl Flow {
         let Some(audio) = &mut self.audio else {
             return Some(length);
         };
+        let deaf = audio.lanes[1 - side].seat.is_some();
         let lane = &mut audio.lanes[side];
         if let (Some(tap), Some(Coding::Audio(codec))) = (&lane.tap, coding) {
             tap.take(codec, &header, content, now_ns);
@@ -116,6 +119,16 @@ impl Flow {
             lane.listen(coding, content, |pressed| {
                 happened.push(dtmf(id, tag, pressed, true))
             });
+        }
+        if let Some(seat) = &mut lane.seat {
+            if !lane.blocks.media && !lane.blocks.sound {
+                seat.take(&header, coding, content);
+            }
+            return None;
+        }
+        if deaf {
+            // Who is in a room hears the room alone.
+            return None;
         }
         lane.relay(&header, coding, room, length, now_ns)
     }
@@ -149,7 +162,7 @@ impl Flow {
             .bridge
             .as_ref()
             .is_some_and(|bridge| !bridge.takes_events());
-        if !deaf || lane.blocks.dtmf || lane.blocks.media {
+        if !deaf || lane.blocks.dtmf || lane.blocks.media || self.is_in_room() {
             return;
         }
         let order = DigitOrder {
@@ -329,7 +342,7 @@ fn no_injection() -> Refusal {
 }
 
 /// A stream that nobody can guess, for a party that never got a packet.
-fn fresh() -> Head {
+pub(super) fn fresh() -> Head {
     Head {
         ssrc: rand::random(),
         sequence: rand::random::<u16>() >> 1,

@@ -6,6 +6,7 @@
 pub mod bencode;
 pub mod cookies;
 pub mod request;
+pub mod rooms;
 pub mod server;
 pub mod sound;
 pub mod stream;
@@ -154,6 +155,9 @@ fn read_body(body: &[u8], json: bool) -> Result<Dict, Refusal> {
 fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
     let command = request::command(dict).map_err(Refusal::error)?;
     let request = request::read(dict).map_err(Refusal::error)?;
+    if let Command::Room(command) = command {
+        return rooms::execute(core, command, dict, &request);
+    }
     let order = match command {
         // Files are read before calls are locked.
         Command::Sound(command) => {
@@ -189,6 +193,8 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
         }
         Command::List => query::list(&control, request.limit),
         Command::Sound(command) => control.sound(command, &request, order)?,
+        // Carried out above.
+        Command::Room(_) => Dict::new(),
         Command::Statistics => {
             drop(control);
             bencode::dict([("statistics", statistics(core).into())])

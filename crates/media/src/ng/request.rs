@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::bencode::{Dict, Value};
+use super::rooms::RoomCommand;
 use super::sound::SoundCommand;
 use crate::limits::{CODEC_NAMES_MAX, NAME_BYTES_MAX};
 use crate::srtp::Suite;
@@ -31,6 +32,8 @@ pub enum Command {
     Statistics,
     /// Something to be done with the sound of a party.
     Sound(SoundCommand),
+    /// Something about a room.
+    Room(RoomCommand),
 }
 
 /// What to do about RTCP multiplexing (`rtcp-mux` list).
@@ -174,8 +177,9 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         "list" => Command::List,
         "statistics" => Command::Statistics,
         name => {
-            let sound = SoundCommand::from_name(name).ok_or("Unrecognized command")?;
-            Command::Sound(sound)
+            let sound = SoundCommand::from_name(name).map(Command::Sound);
+            let room = || RoomCommand::from_name(name).map(Command::Room);
+            sound.or_else(room).ok_or("Unrecognized command")?
         }
     })
 }

@@ -100,11 +100,11 @@ pub fn read(
 }
 
 /// A number, or text that is one.
-fn number(dict: &Dict, key: &str) -> Option<i64> {
+pub(super) fn number(dict: &Dict, key: &str) -> Option<i64> {
     text(dict, key)?.trim().parse().ok()
 }
 
-fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Refusal> {
+pub(super) fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Refusal> {
     let files: Vec<&[u8]> = match dict.get(&b"file"[..]) {
         Some(Value::Bytes(name)) => vec![name],
         Some(Value::List(names)) => {
@@ -157,7 +157,7 @@ fn gain(decibels: i64) -> i32 {
 }
 
 /// A file, or `tone:<signal>:<country>`.
-fn sound(name: &[u8], clips: &Mutex<Clips>) -> Result<Sound, Refusal> {
+pub(super) fn sound(name: &[u8], clips: &Mutex<Clips>) -> Result<Sound, Refusal> {
     let name = String::from_utf8_lossy(name);
     let failed =
         |why: &str| Refusal::error(&format!("Failed to start media playback from file: {why}"));

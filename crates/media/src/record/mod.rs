@@ -191,14 +191,37 @@ impl Recorder {
         wide: bool,
         now_ns: u64,
     ) -> Result<Recording, RecordError> {
+        let rate_hz = if wide { 16_000 } else { 8_000 };
+        self.begin(name, rate_hz, true, now_ns)
+    }
+
+    /// Begins a recording of what is mixed already: one file alone.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn record_mix(
+        &mut self,
+        name: &str,
+        rate_hz: u32,
+        now_ns: u64,
+    ) -> Result<Recording, RecordError> {
+        self.begin(name, rate_hz, false, now_ns)
+    }
+
+    fn begin(
+        &mut self,
+        name: &str,
+        rate_hz: u32,
+        apart: bool,
+        now_ns: u64,
+    ) -> Result<Recording, RecordError> {
         use std::sync::atomic::Ordering::Relaxed;
         let folder = self.folder.as_deref().ok_or(RecordError::Off)?;
         if self.counts.running.load(Relaxed) >= RECORDINGS_MAX {
             return Err(RecordError::Full);
         }
         let base = folder.join(format!("{}-{:08x}", plain(name), rand::random::<u32>()));
-        let rate_hz = if wide { 16_000 } else { 8_000 };
-        let session = Session::create(self.next, &base, rate_hz, now_ns)?;
+        let session = Session::create(self.next, &base, rate_hz, apart, now_ns)?;
         let recording = Recording {
             session: self.next,
             base,

@@ -14,7 +14,8 @@ const BEHIND_NS: u64 = 300_000_000;
 struct Party {
     number: u8,
     track: Track,
-    file: Wav,
+    /// None when only all together are wanted.
+    file: Option<Wav>,
 }
 
 /// One recording.
@@ -23,6 +24,8 @@ pub struct Session {
     pub id: u64,
     base: PathBuf,
     rate_hz: u32,
+    /// Each party has a file too.
+    apart: bool,
     /// Where the line of time begins; moved by pauses, `CLOCK_MONOTONIC` ns.
     start_ns: u64,
     paused_ns: Option<u64>,
@@ -36,13 +39,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes the file of all parties.
-    pub fn create(id: u64, base: &Path, rate_hz: u32, now_ns: u64) -> io::Result<Session> {
+    /// Makes the file of all parties. `apart`: each party gets one too.
+    pub fn create(
+        id: u64,
+        base: &Path,
+        rate_hz: u32,
+        apart: bool,
+        now_ns: u64,
+    ) -> io::Result<Session> {
         let mixed = Wav::create(&file_of(base, "mix"), rate_hz)?;
         Ok(Session {
             id,
             base: base.into(),
             rate_hz,
+            apart,
             start_ns: now_ns,
             paused_ns: None,
             parties: Vec::new(),
@@ -83,6 +93,20 @@ impl Session {
 
     /// A party is heard for the first time: its file begins with the silence before.
     fn add(&mut self, number: u8) -> io::Result<()> {
+        let file = if self.apart {
+            Some(self.file_with_silence(number)?)
+        } else {
+            None
+        };
+        self.parties.push(Party {
+            number,
+            track: Track::new(self.rate_hz, self.written),
+            file,
+        });
+        Ok(())
+    }
+
+    fn file_with_silence(&self, number: u8) -> io::Result<Wav> {
         let path = file_of(&self.base, &number.to_string());
         let mut file = Wav::create(&path, self.rate_hz)?;
         let second = vec![0; self.rate_hz as usize];
@@ -92,12 +116,7 @@ impl Session {
             file.append(&second[..piece as usize])?;
             left -= piece;
         }
-        self.parties.push(Party {
-            number,
-            track: Track::new(self.rate_hz, self.written),
-            file,
-        });
-        Ok(())
+        Ok(file)
     }
 
     /// Writes what is old enough; with `all`, all there is.
@@ -120,7 +139,9 @@ impl Session {
             party.track.take(until, &mut self.samples);
             let pairs = self.sum.iter_mut().zip(&self.samples);
             pairs.for_each(|(sum, sample)| *sum += i32::from(*sample));
-            party.file.append(&self.samples)?;
+            if let Some(file) = &mut party.file {
+                file.append(&self.samples)?;
+            }
         }
         self.samples.clear();
         let cut = self

@@ -50,7 +50,7 @@ impl Table {
         let Some(flow) = flow else { return };
         self.totals.add(flow.refresh());
         self.totals.add(flow.recall_if_misplaced());
-        flow.seat(path, now_ns);
+        flow.offload(path, now_ns);
     }
 }
 

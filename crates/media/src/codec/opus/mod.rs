@@ -1,8 +1,11 @@
 //! Opus (RFC 6716) by libopus, in mono.
 
-use opus::{Application, Bitrate, Channels, Decoder, Encoder};
+mod encoder;
+
+use opus::{Channels, Decoder};
 
 use super::Coder;
+pub use encoder::Encoder;
 
 /// Bits a second: speech of full bandwidth is transparent well below.
 const BITRATE: i32 = 24_000;
@@ -15,6 +18,19 @@ pub struct Opus {
     encoder: Encoder,
     decoder: Decoder,
     rate_hz: u32,
+    /// The next frame stands alone.
+    alone: bool,
+}
+
+/// An encoder as all of ours are.
+///
+/// None for a rate that Opus does not have.
+pub fn encoder(rate_hz: u32) -> Option<Encoder> {
+    let mut encoder = Encoder::new(rate_hz)?;
+    let set = encoder.set_bitrate(BITRATE)
+        && encoder.set_complexity(COMPLEXITY)
+        && encoder.set_inband_fec(true);
+    set.then_some(encoder)
 }
 
 impl Opus {
@@ -25,14 +41,11 @@ impl Opus {
             8_001..=16_000 => 16_000,
             _ => 48_000,
         };
-        let mut encoder = Encoder::new(rate_hz, Channels::Mono, Application::Voip).ok()?;
-        encoder.set_bitrate(Bitrate::Bits(BITRATE)).ok()?;
-        encoder.set_complexity(COMPLEXITY).ok()?;
-        encoder.set_inband_fec(true).ok()?;
         Some(Opus {
-            encoder,
+            encoder: encoder(rate_hz)?,
             decoder: Decoder::new(rate_hz, Channels::Mono).ok()?,
             rate_hz,
+            alone: false,
         })
     }
 }
@@ -51,7 +64,27 @@ impl Coder for Opus {
     }
 
     fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Option<usize> {
-        self.encoder.encode(pcm, payload).ok()
+        let length = self.encoder.encode(pcm, payload);
+        if self.alone {
+            self.alone = false;
+            self.encoder.set_prediction_disabled(false);
+        }
+        length
+    }
+
+    fn fork(&self) -> Option<Box<dyn Coder>> {
+        let (encoder, rate_hz) = (self.encoder.fork(), self.rate_hz);
+        Some(Box::new(Opus {
+            encoder,
+            decoder: Decoder::new(rate_hz, Channels::Mono).ok()?,
+            rate_hz,
+            alone: self.alone,
+        }))
+    }
+
+    fn stand_alone(&mut self) {
+        self.alone = true;
+        self.encoder.set_prediction_disabled(true);
     }
 
     fn conceal(&mut self, pcm: &mut [i16]) -> bool {
