@@ -10,6 +10,7 @@ import { joinAddress } from '../config/address.ts';
 import { hashStorePassword, type StoreAccount, type StoreRole } from '../config/store-accounts.ts';
 import { createAuthority, issueCertificate, nodeName } from '../native/index.ts';
 import { hashAdministrator } from '../portal/api/authentication.ts';
+import { holdMusic } from './music.ts';
 import {
   type LabPlan,
   type LabServer,
@@ -63,6 +64,9 @@ export async function makeMaterials(
     if (server.id !== null) {
       writeFile(at('secrets/drachtio'), `${credentials.drachtio.secret}\n`, secretMode);
       writeFile(at('secrets/admin'), `${administrator}\n`, secretMode);
+    }
+    if (server.id === null && !existsSync(at('prompts'))) {
+      writeFile(at('prompts/music-on-hold.wav'), holdMusic(), publicMode);
     }
     const { config } = serverFiles(server.directory);
     if (!existsSync(config)) {
@@ -189,7 +193,7 @@ export function configOf(
   if (server.id === null) {
     const interfaces = [{ local: server.address }, { local: server.address6 }];
     const media = { interfaces, ngListen: joinAddress(server.address, labPorts.ng) };
-    return { ...shared, media: { ...media, ports: '20000-59999' } };
+    return { ...shared, media: { ...media, ports: '20000-59999', prompts: 'prompts' } };
   }
   const doors: [string, number][] = [
     ['udp', labPorts.sip],

@@ -45,9 +45,9 @@ export function readCredentials(file: string): Credentials {
 }
 
 /** Writes a file as a whole or not at all, with its mode from the first byte on. */
-export function writeFile(file: string, text: string, mode: number): void {
+export function writeFile(file: string, content: string | Buffer, mode: number): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
   const fresh = `${file}.new`;
-  writeFileSync(fresh, text, { mode });
+  writeFileSync(fresh, content, { mode });
   renameSync(fresh, file);
 }
