@@ -7,7 +7,11 @@ import { raftpbx, testLab } from './lab.ts';
 export interface EditedConfig {
   cluster: { id: number; peers: { id: number; name: string; address: string }[] };
   log?: { level: string };
-  sip: { domain: string };
+  sip: {
+    domain: string;
+    topologyHiding?: { enabled: boolean; callIds: boolean };
+    applications?: { requestHandlers: { method: string; url: string }[] };
+  };
 }
 
 /** Changes the configuration file of a server. */
