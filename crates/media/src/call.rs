@@ -25,6 +25,8 @@ pub struct Call {
     pub signalled_ns: u64,
     /// What our keys are made from; none: each is new.
     pub key_seed: Option<[u8; 32]>,
+    /// Whose it is, as its offer said.
+    pub owner: Option<String>,
     /// Its recording, if it is recorded.
     pub recording: Option<Recording>,
     /// Branches; at least one.
@@ -193,6 +195,7 @@ mod tests {
             signalled_us,
             signalled_ns,
             key_seed: None,
+            owner: None,
             recording: None,
             dialogues,
             silent_since_ns: 0,

@@ -28,7 +28,7 @@ use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
-use line::{has_rtcp, note_offer, required, set_party};
+use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
 
 /// One local address with its ports.
@@ -110,7 +110,7 @@ impl Control {
         let side = place.map_or(0, |(_, side)| side);
         let fresh = self.fresh_lines(&sdp, request, place, side)?;
         let mut call = self.take_call(&request.call_id);
-        call.key_seed = call.key_seed.or(request.key_seed);
+        note_owner(&mut call, request);
         let n = place.map_or_else(
             || {
                 let via_branch = request.via_branch.clone();
@@ -265,6 +265,7 @@ impl Control {
                 signalled_us: now_us,
                 signalled_ns: now_ns,
                 key_seed: None,
+                owner: None,
                 recording: None,
                 dialogues: Vec::new(),
                 silent_since_ns: 0,

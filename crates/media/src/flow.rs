@@ -16,6 +16,7 @@ use crate::audio::event::EventListener;
 use crate::fastpath::Seat;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
+use crate::reports::{self, Item, Passed, Reported};
 use crate::sdp::Takes;
 use crate::security::SideKeys;
 use crate::srtp::{Inbound, Outbound, Unopened};
@@ -70,6 +71,10 @@ pub struct Side {
     pub takes: Takes,
     /// What it was told that it may send.
     pub sends: Takes,
+    /// What the other party reports of its stream.
+    pub reported: Reported,
+    /// Its newest sender report.
+    passed: Option<Passed>,
 }
 
 impl Side {
@@ -84,6 +89,8 @@ impl Side {
             rtcp: Stream::new(),
             takes: Takes::default(),
             sends: Takes::default(),
+            reported: Reported::default(),
+            passed: None,
         }
     }
 
@@ -264,7 +271,31 @@ impl Flow {
         if let Kind::Rtp(header) = kind {
             stream.quality.take(&header, clock_hz, now_ns);
         }
+        if kind == Kind::Rtcp {
+            self.note_reports(at.side(), &packet[..plain], now_ns);
+        }
         Ok((plain, learned))
+    }
+
+    /// Notes what a party's RTCP says about the stream it hears.
+    fn note_reports(&mut self, side: usize, packet: &[u8], now_ns: u64) {
+        let clock_hz = self.clock_hz;
+        // The other party's stream may have another name here, when we speak on it.
+        let renamed = self.audio.is_some();
+        let [first, second] = &mut self.sides;
+        let (own, other) = match side {
+            0 => (first, second),
+            _ => (second, first),
+        };
+        reports::read(packet, |item| match item {
+            Item::Sent(time) => own.passed = Some((time, now_ns)),
+            Item::Block(block) => {
+                if renamed || other.rtp.quality.ssrc() == Some(block.ssrc) {
+                    let heard = block.heard(clock_hz, other.passed, now_ns);
+                    other.reported.take(heard, now_ns);
+                }
+            }
+        });
     }
 
     /// Makes of a plain packet what the other side is to get.

@@ -191,7 +191,7 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
             };
             query::call(&control, call, request.from_tag.as_deref())
         }
-        Command::List => query::list(&control, request.limit),
+        Command::List => query::list(&control, &request),
         Command::Sound(command) => control.sound(command, &request, order)?,
         // Carried out above.
         Command::Room(_) => Dict::new(),

@@ -144,6 +144,10 @@ pub struct Request {
     pub protocol: Option<String>,
     /// `TOS`: type of service of packets to both parties.
     pub tos: Option<u8>,
+    /// `owner` of a call, or of those to be listed.
+    pub owner: Option<String>,
+    /// `silent-s`: only calls without packets and commands for so long are listed.
+    pub silent_s: Option<u64>,
     /// `limit` of a list.
     pub limit: Option<usize>,
     /// `codec`.
@@ -202,6 +206,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         to_tag: name("to-tag")?,
         via_branch: name("via-branch")?,
         label: name("label")?,
+        owner: name("owner")?,
+        silent_s: text(dict, "silent-s").and_then(|seconds| seconds.parse().ok()),
         sdp: text(dict, "sdp").filter(|sdp| !sdp.is_empty()),
         media_address: text(dict, "media-address").and_then(|ip| ip.parse().ok()),
         protocol: text(dict, "transport-protocol"),
