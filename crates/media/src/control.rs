@@ -8,6 +8,7 @@ mod line;
 mod recording;
 mod rooms;
 mod sound;
+mod subscribe;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -240,7 +241,12 @@ impl Control {
         gone.iter()
             .flat_map(|dialogue| &dialogue.lines)
             .for_each(|line| self.free(line));
-        if !kept.is_empty() {
+        if kept.is_empty() {
+            let ended = std::mem::take(&mut call.subscriptions);
+            ended
+                .into_iter()
+                .for_each(|one| self.free_subscription(one));
+        } else {
             call.dialogues = kept;
             self.calls.insert(Arc::clone(&call.id), call);
         }
@@ -249,8 +255,12 @@ impl Control {
 
     /// Removes a whole call.
     pub fn remove(&mut self, call_id: &str) {
-        if let Some(call) = self.calls.remove(call_id) {
+        if let Some(mut call) = self.calls.remove(call_id) {
             call.lines().for_each(|line| self.free(line));
+            let ended = std::mem::take(&mut call.subscriptions);
+            ended
+                .into_iter()
+                .for_each(|one| self.free_subscription(one));
         }
     }
 
@@ -268,6 +278,7 @@ impl Control {
                 owner: None,
                 recording: None,
                 dialogues: Vec::new(),
+                subscriptions: Vec::new(),
                 silent_since_ns: 0,
             }
         });

@@ -3,11 +3,14 @@
 //! Pure apart from owning its sockets and its seats in the kernel. Decides for every datagram
 //! where it goes; the worker does the sending.
 
+mod copies;
 mod kernel;
 mod seat;
 mod sound;
 
 use std::sync::Arc;
+
+pub use copies::CopyTo;
 
 use crate::MediaEvent;
 use crate::address::RawAddress;
@@ -147,6 +150,8 @@ pub struct Flow {
     listeners: Option<Box<[EventListener; 2]>>,
     /// Type of service of what is sent.
     tos: u8,
+    /// Who gets copies of what each party sends.
+    copies: [Vec<CopyTo>; 2],
     /// Directions that the kernel relays.
     seats: [Option<Seat>; 2],
 }
@@ -192,6 +197,7 @@ impl Flow {
             audio: None,
             listeners: None,
             tos: 0,
+            copies: [Vec::new(), Vec::new()],
             seats: [None, None],
         }
     }
@@ -213,7 +219,11 @@ impl Flow {
         } else {
             classify(&room[..length])
         };
-        match self.take(at, source, kind, &mut room[..length], now_ns) {
+        let taken = self.take(at, source, kind, &mut room[..length], now_ns);
+        if let Ok((length, _)) = taken {
+            self.send_copies(at.side(), kind, &room[..length]);
+        }
+        match taken {
             Ok((length, learned)) if !self.is_treated(at.side(), kind) => {
                 self.pass_on(at, kind, room, length, learned)
             }

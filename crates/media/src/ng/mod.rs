@@ -191,6 +191,9 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
             };
             query::call(&control, call, request.from_tag.as_deref())
         }
+        Command::Subscribe => control.subscribe(&request)?,
+        Command::SubscribeAnswer => control.subscribe_answer(&request)?,
+        Command::Unsubscribe => control.unsubscribe(&request)?,
         Command::List => query::list(&control, &request),
         Command::Sound(command) => control.sound(command, &request, order)?,
         // Carried out above.
