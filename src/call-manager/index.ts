@@ -14,7 +14,7 @@
 import { ServerLease, ServerWatch } from '../cluster/index.ts';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
-import { sealingKey } from '../domain/sealing.ts';
+import { mediaOwner, sealingKey } from '../domain/sealing.ts';
 import type { RoleHandle } from '../domain/server.ts';
 import type { SipEngine, Store, StoreEvent } from '../native/index.ts';
 import { connectEngine, type SipConnection } from '../sip/connection.ts';
@@ -23,7 +23,8 @@ import { DialogReplica } from '../sip/rehydrate.ts';
 import type { CallManagerApi } from './api.ts';
 import { CallRegistry } from './calls/index.ts';
 import { Directory } from './directory.ts';
-import { MediaControl } from './media-control.ts';
+import { Leftovers } from './leftovers.ts';
+import { type ChooseServer, MediaControl } from './media-control.ts';
 import { Push } from './push.ts';
 import { Queries } from './queries.ts';
 import { Reachability } from './reachability.ts';
@@ -81,6 +82,7 @@ class CallManager implements CallManagerHandle {
   readonly #log: Log;
   readonly #servers: ServerWatch;
   readonly #media: MediaControl;
+  readonly #leftovers: Leftovers;
   readonly #lease: ServerLease | null;
   readonly #connection: SipConnection;
   readonly #dialogs: DialogReplica;
@@ -100,7 +102,10 @@ class CallManager implements CallManagerHandle {
     this.#context = context;
     this.#log = log;
     this.#servers = new ServerWatch(store, now);
-    this.#media = new MediaControl((except) => this.#servers.takeMediaServer(except), log);
+    const owner = mediaOwner(context.clusterSecret);
+    const choose: ChooseServer = (except) => this.#servers.takeMediaServer(except);
+    this.#media = new MediaControl(choose, log, owner);
+    this.#leftovers = this.#makeLeftovers();
     this.#connection = connectEngine({
       ...context.drachtio,
       log,
@@ -164,6 +169,17 @@ class CallManager implements CallManagerHandle {
     });
   }
 
+  #makeLeftovers(): Leftovers {
+    return new Leftovers({
+      servers: () => this.#servers.mediaServers(),
+      list: (ng) => this.#media.silentSessions(ng),
+      delete: (ng, callId) => this.#media.delete(ng, callId),
+      isKnown: (callId) => this.#registry.has(callId),
+      leads: () => this.#registry.leading,
+      log: this.#log,
+    });
+  }
+
   async start(): Promise<void> {
     const { store, sipEvents } = this.#context;
     sipEvents.attach((events) => {
@@ -175,6 +191,7 @@ class CallManager implements CallManagerHandle {
     this.#timers = [
       setInterval(() => this.#tick(), limits.deadlineTickMs),
       setInterval(() => this.#registry.sweep(), limits.sweepMs),
+      setInterval(() => this.#sweepMedia(), limits.leftoversMs),
     ];
     await this.#connected.promise;
   }
@@ -189,6 +206,12 @@ class CallManager implements CallManagerHandle {
     this.#unlead();
     this.#connection.close();
     this.#media.close();
+  }
+
+  #sweepMedia(): void {
+    if (this.#registry.leading) {
+      void this.#leftovers.run();
+    }
   }
 
   #tick(): void {
@@ -283,6 +306,8 @@ class CallManager implements CallManagerHandle {
     }
     lines.push('# TYPE raftpbx_ng_timeouts_total counter');
     lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);
+    lines.push('# TYPE raftpbx_media_leftovers_total counter');
+    lines.push(`raftpbx_media_leftovers_total ${this.#leftovers.deleted}`);
     return `${lines.join('\n')}\n`;
   }
 }

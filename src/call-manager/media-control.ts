@@ -30,17 +30,20 @@ const suites = ['AEAD_AES_256_GCM', 'AES_256_CM_HMAC_SHA1_80', 'AES_CM_128_HMAC_
 /** Chooses the server for a call; names in `except` did not answer a moment ago. */
 export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
 
-type NgCommand = 'offer' | 'answer' | 'delete' | 'playMedia' | 'stopMedia';
+type NgCommand = 'offer' | 'answer' | 'delete' | 'list' | 'playMedia' | 'stopMedia';
 
 export class MediaControl {
   readonly #client: Client;
   readonly #choose: ChooseServer;
   readonly #log: Log;
+  /** Marks our sessions; see `leftovers.ts`. */
+  readonly #owner: string;
   /** Commands without an answer, counted for metrics. */
   timeouts = 0;
 
-  constructor(choose: ChooseServer, log: Log) {
+  constructor(choose: ChooseServer, log: Log, owner: string) {
     this.#choose = choose;
+    this.#owner = owner;
     this.#log = log;
     this.#client = new Client({ timeout: limits.ngTimeoutMs });
     // Answers that come after their timeout end here: the repetition was answered.
@@ -96,6 +99,7 @@ export class MediaControl {
     const fields = {
       'call-id': callId,
       'from-tag': from,
+      owner: this.#owner,
       // Padded, because there are phones that lose the end of a longer key without (baresip).
       SDES: [...suites.map((suite) => `only-${suite}`), 'pad'],
       OSRTP: ['offer', 'accept'],
@@ -112,8 +116,21 @@ export class MediaControl {
     return this.#translate('answer', ng, tags, heard);
   }
 
+  /**
+   * Our sessions at a server that are silent. None of a server that does not know owners: it
+   * names sessions of others, too.
+   */
+  async silentSessions(ng: string): Promise<string[]> {
+    const reply = await this.#command('list', ng, {
+      owner: this.#owner,
+      'silent-s': limits.leftoverSilentS,
+      limit: limits.leftoversListed,
+    });
+    return reply.owner === this.#owner ? (reply.calls ?? []) : [];
+  }
+
   /** Ends the session; a server that is gone has ended it anyway. */
-  async delete(ng: string, callId: CallId): Promise<void> {
+  async delete(ng: string, callId: string): Promise<void> {
     await this.#command('delete', ng, { 'call-id': callId, 'from-tag': 'caller' });
   }
 

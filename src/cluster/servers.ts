@@ -104,6 +104,12 @@ export class ServerWatch {
     return { name: chosen.name, ng };
   }
 
+  /** Media servers that are up. */
+  mediaServers(): { name: string; ng: string }[] {
+    const up = [...this.#leases.values()].filter(({ roles }) => roles.includes('media'));
+    return up.flatMap(({ name, ng }) => (ng === undefined ? [] : [{ name, ng }]));
+  }
+
   /** Whether a server's lease is gone, and that means something by now. */
   isDown(name: string): boolean {
     const since = this.#leaderSince;

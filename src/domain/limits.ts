@@ -51,6 +51,12 @@ export const limits = {
   ngRetries: 2,
   /** How often a party on hold hears the file again: days of it. */
   musicRepeats: 10_000,
+  /** Media sessions of calls that are gone are looked for this often; two sightings make one. */
+  leftoversMs: 30_000,
+  /** Only sessions that were silent for so long are asked for, s: they are few. */
+  leftoverSilentS: 60,
+  /** Sessions one media server tells in a round; the rest follows in the next. */
+  leftoversListed: 1_000,
   /** Expiry of a server's lease. */
   leaseMs: 1_000,
   /** A quarter of the expiry: three renewals may be lost. */

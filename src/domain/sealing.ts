@@ -14,6 +14,13 @@ export function sealingKey(clusterSecret: string): SealingKey {
   return Buffer.from(hkdfSync('sha256', clusterSecret, '', 'raftpbx trunk passwords', 32));
 }
 
+/** By what media servers tell our sessions from those of others; says nothing of the secret. */
+export function mediaOwner(clusterSecret: string): string {
+  return Buffer.from(hkdfSync('sha256', clusterSecret, '', 'raftpbx media owner', 16)).toString(
+    'hex',
+  );
+}
+
 /** `owner` is bound to the text: sealed for one trunk, it opens for no other. */
 export function seal(key: SealingKey, owner: string, text: string): string {
   const nonce = randomBytes(nonceBytes);

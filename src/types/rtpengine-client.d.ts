@@ -7,7 +7,13 @@ declare module 'rtpengine-client' {
     port: number;
   }
 
-  export type NgReply = { result: string; sdp?: string; 'error-reason'?: string };
+  export type NgReply = {
+    result: string;
+    sdp?: string;
+    'error-reason'?: string;
+    calls?: string[];
+    owner?: string;
+  };
 
   export class Client extends EventEmitter {
     constructor(options: { timeout: number; localPort?: number; localAddress?: string });
@@ -16,6 +22,7 @@ declare module 'rtpengine-client' {
     delete(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     playMedia(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     stopMedia(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
+    list(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     ping(place: NgPlace, options: Record<string, unknown>): Promise<NgReply>;
     close(): void;
   }

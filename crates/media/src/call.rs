@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::ports::PortPair;
 use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
@@ -25,10 +26,14 @@ pub struct Call {
     pub signalled_ns: u64,
     /// What our keys are made from; none: each is new.
     pub key_seed: Option<[u8; 32]>,
+    /// Whose it is, as its offer said.
+    pub owner: Option<String>,
     /// Its recording, if it is recorded.
     pub recording: Option<Recording>,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
+    /// Those who get copies.
+    pub subscriptions: Vec<Subscription>,
     /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
     pub silent_since_ns: u64,
 }
@@ -55,6 +60,32 @@ pub struct Party {
     pub label: Option<String>,
     /// When its tag became known, seconds since 1970.
     pub created_s: u64,
+}
+
+/// Somebody who gets copies of what parties send.
+pub struct Subscription {
+    /// Its tag.
+    pub tag: Arc<str>,
+    /// One for each party, in the order of its description.
+    pub lines: Vec<Subscribed>,
+}
+
+/// A party's line of which somebody gets a copy.
+pub struct Subscribed {
+    /// Tag of the party.
+    pub from: Arc<str>,
+    /// Worker of its flow.
+    pub worker: usize,
+    /// The flow.
+    pub key: FlowKey,
+    /// Its side there.
+    pub side: usize,
+    /// Where the copies come from.
+    pub local: SocketAddr,
+    /// The ports there.
+    pub ports: Option<Arc<PortPair>>,
+    /// What it may send.
+    pub offered: Takes,
 }
 
 /// When RTCP multiplexing is granted to the offerer.
@@ -157,6 +188,13 @@ impl Call {
         best.map(|(_, n, side)| (n, side))
     }
 
+    /// Tag of the party at this side of a flow.
+    pub fn tag_of(&self, key: FlowKey, side: usize) -> Option<Arc<str>> {
+        let mut dialogues = self.dialogues.iter();
+        let dialogue = dialogues.find(|one| one.lines.iter().any(|line| line.key == key))?;
+        dialogue.parties[side].tag.clone()
+    }
+
     /// Number of legs: every dialogue has two.
     pub fn legs(&self) -> usize {
         self.dialogues.len() * 2
@@ -193,8 +231,10 @@ mod tests {
             signalled_us,
             signalled_ns,
             key_seed: None,
+            owner: None,
             recording: None,
             dialogues,
+            subscriptions: Vec::new(),
             silent_since_ns: 0,
         }
     }

@@ -8,6 +8,7 @@ mod line;
 mod recording;
 mod rooms;
 mod sound;
+mod subscribe;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +29,7 @@ use crate::security::{self, KeySeed, LineKeys};
 use crate::srtp::sdes::Crypto;
 use crate::stream::Named;
 use crate::worker::Worker;
-use line::{has_rtcp, note_offer, required, set_party};
+use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
 
 /// One local address with its ports.
@@ -110,7 +111,7 @@ impl Control {
         let side = place.map_or(0, |(_, side)| side);
         let fresh = self.fresh_lines(&sdp, request, place, side)?;
         let mut call = self.take_call(&request.call_id);
-        call.key_seed = call.key_seed.or(request.key_seed);
+        note_owner(&mut call, request);
         let n = place.map_or_else(
             || {
                 let via_branch = request.via_branch.clone();
@@ -240,7 +241,12 @@ impl Control {
         gone.iter()
             .flat_map(|dialogue| &dialogue.lines)
             .for_each(|line| self.free(line));
-        if !kept.is_empty() {
+        if kept.is_empty() {
+            let ended = std::mem::take(&mut call.subscriptions);
+            ended
+                .into_iter()
+                .for_each(|one| self.free_subscription(one));
+        } else {
             call.dialogues = kept;
             self.calls.insert(Arc::clone(&call.id), call);
         }
@@ -249,8 +255,12 @@ impl Control {
 
     /// Removes a whole call.
     pub fn remove(&mut self, call_id: &str) {
-        if let Some(call) = self.calls.remove(call_id) {
+        if let Some(mut call) = self.calls.remove(call_id) {
             call.lines().for_each(|line| self.free(line));
+            let ended = std::mem::take(&mut call.subscriptions);
+            ended
+                .into_iter()
+                .for_each(|one| self.free_subscription(one));
         }
     }
 
@@ -265,8 +275,10 @@ impl Control {
                 signalled_us: now_us,
                 signalled_ns: now_ns,
                 key_seed: None,
+                owner: None,
                 recording: None,
                 dialogues: Vec::new(),
+                subscriptions: Vec::new(),
                 silent_since_ns: 0,
             }
         });

@@ -3,11 +3,14 @@
 //! Pure apart from owning its sockets and its seats in the kernel. Decides for every datagram
 //! where it goes; the worker does the sending.
 
+mod copies;
 mod kernel;
 mod seat;
 mod sound;
 
 use std::sync::Arc;
+
+pub use copies::CopyTo;
 
 use crate::MediaEvent;
 use crate::address::RawAddress;
@@ -16,6 +19,7 @@ use crate::audio::event::EventListener;
 use crate::fastpath::Seat;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
+use crate::reports::{self, Item, Passed, Reported};
 use crate::sdp::Takes;
 use crate::security::SideKeys;
 use crate::srtp::{Inbound, Outbound, Unopened};
@@ -70,6 +74,10 @@ pub struct Side {
     pub takes: Takes,
     /// What it was told that it may send.
     pub sends: Takes,
+    /// What the other party reports of its stream.
+    pub reported: Reported,
+    /// Its newest sender report.
+    passed: Option<Passed>,
 }
 
 impl Side {
@@ -84,6 +92,8 @@ impl Side {
             rtcp: Stream::new(),
             takes: Takes::default(),
             sends: Takes::default(),
+            reported: Reported::default(),
+            passed: None,
         }
     }
 
@@ -140,6 +150,8 @@ pub struct Flow {
     listeners: Option<Box<[EventListener; 2]>>,
     /// Type of service of what is sent.
     tos: u8,
+    /// Who gets copies of what each party sends.
+    copies: [Vec<CopyTo>; 2],
     /// Directions that the kernel relays.
     seats: [Option<Seat>; 2],
 }
@@ -185,6 +197,7 @@ impl Flow {
             audio: None,
             listeners: None,
             tos: 0,
+            copies: [Vec::new(), Vec::new()],
             seats: [None, None],
         }
     }
@@ -206,7 +219,11 @@ impl Flow {
         } else {
             classify(&room[..length])
         };
-        match self.take(at, source, kind, &mut room[..length], now_ns) {
+        let taken = self.take(at, source, kind, &mut room[..length], now_ns);
+        if let Ok((length, _)) = taken {
+            self.send_copies(at.side(), kind, &room[..length]);
+        }
+        match taken {
             Ok((length, learned)) if !self.is_treated(at.side(), kind) => {
                 self.pass_on(at, kind, room, length, learned)
             }
@@ -264,7 +281,31 @@ impl Flow {
         if let Kind::Rtp(header) = kind {
             stream.quality.take(&header, clock_hz, now_ns);
         }
+        if kind == Kind::Rtcp {
+            self.note_reports(at.side(), &packet[..plain], now_ns);
+        }
         Ok((plain, learned))
+    }
+
+    /// Notes what a party's RTCP says about the stream it hears.
+    fn note_reports(&mut self, side: usize, packet: &[u8], now_ns: u64) {
+        let clock_hz = self.clock_hz;
+        // The other party's stream may have another name here, when we speak on it.
+        let renamed = self.audio.is_some();
+        let [first, second] = &mut self.sides;
+        let (own, other) = match side {
+            0 => (first, second),
+            _ => (second, first),
+        };
+        reports::read(packet, |item| match item {
+            Item::Sent(time) => own.passed = Some((time, now_ns)),
+            Item::Block(block) => {
+                if renamed || other.rtp.quality.ssrc() == Some(block.ssrc) {
+                    let heard = block.heard(clock_hz, other.passed, now_ns);
+                    other.reported.take(heard, now_ns);
+                }
+            }
+        });
     }
 
     /// Makes of a plain packet what the other side is to get.

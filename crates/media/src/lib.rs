@@ -19,6 +19,7 @@
 //! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
+//! - `reports`: what RTCP says about a stream.
 //! - `fastpath`: established flows, relayed by the kernel.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
 //! - `fuzzing`: entrances for fuzzers.
@@ -42,6 +43,7 @@ mod packet;
 mod ports;
 mod query;
 mod record;
+mod reports;
 mod sdp;
 mod security;
 pub mod srtp;

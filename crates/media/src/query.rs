@@ -11,6 +11,8 @@ use crate::epoll::monotonic_ns;
 use crate::flow::{Flow, Side};
 use crate::limits::LIST_MAX;
 use crate::ng::bencode::{Dict, Value, dict};
+use crate::ng::request::Request;
+use crate::reports::Heard;
 use crate::stream::{Counters, Stream};
 
 /// Sums of one kind of stream.
@@ -81,17 +83,40 @@ pub fn call(control: &Control, call: &Call, tag: Option<&str>) -> Dict {
     ])
 }
 
-/// Names of at most `limit` calls.
-pub fn list(control: &Control, limit: Option<usize>) -> Dict {
+/// Names of calls: all, or those of an owner, or those that are silent.
+pub fn list(control: &Control, request: &Request) -> Dict {
     // 32 is rtpengine's default.
-    let limit = limit.unwrap_or(32).min(LIST_MAX);
+    let limit = request.limit.unwrap_or(32).min(LIST_MAX);
+    let now_ns = monotonic_ns();
+    let is_wanted = |call: &&Call| {
+        let owned = request.owner.is_none() || request.owner == call.owner;
+        let silent_ns = request
+            .silent_s
+            .map(|seconds| seconds.saturating_mul(1_000_000_000));
+        owned && silent_ns.is_none_or(|ns| now_ns - last_ns(control, call).min(now_ns) >= ns)
+    };
     let names = control
         .calls
-        .keys()
+        .values()
+        .filter(is_wanted)
         .take(limit)
-        .map(|id| Value::from(&**id))
+        .map(|call| Value::from(&*call.id))
         .collect::<Vec<_>>();
-    dict([("calls", names.into())])
+    let mut answer = dict([("calls", names.into())]);
+    if let Some(owner) = &request.owner {
+        // So that who asks knows that it was understood.
+        answer.insert(b"owner".to_vec(), owner.as_str().into());
+    }
+    answer
+}
+
+/// When the last packet or command of a call came, `CLOCK_MONOTONIC` ns.
+fn last_ns(control: &Control, call: &Call) -> u64 {
+    let packets = call.lines().map(|line| {
+        let mut table = control.workers[line.worker].table();
+        table.refreshed(line.key).map_or(0, Flow::last_packet_ns)
+    });
+    packets.max().unwrap_or(0).max(call.signalled_ns)
 }
 
 fn append(entry: &mut Dict, key: &str, more: Vec<Value>) {
@@ -185,7 +210,7 @@ fn stream(stream: &Stream, local: SocketAddr, kind: &str, since_s: u64) -> Dict 
     }
     let last_packet_s = match counters.last_packet_ns {
         0 => since_s,
-        at => (unix_us() / 1_000).saturating_sub((monotonic_ns() - at) / 1_000_000) / 1_000,
+        at => unix_s(at),
     };
     let mut entry = dict([
         ("local port", u64::from(local.port()).into()),
@@ -207,14 +232,44 @@ fn stream(stream: &Stream, local: SocketAddr, kind: &str, since_s: u64) -> Dict 
     entry
 }
 
+/// A time of `CLOCK_MONOTONIC` in seconds since 1970.
+fn unix_s(at_ns: u64) -> u64 {
+    let ago_ms = monotonic_ns().saturating_sub(at_ns) / 1_000_000;
+    (unix_us() / 1_000).saturating_sub(ago_ms) / 1_000
+}
+
 fn note_source(ssrcs: &mut Dict, flow: &Flow, side: &Side) {
     let quality = &side.rtp.quality;
     let Some(ssrc) = quality.ssrc() else { return };
     let jitter_ms = quality.jitter() * 1_000 / u64::from(flow.clock_hz.max(1));
-    let entry = dict([
+    let mut entry = dict([
         ("cumulative loss", quality.lost().into()),
         ("jitter", jitter_ms.into()),
         ("packets", side.rtp.counters.packets.into()),
     ]);
+    let reported = &side.reported;
+    if let Some((average, mos)) = reported.average() {
+        let mut sum = heard(&average, mos);
+        sum.insert(b"samples".to_vec(), reported.samples.into());
+        entry.insert(b"average MOS".to_vec(), sum.into());
+        for (name, (one, at_ns)) in [
+            ("lowest MOS", reported.lowest),
+            ("highest MOS", reported.highest),
+        ] {
+            let mut one = heard(&one, one.mos_tenths());
+            one.insert(b"reported at".to_vec(), unix_s(at_ns).into());
+            entry.insert(name.as_bytes().to_vec(), one.into());
+        }
+    }
     ssrcs.insert(ssrc.to_string().into_bytes(), entry.into());
+}
+
+/// What a report says, under rtpengine's names: a score in tenths, microseconds, ms, percent.
+fn heard(heard: &Heard, mos_tenths: u64) -> Dict {
+    dict([
+        ("MOS", mos_tenths.into()),
+        ("round-trip time", heard.round_trip_us.into()),
+        ("jitter", heard.jitter_ms.into()),
+        ("packet loss", heard.loss_percent.into()),
+    ])
 }

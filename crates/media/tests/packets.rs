@@ -126,6 +126,43 @@ fn rtcp_takes_the_odd_ports() {
 }
 
 #[test]
+fn what_the_hearer_reports_stands_beside_the_stream() {
+    let lab = Lab::start(32_200..=32_219);
+    let talk = Talk::set_up(&lab, "report", ["127.0.0.2", "127.0.0.3"]);
+    talk.a.say(talk.from_a, "from a");
+    talk.b.hear();
+    let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_be_bytes()).collect() };
+    let odd = |to: SocketAddr| SocketAddr::new(to.ip(), to.port() + 1);
+    let sent = words(&[0x80c8_0006, 7, 0x1111_2222, 0x3333_4444, 0, 1, 2]);
+    let (a, b) = (&talk.a.rtcp, &talk.b.rtcp);
+    a.send_to(&sent, odd(talk.from_a)).expect("send");
+    b.recv(&mut [0; 64]).expect("a report");
+    // B lost a quarter of A's packets and has a jitter of 10 ms.
+    let heard = words(&[0x81c9_0007, 7, 7, 64 << 24, 0, 80, 0x2222_3333, 0]);
+    b.send_to(&heard, odd(talk.from_b)).expect("send");
+    a.recv(&mut [0; 64]).expect("a report");
+    let answer = lab.ng(json!({"command": "query", "call-id": "report", "from-tag": "ta"}));
+    let stream = &answer["SSRC"]["7"];
+    assert_eq!(stream["average MOS"]["samples"], 1, "{answer}");
+    let worst = &stream["lowest MOS"];
+    assert_eq!(
+        (&worst["jitter"], &worst["packet loss"]),
+        (&json!(10), &json!(25)),
+        "{answer}"
+    );
+    assert!(
+        worst["round-trip time"]
+            .as_u64()
+            .is_some_and(|us| us > 0 && us < 5_000_000)
+    );
+    assert!(
+        worst["MOS"]
+            .as_u64()
+            .is_some_and(|mos| (10..45).contains(&mos))
+    );
+}
+
+#[test]
 fn rtcp_is_taken_off_the_rtp_port_for_a_phone_that_does_not_share_it() {
     let lab = Lab::start(32_120..=32_139);
     let (a, b) = (Phone::at("127.0.0.2"), Phone::at("127.0.0.3"));

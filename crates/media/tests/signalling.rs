@@ -272,6 +272,20 @@ fn calls_are_listed_and_counted() {
         lab.ng(json!({"command": "list"}))["calls"],
         json!(["listed"])
     );
+    let sdp = Phone::at("127.0.0.2").sdp("");
+    lab.sdp_of(json!({
+        "command": "offer", "call-id": "owned", "from-tag": "t", "owner": "me", "sdp": sdp,
+    }));
+    let mine = |silent_s: u64| {
+        let silent_s = silent_s.to_string();
+        lab.ng(json!({"command": "list", "owner": "me", "silent-s": silent_s}))
+    };
+    assert_eq!(mine(0)["calls"], json!(["owned"]));
+    assert_eq!(
+        (&mine(9)["calls"], &mine(9)["owner"]),
+        (&json!([]), &json!("me"))
+    );
+    lab.ng(json!({"command": "delete", "call-id": "owned"}));
     let answer = lab.ng(json!({"command": "statistics"}));
     assert_eq!(
         answer["statistics"]["currentstatistics"]["sessionsown"], 1,

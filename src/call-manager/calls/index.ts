@@ -82,6 +82,11 @@ export class CallRegistry implements DialogHandler {
     return this.#calls.size;
   }
 
+  /** Whether there is a call of this id. */
+  has(id: string): boolean {
+    return this.#calls.has(id);
+  }
+
   get leading(): boolean {
     return this.#term !== null;
   }

@@ -70,7 +70,7 @@ fn listed(media: &Media<'_>) -> Vec<Listed> {
 
 /// Formats as they stand in a description; those that are described already, as `known` has it,
 /// keep their attributes.
-fn written(takes: &Takes, known: &Takes) -> FormatsOut {
+pub(super) fn written(takes: &Takes, known: &Takes) -> FormatsOut {
     let mut maps = Vec::new();
     for format in &takes.formats {
         if known.coding(format.payload_type) == Some(format.coding) {

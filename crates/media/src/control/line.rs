@@ -1,7 +1,7 @@
 //! What a description says about a line and its party, put into the tables.
 
 use super::unix_us;
-use crate::call::{Dialogue, Line, MuxGrant};
+use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
 use crate::sdp::{FormatsOut, Media, Takes};
@@ -39,6 +39,14 @@ pub(super) fn required(request: &Request) -> Result<(&str, &str), Refusal> {
         return Err(Refusal::error("No from-tag in message"));
     };
     Ok((sdp, tag))
+}
+
+/// Whose the call is, and what its keys are made from.
+pub(super) fn note_owner(call: &mut Call, request: &Request) {
+    call.key_seed = call.key_seed.or(request.key_seed);
+    if request.owner.is_some() {
+        call.owner.clone_from(&request.owner);
+    }
 }
 
 pub(super) fn set_party(dialogue: &mut Dialogue, side: usize, tag: &str, request: &Request) {

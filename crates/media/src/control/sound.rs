@@ -131,7 +131,7 @@ pub(super) fn lasts_ms(order: &Order) -> Option<u64> {
 }
 
 /// The lines of sound that a command is about.
-fn select<'a>(
+pub(super) fn select<'a>(
     call: &'a Call,
     command: SoundCommand,
     request: &Request,

@@ -22,7 +22,7 @@ impl Flow {
         let plain = own.secure.is_none() && other.secure.is_none() && self.audio.is_none();
         let listeners = self.listeners.as_ref();
         let pressed = listeners.is_some_and(|known| known[side].is_running());
-        if self.opaque || !plain || pressed {
+        if self.opaque || !plain || pressed || self.is_copied(side) {
             return None;
         }
         let (at, source) = (own.ports.local, other.ports.local);

@@ -191,7 +191,10 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
             };
             query::call(&control, call, request.from_tag.as_deref())
         }
-        Command::List => query::list(&control, request.limit),
+        Command::Subscribe => control.subscribe(&request)?,
+        Command::SubscribeAnswer => control.subscribe_answer(&request)?,
+        Command::Unsubscribe => control.unsubscribe(&request)?,
+        Command::List => query::list(&control, &request),
         Command::Sound(command) => control.sound(command, &request, order)?,
         // Carried out above.
         Command::Room(_) => Dict::new(),

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::bencode::{Dict, Value};
 use super::rooms::RoomCommand;
 use super::sound::SoundCommand;
-use crate::limits::{CODEC_NAMES_MAX, NAME_BYTES_MAX};
+use crate::limits::{CODEC_NAMES_MAX, LEGS_MAX, NAME_BYTES_MAX};
 use crate::srtp::Suite;
 
 /// What the client wants.
@@ -30,6 +30,12 @@ pub enum Command {
     List,
     /// Figures of the engine.
     Statistics,
+    /// Somebody wants copies of what parties send.
+    Subscribe,
+    /// It says where to.
+    SubscribeAnswer,
+    /// It wants no more.
+    Unsubscribe,
     /// Something to be done with the sound of a party.
     Sound(SoundCommand),
     /// Something about a room.
@@ -142,8 +148,16 @@ pub struct Request {
     pub osrtp: OsrtpFlags,
     /// `transport-protocol`.
     pub protocol: Option<String>,
+    /// `from-tags`: the parties a subscription is about.
+    pub from_tags: Vec<String>,
+    /// `allow transcoding`: the subscriber need not take all that was offered.
+    pub allow_transcoding: bool,
     /// `TOS`: type of service of packets to both parties.
     pub tos: Option<u8>,
+    /// `owner` of a call, or of those to be listed.
+    pub owner: Option<String>,
+    /// `silent-s`: only calls without packets and commands for so long are listed.
+    pub silent_s: Option<u64>,
     /// `limit` of a list.
     pub limit: Option<usize>,
     /// `codec`.
@@ -176,6 +190,9 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         "query" => Command::Query,
         "list" => Command::List,
         "statistics" => Command::Statistics,
+        "subscribe request" => Command::Subscribe,
+        "subscribe answer" => Command::SubscribeAnswer,
+        "unsubscribe" => Command::Unsubscribe,
         name => {
             let sound = SoundCommand::from_name(name).map(Command::Sound);
             let room = || RoomCommand::from_name(name).map(Command::Room);
@@ -202,6 +219,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         to_tag: name("to-tag")?,
         via_branch: name("via-branch")?,
         label: name("label")?,
+        owner: name("owner")?,
+        silent_s: text(dict, "silent-s").and_then(|seconds| seconds.parse().ok()),
         sdp: text(dict, "sdp").filter(|sdp| !sdp.is_empty()),
         media_address: text(dict, "media-address").and_then(|ip| ip.parse().ok()),
         protocol: text(dict, "transport-protocol"),
@@ -228,6 +247,8 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     if let Some(Value::Int(limit)) = dict.get(&b"limit"[..]) {
         request.limit = usize::try_from(*limit).ok();
     }
+    request.from_tags = words(dict, "from-tags");
+    request.from_tags.truncate(LEGS_MAX);
     request.tos = text(dict, "TOS").and_then(|tos| tos.trim().parse().ok());
     request.asymmetric |= text(dict, "endpoint-learning").is_some_and(|how| how == "off");
     for word in words(dict, "replace") {
@@ -276,6 +297,7 @@ fn flag(request: &mut Request, word: &str) {
         "replace-origin" => request.replace_origin = true,
         "detect-DTMF" => request.detect_dtmf = true,
         "all" => request.all = true,
+        "allow-transcoding" => request.allow_transcoding = true,
         "record-call" => request.record = Some(true),
         _ => {}
     }

@@ -64,7 +64,8 @@ pub struct FormatsOut {
 }
 
 impl FormatsOut {
-    fn list(&self) -> String {
+    /// As they stand in an `m=` line.
+    pub fn list(&self) -> String {
         let numbers: Vec<String> = self.list.iter().map(u8::to_string).collect();
         numbers.join(" ")
     }
