@@ -3,9 +3,9 @@
  * constructors that rehydration needs and the callback forms that run before the next message.
  */
 import type { EventEmitter } from 'node:events';
-import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import Untyped from 'drachtio-srf';
+import statusNames from 'sip-status';
 
 export interface MessageMeta {
   source: string;
@@ -136,5 +136,4 @@ export const Srf = Untyped as unknown as SrfClass;
 
 /** Statuses that drachtio-srf would refuse to send because its table of names lacks them. */
 const unnamed = { 440: 'Max-Breadth Exceeded', 469: 'Bad Info Package' };
-const ofSrf = createRequire(createRequire(import.meta.url).resolve('drachtio-srf'));
-Object.assign(ofSrf('sip-status') as Record<number, string>, unnamed);
+Object.assign(statusNames, unnamed);
