@@ -145,6 +145,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
     workers: media.workers,
     timeoutS: media.timeoutS,
     recordings: media.recordings,
+    recordingFormat: media.recordingFormat,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,

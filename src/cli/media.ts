@@ -40,6 +40,7 @@ export function addMedia(program: Command): void {
             ngListen: ng,
             mediaTimeoutS: timeoutS,
             recordings: null,
+            recordingFormat: 'wav',
           },
           () => undefined,
         );

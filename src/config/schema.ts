@@ -117,6 +117,10 @@ const media = z.strictObject({
   workers: z.int().min(1).max(64).default(1).describe('threads that move packets'),
   timeoutS: z.int().min(5).default(60).describe('silence after which a session is given up'),
   recordings: file.meta({ example: 'recordings' }).optional().describe('folder of recordings'),
+  recordingFormat: z
+    .enum(['wav', 'opus'])
+    .default('wav')
+    .describe('`wav`: 16-bit samples; `opus`: Opus in Ogg, a tenth as large'),
 });
 
 const api = z.strictObject({

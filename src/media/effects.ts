@@ -26,6 +26,7 @@ export class MediaServer implements RoleHandle, MediaServerApi {
         ngListen,
         mediaTimeoutS: context.timeoutS ?? 60,
         recordings: context.recordings ?? null,
+        recordingFormat: context.recordingFormat ?? 'wav',
       },
       (events) => this.#apply(events),
     );

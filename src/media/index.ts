@@ -32,6 +32,8 @@ export interface MediaServerContext {
   timeoutS?: number;
   /** Folder of recordings; without one nothing is recorded. */
   recordings?: string | undefined;
+  /** How recordings are written; `wav` unless given. */
+  recordingFormat?: 'wav' | 'opus';
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

@@ -265,6 +265,8 @@ export interface MediaOptions {
   mediaTimeoutS: number;
   /** Folder of recordings; null means nothing is recorded. */
   recordings: string | null;
+  /** 16-bit samples, or Opus in Ogg. */
+  recordingFormat: 'wav' | 'opus';
 }
 
 export interface MediaStats {

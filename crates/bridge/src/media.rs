@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use parking_lot::Mutex;
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RoomEvent};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RecordingFormat, RoomEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{Sink, deliver, failure, options};
@@ -21,6 +21,14 @@ struct WireMediaOptions {
     ng_listen: Option<SocketAddr>,
     media_timeout_s: u64,
     recordings: Option<PathBuf>,
+    recording_format: WireRecordingFormat,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WireRecordingFormat {
+    Wav,
+    Opus,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +205,10 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         ng_listen: wire.ng_listen,
         media_timeout_s: wire.media_timeout_s,
         recordings: wire.recordings,
+        recording_format: match wire.recording_format {
+            WireRecordingFormat::Wav => RecordingFormat::Wav,
+            WireRecordingFormat::Opus => RecordingFormat::Opus,
+        },
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

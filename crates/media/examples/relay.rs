@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{Read, Write};
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ng_listen: Some(option("ng", "127.0.0.1:2223").parse()?),
         media_timeout_s: option("timeout", "60").parse()?,
         recordings: None,
+        recording_format: RecordingFormat::default(),
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

@@ -16,7 +16,7 @@
 //! - `srtp`: encryption of packets.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
 //! - `record`: calls in files. `mix`: rooms, where everybody hears all others.
-//! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
+//! - `ogg`: files of Opus. `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
@@ -34,6 +34,7 @@ pub mod limits;
 mod metrics;
 mod mix;
 mod ng;
+mod ogg;
 mod packet;
 mod ports;
 mod query;
@@ -57,6 +58,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 pub use crate::mix::event::{RoomEvent, RoomStats};
+pub use crate::record::RecordingFormat;
 
 use crate::audio::clip::Clips;
 use crate::call::Call;
@@ -91,6 +93,8 @@ pub struct MediaConfig {
     pub media_timeout_s: u64,
     /// Folder of recordings; none: nothing is recorded.
     pub recordings: Option<PathBuf>,
+    /// How recordings are written.
+    pub recording_format: RecordingFormat,
 }
 
 /// Something that happened to media without a command.
@@ -325,7 +329,7 @@ impl MediaEngine {
             .map(|number| Worker::start(number, Arc::clone(&report)))
             .collect::<io::Result<_>>()
             .map_err(failed("start a media worker".into()))?;
-        let recorder = Recorder::start(config.recordings.clone())
+        let recorder = Recorder::start(config.recordings.clone(), config.recording_format)
             .map_err(failed("start the recording thread".into()))?;
         let core = Arc::new(Core {
             control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),

@@ -37,6 +37,7 @@ impl Lab {
             ng_listen: None,
             media_timeout_s: 0,
             recordings: None,
+            recording_format: raftpbx_media::RecordingFormat::default(),
         };
         change(&mut config);
         let (sender, events) = channel();
