@@ -148,6 +148,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
     recordings: media.recordings,
     prompts: media.prompts,
     fastPath: media.fastPath,
+    recordingFormat: media.recordingFormat,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,

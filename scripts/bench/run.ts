@@ -2,8 +2,8 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `failover`, `store`,
- *   `store-failover`, `store-size`, `cdrs`
+ * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `rooms` (with
+ *   `janus-room`), `failover`, `store`, `store-failover`, `store-size`, `cdrs`
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
  * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
@@ -22,6 +22,7 @@ import { measureParsers } from './parsers.ts';
 import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
 import { type PartResult, record, say } from './report.ts';
+import { measureRooms } from './rooms.ts';
 import { measureStore } from './store.ts';
 import { measureStoreFailover } from './store-failover.ts';
 import { measureStoreSize } from './store-size.ts';
@@ -33,6 +34,7 @@ const parts: Record<string, () => Promise<PartResult>> = {
   calls: measureCalls,
   parsers: measureParsers,
   relay: measureRelay,
+  rooms: measureRooms,
   store: measureStore,
   'store-failover': measureStoreFailover,
   'store-size': measureStoreSize,

@@ -45,6 +45,7 @@ export function addMedia(program: Command): void {
             recordings: null,
             prompts: options.prompts ?? null,
             fastPath: options.path === 'auto',
+            recordingFormat: 'wav',
           },
           () => undefined,
         );

@@ -128,6 +128,10 @@ const media = z.strictObject({
     .enum(['auto', 'off'])
     .default('auto')
     .describe('the kernel relays established flows: where it can (Linux 6.6, CAP_BPF) or never'),
+  recordingFormat: z
+    .enum(['wav', 'opus'])
+    .default('wav')
+    .describe('`wav`: 16-bit samples; `opus`: Opus in Ogg, a tenth as large'),
 });
 
 const api = z.strictObject({

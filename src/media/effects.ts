@@ -29,6 +29,7 @@ export class MediaServer implements RoleHandle, MediaServerApi {
         recordings: context.recordings ?? null,
         prompts: context.prompts ?? null,
         fastPath: context.fastPath !== 'off',
+        recordingFormat: context.recordingFormat ?? 'wav',
       },
       (events) => this.#apply(events),
     );

@@ -38,6 +38,8 @@ export interface MediaServerContext {
   prompts?: string | undefined;
   /** Whether the kernel relays established flows: where it can unless given. */
   fastPath?: 'auto' | 'off';
+  /** How recordings are written; `wav` unless given. */
+  recordingFormat?: 'wav' | 'opus';
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

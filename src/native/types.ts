@@ -271,6 +271,8 @@ export interface MediaOptions {
   prompts: string | null;
   /** Whether the kernel relays established flows, where it can. */
   fastPath: boolean;
+  /** 16-bit samples, or Opus in Ogg. */
+  recordingFormat: 'wav' | 'opus';
 }
 
 export interface MediaStats {

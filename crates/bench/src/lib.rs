@@ -8,12 +8,14 @@
 //! - [`ng`]: sets calls up at any NG server.
 //! - [`plan`]: which packet is sent when, and what is in it (pure).
 //! - [`traffic`]: the sending and the receiving thread. [`results`]: latency and the report.
+//! - [`room`]: the load of a room.
 
 pub mod cpu;
 pub mod ng;
 pub mod options;
 pub mod plan;
 pub mod results;
+pub mod room;
 pub mod traffic;
 
 use std::io;

@@ -62,14 +62,27 @@ impl Client {
         a: SocketAddr,
         b: SocketAddr,
     ) -> Result<RelayPorts, BenchError> {
+        self.set_up_with(number, &sdp(a), &sdp(b))
+    }
+
+    /// The same with these descriptions.
+    ///
+    /// # Errors
+    /// See [`Client::set_up`].
+    pub fn set_up_with(
+        &mut self,
+        number: usize,
+        a: &str,
+        b: &str,
+    ) -> Result<RelayPorts, BenchError> {
         let mut command = json!({
             "command": "offer", "call-id": self.call_id(number), "from-tag": "a",
-            "ICE": "remove", "replace": ["origin", "session-connection"], "sdp": sdp(a),
+            "ICE": "remove", "replace": ["origin", "session-connection"], "sdp": a,
         });
         let from_b = relay_address(&self.request(&command)?)?;
         command["command"] = "answer".into();
         command["to-tag"] = "b".into();
-        command["sdp"] = sdp(b).into();
+        command["sdp"] = b.into();
         let from_a = relay_address(&self.request(&command)?)?;
         Ok(RelayPorts { from_a, from_b })
     }
@@ -84,8 +97,18 @@ impl Client {
         self.request(&command).map(|_| ())
     }
 
-    fn call_id(&self, number: usize) -> String {
+    /// The `call-id` of a call.
+    #[must_use]
+    pub fn call_id(&self, number: usize) -> String {
         format!("{}-{number}", self.prefix)
+    }
+
+    /// Sends a command that must succeed.
+    ///
+    /// # Errors
+    /// The server refuses or is silent.
+    pub fn ask(&mut self, command: &Value) -> Result<Value, BenchError> {
+        self.request(command)
     }
 
     fn request(&mut self, command: &Value) -> Result<Value, BenchError> {

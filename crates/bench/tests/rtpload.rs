@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
 use serde_json::Value;
 
 fn rtpload(arguments: &[&str]) -> (bool, String, String) {
@@ -34,6 +34,7 @@ fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
         recordings: None,
         prompts: None,
         fast_path: false,
+        recording_format: RecordingFormat::default(),
     };
     let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
     let ng = engine.ng_address().expect("listening").to_string();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use parking_lot::Mutex;
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RoomEvent};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RecordingFormat, RoomEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{Sink, deliver, failure, options};
@@ -24,6 +24,14 @@ struct WireMediaOptions {
     recordings: Option<PathBuf>,
     prompts: Option<PathBuf>,
     fast_path: bool,
+    recording_format: WireRecordingFormat,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WireRecordingFormat {
+    Wav,
+    Opus,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +211,10 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         recordings: wire.recordings,
         prompts: wire.prompts,
         fast_path: wire.fast_path,
+        recording_format: match wire.recording_format {
+            WireRecordingFormat::Wav => RecordingFormat::Wav,
+            WireRecordingFormat::Opus => RecordingFormat::Opus,
+        },
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io::{Read, Write};
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -46,6 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         recordings: None,
         prompts: None,
         fast_path: option("fast-path", "auto") == "auto",
+        recording_format: RecordingFormat::default(),
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

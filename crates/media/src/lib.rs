@@ -16,7 +16,7 @@
 //! - `srtp`: encryption of packets.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
 //! - `record`: calls in files. `mix`: rooms, where everybody hears all others.
-//! - `codec`, `dsp`: samples: codecs, rates, tones and digits.
+//! - `ogg`: files of Opus. `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `reports`: what RTCP says about a stream.
@@ -39,6 +39,7 @@ pub mod limits;
 mod metrics;
 mod mix;
 mod ng;
+mod ogg;
 mod packet;
 mod ports;
 mod query;
@@ -63,6 +64,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 pub use crate::mix::event::{RoomEvent, RoomStats};
+pub use crate::record::RecordingFormat;
 
 use crate::audio::clip::Clips;
 use crate::call::Call;
@@ -105,6 +107,8 @@ pub struct MediaConfig {
     pub prompts: Option<PathBuf>,
     /// Let the kernel relay established flows, when it can.
     pub fast_path: bool,
+    /// How recordings are written.
+    pub recording_format: RecordingFormat,
 }
 
 /// Something that happened to media without a command.
@@ -351,7 +355,7 @@ impl MediaEngine {
             .map(|number| Worker::start(number, Arc::clone(&report)))
             .collect::<io::Result<_>>()
             .map_err(failed("start a media worker".into()))?;
-        let recorder = Recorder::start(config.recordings.clone())
+        let recorder = Recorder::start(config.recordings.clone(), config.recording_format)
             .map_err(failed("start the recording thread".into()))?;
         let core = Arc::new(Core {
             control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),

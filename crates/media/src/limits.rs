@@ -83,6 +83,10 @@ pub const DIGITS_MAX: usize = 64;
 /// Largest file that is played, bytes: half an hour at 8 kHz.
 pub const CLIP_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// Most samples of a file that is unpacked, so that a small file cannot fill the memory: 17
+/// minutes at 16 kHz.
+pub const CLIP_SAMPLES_MAX: usize = 16 * 1024 * 1024;
+
 /// Most files whose samples are known to be shared; further ones are played, but read each time.
 pub const CLIPS_MAX: usize = 1_000;
 

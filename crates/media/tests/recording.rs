@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use phones::{Lab, Phone, Talk, until};
-use raftpbx_media::codec::{Codec, ulaw_encode};
+use raftpbx_media::RecordingFormat;
+use raftpbx_media::codec::{Codec, ulaw_decode, ulaw_encode};
 use serde_json::{Value, json};
 
 /// Rate and samples of a WAV file whose head must agree with its length.
@@ -70,6 +71,22 @@ fn speak(
         packet.extend((n as u16 * 160).to_be_bytes());
         packet.extend([0, 0, 0, ssrc]);
         packet.extend([ulaw_encode(value); 160]);
+        phone.send_to(&packet, to).expect("send");
+        let due = Duration::from_millis((n + 1) * 20);
+        std::thread::park_timeout(due.saturating_sub(began.elapsed()));
+    }
+}
+
+/// A wave of 400 Hz for this long, a packet every 20 ms.
+fn hum(phone: &std::net::UdpSocket, to: std::net::SocketAddr, lasts_ms: u64) {
+    let began = Instant::now();
+    let wave = |n: usize| if n % 20 < 10 { 8_000 } else { -8_000 };
+    let payload: Vec<u8> = (0..160).map(|n| ulaw_encode(wave(n))).collect();
+    for n in 0..lasts_ms / 20 {
+        let mut packet = vec![0x80, 0, 0, n as u8, 0, 0];
+        packet.extend((n as u16 * 160).to_be_bytes());
+        packet.extend([0, 0, 0, 1]);
+        packet.extend(&payload);
         phone.send_to(&packet, to).expect("send");
         let due = Duration::from_millis((n + 1) * 20);
         std::thread::park_timeout(due.saturating_sub(began.elapsed()));
@@ -207,6 +224,49 @@ fn a_change_of_codec_is_survived() {
         "{}",
         loud_ms(&heard)
     );
+}
+
+#[test]
+fn opus_plays_to_the_last_second_while_it_is_written_and_can_be_played_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_owned();
+    let lab = Lab::with(35_100..=35_119, |config| {
+        config.recordings = Some(path);
+        config.recording_format = RecordingFormat::Opus;
+    });
+    let talk = Talk::set_up(&lab, "opus", ["127.0.0.2", "127.0.0.3"]);
+    let answer = command(&lab, "start recording", "opus");
+    let file = format!("{}-0.opus", answer["recording"].as_str().expect("a name"));
+    hum(&talk.a.rtp, talk.from_a, 1_400);
+    let lasts_ms = |file: &str| {
+        let played = lab.ng(json!({
+            "command": "play media", "call-id": "opus", "from-tag": "tb", "file": file,
+        }));
+        lab.ng(json!({"command": "stop media", "call-id": "opus", "from-tag": "tb"}));
+        played["duration"].as_u64()
+    };
+    // It plays although nobody has said that it is at its end.
+    until("a second is written", || lasts_ms(&file) >= Some(700));
+    command(&lab, "stop recording", "opus");
+    until("written", || lab.engine.stats().recordings == 0);
+    assert!((1_380..=3_000).contains(&lasts_ms(&file).expect("a clip")));
+    let played = lab.ng(json!({
+        "command": "play media", "call-id": "opus", "from-tag": "tb", "file": file,
+        "start-pos": 500, "duration": 200,
+    }));
+    assert_eq!(played["result"], "ok", "{played}");
+    let mut buffer = [0; 2_048];
+    let loud = |packet: &[u8]| {
+        let samples = packet[12..].iter().map(|code| ulaw_decode(*code));
+        samples
+            .filter(|sample| sample.unsigned_abs() > 4_000)
+            .count()
+            > 100
+    };
+    until("it is heard", || {
+        let length = talk.b.rtp.recv(&mut buffer).expect("a packet in time");
+        loud(&buffer[..length])
+    });
 }
 
 #[test]

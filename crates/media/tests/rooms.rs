@@ -218,6 +218,49 @@ fn both_parties_of_a_call_may_be_in_a_room_and_go_back_to_their_call() {
 }
 
 #[test]
+fn a_party_goes_from_room_to_room_and_from_thread_to_thread() {
+    let lab = Lab::start(36_800..=36_899);
+    let callers = ["a", "b", "c"].map(|call| Caller::call(&lab, call, Codec::Pcmu));
+    let [a, b, c] = &callers;
+    for (room, caller) in [("lobby", a), ("meeting", b)] {
+        ok(&lab, json!({"command": "room create", "room": room}));
+        join(&lab, room, caller);
+    }
+    join(&lab, "lobby", c);
+    let tones = [Some(500.0), Some(900.0), Some(1_400.0)];
+    assert_eq!(
+        heard(&[a, b, c], &tones, 60),
+        [[false, false, true], [false; 3], [true, false, false]]
+    );
+    // The rooms are at different threads: its sockets go along.
+    join(&lab, "meeting", c);
+    next_in_room(
+        &lab,
+        |event| matches!(event, RoomEvent::Left { call_id, .. } if call_id == "c"),
+    );
+    assert_eq!(
+        heard(&[a, b, c], &tones, 60),
+        [[false; 3], [false, false, true], [false, true, false]]
+    );
+}
+
+#[test]
+fn a_digit_pressed_in_a_room_is_told() {
+    let lab = Lab::start(36_900..=36_999);
+    let caller = Caller::call(&lab, "digit", Codec::G722);
+    ok(&lab, json!({"command": "room create", "room": "menu"}));
+    join(&lab, "menu", &caller);
+    for (n, event) in [[6, 10, 0, 160], [6, 0x8a, 3, 32]].into_iter().enumerate() {
+        let mut packet = vec![0x80, 101, 0, n as u8, 0, 0, 0, 0, 0, 0, 0, 9];
+        packet.extend(event);
+        caller.rtp.send_to(&packet, caller.to).expect("send");
+    }
+    next_where(&lab, |event| {
+        matches!(event, MediaEvent::Dtmf { digit: '6', .. })
+    });
+}
+
+#[test]
 fn who_comes_goes_and_talks_is_told() {
     let lab = Lab::start(36_300..=36_399);
     ok(&lab, json!({"command": "room create", "room": "events"}));

@@ -1,7 +1,9 @@
-//! Sound to be played: WAV files and raw G.711.
+//! Sound to be played: WAV files, Opus in Ogg, and raw G.711.
 //!
 //! Reading is pure; a file's bytes are foreign bytes. What was read is kept while somebody
 //! plays it, so that a hundred listeners of the same music share one copy.
+
+mod opus;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::codec::{alaw_decode, ulaw_decode};
-use crate::limits::{CLIP_BYTES_MAX, CLIPS_MAX};
+use crate::limits::{CLIP_BYTES_MAX, CLIP_SAMPLES_MAX, CLIPS_MAX};
 
 /// Samples and their rate.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,17 +32,20 @@ pub enum ClipError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Unreadable(#[from] std::io::Error),
-    /// More bytes than allowed.
-    #[error("it is longer than {CLIP_BYTES_MAX} bytes")]
+    /// More bytes than allowed, or more sound.
+    #[error("it is longer than {CLIP_BYTES_MAX} bytes or {CLIP_SAMPLES_MAX} samples")]
     TooLong,
     /// Outside the folder of prompts, or there is none.
     #[error("it is not below the folder media.prompts")]
     Elsewhere,
-    /// Neither WAV nor raw G.711.
-    #[error("it is neither WAV nor raw G.711")]
+    /// None of the forms that are played.
+    #[error("it is neither WAV nor Opus in Ogg nor raw G.711")]
     Unknown,
     /// A form of WAV that is not read.
-    #[error("only PCM of 16 bits and G.711 at 8, 16 or 48 kHz with one or two channels is played")]
+    #[error(
+        "only PCM of 16 bits and G.711 at 8, 16 or 48 kHz and Opus are played, with one or two \
+         channels"
+    )]
     Unsupported,
 }
 
@@ -56,6 +61,18 @@ impl Clip {
     /// How long, ms.
     pub fn lasts_ms(&self) -> u64 {
         self.samples.len() as u64 * 1_000 / u64::from(self.rate_hz)
+    }
+
+    /// Reads a file that says itself what it is.
+    ///
+    /// # Errors
+    /// See [`Clip::parse_wav`] and [`Clip::parse_ogg`].
+    pub fn parse(bytes: &[u8]) -> Result<Clip, ClipError> {
+        if bytes.starts_with(b"OggS") {
+            Clip::parse_ogg(bytes)
+        } else {
+            Clip::parse_wav(bytes)
+        }
     }
 
     /// Reads a WAV file.
@@ -99,7 +116,7 @@ impl Clip {
         let form = match extension {
             "ul" | "ulaw" | "pcmu" => Form::Ulaw,
             "al" | "alaw" | "pcma" => Form::Alaw,
-            _ => return Clip::parse_wav(bytes),
+            _ => return Clip::parse(bytes),
         };
         let format = WavFormat {
             form,

@@ -125,7 +125,7 @@ pub(super) fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Re
             .map(|name| sound(name, clips))
             .collect::<Result<_, _>>()?
     } else if let Some(Value::Bytes(blob)) = dict.get(&b"blob"[..]) {
-        let clip = Clip::parse_wav(blob).map_err(|error| {
+        let clip = Clip::parse(blob).map_err(|error| {
             Refusal::error(&format!(
                 "Failed to start media playback from blob: {error}"
             ))

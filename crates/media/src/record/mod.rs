@@ -1,24 +1,27 @@
-//! Recording of calls: a WAV file for each party and one of all together.
+//! Recording of calls: a file for each party and one of all together, as WAV or as Opus in Ogg.
 //!
 //! Owner of the files: one thread for all recordings. Invariant: a worker never waits for it; what
-//! the bounded queue does not hold is lost and counted. The head of each file is right once a
-//! second, so that a crash leaves files that can be played up to their last second.
+//! the bounded queue does not hold is lost and counted. Each file is whole once a second, so that a
+//! crash leaves files that can be played up to their last second.
 //!
 //! ```text
-//!   worker --packets, bounded--> thread: track (one a party) --each second--> WAV files
+//!   worker --packets, bounded--> thread: track (one a party) --each second--> files
 //! ```
 //!
 //! # Layout
 //! - `track`: packets of a party on a line of time (pure).
-//! - `session`: the tracks and files of a recording. `wav`: a file that is always whole.
+//! - `session`: the tracks and files of a recording. `file`: one of them in either format;
+//!   `wav`, `ogg`: files that are always whole.
 //! - `thread`: the queue and the clock.
 
+mod file;
+mod ogg;
 mod session;
 mod thread;
 mod track;
 pub mod wav;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -27,7 +30,8 @@ use crate::codec::Codec;
 use crate::limits::{RECORD_QUEUE_MAX, RECORDINGS_MAX};
 use crate::metrics::Count;
 use crate::packet::RtpHeader;
-use session::Session;
+pub use file::RecordingFormat;
+use session::{Plan, Session};
 
 /// Counters of all recordings.
 #[derive(Default)]
@@ -145,6 +149,7 @@ pub enum RecordError {
 /// The recordings of an engine.
 pub struct Recorder {
     folder: Option<PathBuf>,
+    format: RecordingFormat,
     queue: SyncSender<Heard>,
     orders: Sender<Order>,
     counts: Arc<RecordCounts>,
@@ -154,7 +159,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the thread; without a folder there is nothing to do for it and none.
-    pub fn start(folder: Option<PathBuf>) -> std::io::Result<Recorder> {
+    pub fn start(folder: Option<PathBuf>, format: RecordingFormat) -> std::io::Result<Recorder> {
         let (queue, packets) = sync_channel(RECORD_QUEUE_MAX);
         let (orders, incoming) = std::sync::mpsc::channel();
         let counts = Arc::new(RecordCounts::default());
@@ -168,6 +173,7 @@ impl Recorder {
         };
         Ok(Recorder {
             folder,
+            format,
             queue,
             orders,
             counts,
@@ -221,7 +227,13 @@ impl Recorder {
             return Err(RecordError::Full);
         }
         let base = folder.join(format!("{}-{:08x}", plain(name), rand::random::<u32>()));
-        let session = Session::create(self.next, &base, rate_hz, apart, now_ns)?;
+        let plan = Plan {
+            base: base.clone(),
+            format: self.format,
+            rate_hz,
+            apart,
+        };
+        let session = Session::create(self.next, plan, now_ns)?;
         let recording = Recording {
             session: self.next,
             base,
@@ -262,11 +274,4 @@ fn plain(name: &str) -> String {
     } else {
         plain
     }
-}
-
-/// The file of a party, or of all.
-fn file_of(base: &Path, part: &str) -> PathBuf {
-    let mut name = base.as_os_str().to_owned();
-    name.push(format!("-{part}.wav"));
-    name.into()
 }

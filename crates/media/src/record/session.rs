@@ -1,11 +1,11 @@
 //! The tracks and files of one recording.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::Heard;
+use super::file::{RecordingFormat, Sheet};
 use super::track::Track;
-use super::wav::Wav;
-use super::{Heard, file_of};
 use crate::limits::LEGS_MAX;
 
 /// Sound is written when it is this old, so that late packets find their place, ns.
@@ -15,22 +15,31 @@ struct Party {
     number: u8,
     track: Track,
     /// None when only all together are wanted.
-    file: Option<Wav>,
+    file: Option<Sheet>,
+}
+
+/// How a recording is to look.
+pub struct Plan {
+    /// What the names of its files begin with.
+    pub base: PathBuf,
+    /// Their format.
+    pub format: RecordingFormat,
+    /// Their rate.
+    pub rate_hz: u32,
+    /// Each party has a file too.
+    pub apart: bool,
 }
 
 /// One recording.
 pub struct Session {
     /// Its number.
     pub id: u64,
-    base: PathBuf,
-    rate_hz: u32,
-    /// Each party has a file too.
-    apart: bool,
+    plan: Plan,
     /// Where the line of time begins; moved by pauses, `CLOCK_MONOTONIC` ns.
     start_ns: u64,
     paused_ns: Option<u64>,
     parties: Vec<Party>,
-    mixed: Wav,
+    mixed: Sheet,
     written: u64,
     /// A file could not be written on: nothing is recorded any more.
     pub failed: bool,
@@ -39,20 +48,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes the file of all parties. `apart`: each party gets one too.
-    pub fn create(
-        id: u64,
-        base: &Path,
-        rate_hz: u32,
-        apart: bool,
-        now_ns: u64,
-    ) -> io::Result<Session> {
-        let mixed = Wav::create(&file_of(base, "mix"), rate_hz)?;
+    /// Makes the file of all parties.
+    pub fn create(id: u64, plan: Plan, now_ns: u64) -> io::Result<Session> {
+        let mixed = Sheet::create(&plan.base, "mix", plan.format, plan.rate_hz)?;
         Ok(Session {
             id,
-            base: base.into(),
-            rate_hz,
-            apart,
+            plan,
             start_ns: now_ns,
             paused_ns: None,
             parties: Vec::new(),
@@ -66,7 +67,7 @@ impl Session {
 
     fn place(&self, at_ns: u64) -> u64 {
         let since_ns = u128::from(at_ns.saturating_sub(self.start_ns));
-        (since_ns * u128::from(self.rate_hz) / 1_000_000_000) as u64
+        (since_ns * u128::from(self.plan.rate_hz) / 1_000_000_000) as u64
     }
 
     /// Takes a packet.
@@ -93,23 +94,28 @@ impl Session {
 
     /// A party is heard for the first time: its file begins with the silence before.
     fn add(&mut self, number: u8) -> io::Result<()> {
-        let file = if self.apart {
+        let file = if self.plan.apart {
             Some(self.file_with_silence(number)?)
         } else {
             None
         };
         self.parties.push(Party {
             number,
-            track: Track::new(self.rate_hz, self.written),
+            track: Track::new(self.plan.rate_hz, self.written),
             file,
         });
         Ok(())
     }
 
-    fn file_with_silence(&self, number: u8) -> io::Result<Wav> {
-        let path = file_of(&self.base, &number.to_string());
-        let mut file = Wav::create(&path, self.rate_hz)?;
-        let second = vec![0; self.rate_hz as usize];
+    fn file_with_silence(&self, number: u8) -> io::Result<Sheet> {
+        let Plan {
+            base,
+            format,
+            rate_hz,
+            ..
+        } = &self.plan;
+        let mut file = Sheet::create(base, &number.to_string(), *format, *rate_hz)?;
+        let second = vec![0; *rate_hz as usize];
         let mut left = self.written;
         while left > 0 {
             let piece = left.min(second.len() as u64);
@@ -152,6 +158,19 @@ impl Session {
         self.mixed.append(&self.samples)?;
         self.written = until;
         Ok(())
+    }
+
+    /// Writes all there is and ends the files.
+    pub fn finish(&mut self, now_ns: u64) -> io::Result<()> {
+        self.write(now_ns, true)?;
+        if self.failed {
+            return Ok(());
+        }
+        let files = self
+            .parties
+            .iter_mut()
+            .filter_map(|party| party.file.as_mut());
+        files.chain([&mut self.mixed]).try_for_each(Sheet::finish)
     }
 
     /// Leaves out what comes from now on.

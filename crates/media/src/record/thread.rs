@@ -83,7 +83,7 @@ impl Sessions<'_> {
                 Ok(())
             }),
             Order::Stop(id) => {
-                self.on(id, |session| session.write(monotonic_ns(), true));
+                self.on(id, |session| session.finish(monotonic_ns()));
                 if self.all.remove(&id).is_some() {
                     self.counts.running.fetch_sub(1, Ordering::Relaxed);
                 }

@@ -26,7 +26,7 @@ impl Caller {
             Codec::Pcmu => sdp,
             Codec::G722 => sdp.replace(
                 "RTP/AVP 0\r\na=rtpmap:0 PCMU",
-                "RTP/AVP 9\r\na=rtpmap:9 G722",
+                "RTP/AVP 9 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtpmap:9 G722",
             ),
             _ => sdp.replace(
                 "RTP/AVP 0\r\na=rtpmap:0 PCMU/8000",

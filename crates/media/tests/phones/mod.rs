@@ -40,6 +40,7 @@ impl Lab {
             recordings: None,
             prompts: Some(std::env::temp_dir()),
             fast_path: false,
+            recording_format: raftpbx_media::RecordingFormat::default(),
         };
         change(&mut config);
         let (sender, events) = channel();

@@ -64,6 +64,19 @@ impl Encoder {
         self.set(ffi::OPUS_SET_PREDICTION_DISABLED_REQUEST, disabled.into())
     }
 
+    /// By how many samples what it writes is late.
+    pub fn lookahead(&mut self) -> Option<u32> {
+        let mut samples: i32 = 0;
+        // SAFETY: the state is valid and the request writes one number.
+        let result = unsafe {
+            let request = ffi::OPUS_GET_LOOKAHEAD_REQUEST;
+            ffi::opus_encoder_ctl(self.place(), request, &raw mut samples)
+        };
+        u32::try_from(samples)
+            .ok()
+            .filter(|_| result == ffi::OPUS_OK)
+    }
+
     /// Writes a frame; its length, none when it does not fit or is no frame of Opus.
     pub fn encode(&mut self, pcm: &[i16], payload: &mut [u8]) -> Option<usize> {
         let (samples, room) = (i32::try_from(pcm.len()).ok()?, payload.len());
