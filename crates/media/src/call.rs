@@ -11,6 +11,7 @@ use crate::codec::Codec;
 use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
+use crate::webrtc::LineLegs;
 use crate::worker::FlowKey;
 
 /// One call.
@@ -91,6 +92,10 @@ pub struct Line {
     pub mux_out: bool,
     /// When the offerer gets it.
     pub mux_grant: MuxGrant,
+    /// The answerer is offered nothing but that.
+    pub mux_only: bool,
+    /// ICE and DTLS between us and the parties.
+    pub legs: LineLegs,
     /// Keys between us and the parties.
     pub keys: LineKeys,
     /// What the parties take, as each said last.

@@ -46,7 +46,7 @@ type Figure = (&'static str, &'static str, &'static str, u64);
 /// Prometheus text of `stats`.
 pub fn render(stats: &MediaStats) -> String {
     let mut out = String::with_capacity(2_048);
-    let figures = [calls(stats), sound(stats), commands(stats)];
+    let figures = [calls(stats), browsers(stats), sound(stats), commands(stats)];
     for (name, kind, help, value) in figures.into_iter().flatten() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP raftpbx_media_{name} {help}.");
@@ -117,6 +117,47 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Calls removed as abandoned",
             s.abandoned,
+        ),
+    ]
+}
+
+fn browsers(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        (
+            "dtls_handshakes_total",
+            "counter",
+            "DTLS handshakes that ended with keys",
+            s.handshakes,
+        ),
+        (
+            "dtls_failed_total",
+            "counter",
+            "DTLS handshakes that ended without keys",
+            s.handshakes_failed,
+        ),
+        (
+            "dtls_fingerprint_wrong_total",
+            "counter",
+            "Certificates that signalling had not named",
+            s.fingerprints_wrong,
+        ),
+        (
+            "dtls_refused_total",
+            "counter",
+            "DTLS handshakes refused because of a limit",
+            s.handshakes_refused,
+        ),
+        (
+            "ice_checks_total",
+            "counter",
+            "Checks of ICE answered",
+            s.checks,
+        ),
+        (
+            "ice_strange_total",
+            "counter",
+            "STUN messages without knowledge of the password",
+            s.checks_strange,
         ),
     ]
 }

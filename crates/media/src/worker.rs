@@ -4,6 +4,8 @@
 //! of the table, so a worker never touches the descriptor of a flow that is gone; events
 //! that were waiting are recognised by the generation in their tag.
 
+mod legs;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -92,6 +94,7 @@ pub struct Table {
     empty: Vec<u32>,
     /// When flows on which we speak want to say something, soonest first; one entry each.
     clock: BinaryHeap<Reverse<(u64, FlowKey)>>,
+    timers: legs::Timers,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -312,7 +315,9 @@ fn run(shared: &Shared, report: &Report) {
         if !table.clock.is_empty() {
             speak(&mut table, &mut buffer, &mut happened);
         }
-        most_ms = table.most_ms(monotonic_ns());
+        let now_ns = monotonic_ns();
+        legs::tick(&mut table, now_ns);
+        most_ms = legs::sooner(table.most_ms(now_ns), &table, now_ns);
         MutexGuard::unlock_fair(table);
         if !happened.is_empty() {
             report(std::mem::take(&mut happened));
@@ -432,6 +437,10 @@ fn relay(
             if new && let Some(event) = latched(flow, at, &source) {
                 happened.push(event);
             }
+        }
+        Verdict::Control { learned: new } => {
+            happened.extend(new.then(|| latched(flow, at, &source)).flatten());
+            return legs::serve(table, key, now_ns);
         }
         Verdict::WrongSource => totals.wrong_source += 1,
         Verdict::NotRtp => totals.not_rtp += 1,
