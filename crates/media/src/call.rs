@@ -12,6 +12,7 @@ use crate::ports::PortPair;
 use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
 use crate::security::LineKeys;
+use crate::webrtc::LineLegs;
 use crate::worker::FlowKey;
 
 /// One call.
@@ -122,6 +123,10 @@ pub struct Line {
     pub mux_out: bool,
     /// When the offerer gets it.
     pub mux_grant: MuxGrant,
+    /// The answerer is offered nothing but that.
+    pub mux_only: bool,
+    /// ICE and DTLS between us and the parties.
+    pub legs: LineLegs,
     /// Keys between us and the parties.
     pub keys: LineKeys,
     /// What the parties take, as each said last.

@@ -9,6 +9,7 @@ mod recording;
 mod rooms;
 mod sound;
 mod subscribe;
+mod webrtc;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,9 +26,9 @@ use crate::ng::request::Request;
 use crate::ports::{PortError, PortPair, PortPool};
 use crate::record::Recorder;
 use crate::sdp::{Media, MediaOut, Rewrite, Sdp, Takes, rewrite};
-use crate::security::{self, KeySeed, LineKeys};
-use crate::srtp::sdes::Crypto;
+use crate::security::{self, LineKeys};
 use crate::stream::Named;
+use crate::webrtc::{Identity, LineLegs, Peer};
 use crate::worker::Worker;
 use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
@@ -51,6 +52,8 @@ pub struct Control {
     pub recorder: Recorder,
     /// Rooms by name.
     pub rooms: RoomBook,
+    /// Our certificate.
+    pub identity: Arc<Identity>,
 }
 
 /// Microseconds since 1970.
@@ -63,7 +66,12 @@ pub fn unix_us() -> u64 {
 
 impl Control {
     /// No calls yet.
-    pub fn new(config: &MediaConfig, workers: Arc<[Worker]>, recorder: Recorder) -> Control {
+    pub fn new(
+        config: &MediaConfig,
+        workers: Arc<[Worker]>,
+        recorder: Recorder,
+        identity: Arc<Identity>,
+    ) -> Control {
         let site = |interface: &crate::Interface| Site {
             advertised: interface.advertised.unwrap_or(interface.local),
             pool: PortPool::new(interface.local, &config.ports),
@@ -83,6 +91,7 @@ impl Control {
             created: 0,
             recorder,
             rooms: RoomBook::default(),
+            identity,
         }
     }
 
@@ -123,21 +132,18 @@ impl Control {
             },
             |(n, _)| n,
         );
+        self.put_lines(&mut call, n, fresh);
         let dialogue = &mut call.dialogues[n];
-        for (index, mut line) in fresh {
-            let name = format!("{n}/{index}");
-            line.keys = LineKeys::new(call.key_seed.map(|secret| KeySeed { secret, name }));
-            match dialogue.lines.get_mut(index) {
-                Some(place) => self.free(&std::mem::replace(place, line)),
-                None => dialogue.lines.push(line),
-            }
-        }
         set_party(dialogue, side, from_tag, request);
         let mut changes = Vec::with_capacity(keys.len());
         for ((line, media), keys) in dialogue.lines.iter_mut().zip(&sdp.media).zip(keys) {
             let formats = note_offer(line, media, request, side);
             let crypto = line.keys.offer(side, keys, &line.protocol_out, request);
-            changes.push((crypto, formats));
+            let peer = Peer::of(&sdp, media);
+            let fingerprint = self.identity.fingerprint();
+            let protocol = &line.protocol_out;
+            let way = line.legs.offer(side, peer, protocol, fingerprint, request);
+            changes.push((crypto, way, formats));
             self.name(line, media, side, from_tag, request);
         }
         let out: Vec<_> = sdp
@@ -145,7 +151,7 @@ impl Control {
             .iter()
             .zip(&dialogue.lines)
             .zip(changes)
-            .map(|((media, line), (crypto, formats))| MediaOut {
+            .map(|((media, line), (crypto, way, formats))| MediaOut {
                 protocol: (line.protocol_out != media.protocol).then_some(&line.protocol_out[..]),
                 port: if media.port == 0 {
                     0
@@ -154,7 +160,9 @@ impl Control {
                 },
                 rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
                 mux: line.mux_out,
+                mux_only: line.mux_only,
                 crypto,
+                way,
                 formats,
             })
             .collect();
@@ -180,6 +188,7 @@ impl Control {
         };
         let side = 1 - offerer;
         let keys = security::answered(&call.dialogues[n].lines, &sdp, side)?;
+        webrtc::check_answer(&call.dialogues[n].lines, &sdp, side)?;
         let mut call = self.take_call(&request.call_id);
         let dialogue = &mut call.dialogues[n];
         dialogue.answered = true;
@@ -190,7 +199,8 @@ impl Control {
             .collect();
         let mut formats = formats.into_iter();
         let mut out = Vec::with_capacity(sdp.media.len());
-        let mut cryptos = self.settle_keys(dialogue, side, keys, request).into_iter();
+        let settled = self.settle_keys(dialogue, &sdp, side, keys, request);
+        let mut settled = settled.into_iter();
         for (index, media) in sdp.media.iter().enumerate() {
             // More lines than were offered are a mistake of the answerer: rejected.
             let Some(line) = dialogue.lines.get(index) else {
@@ -199,13 +209,18 @@ impl Control {
             };
             self.name(line, media, side, to_tag, request);
             let mux = self.settle_mux(line, media, side);
+            // What there is to be said is said once the party's address is known.
+            self.workers[line.worker].serve_legs(line.key);
+            let (crypto, way) = settled.next().unwrap_or_default();
             let port = line.local[offerer].port();
             out.push(MediaOut {
                 protocol: (line.protocol != media.protocol).then_some(&line.protocol[..]),
                 port: if media.port == 0 { 0 } else { port },
                 rtcp: has_rtcp(media).then_some(if mux { port } else { port + 1 }),
                 mux,
-                crypto: cryptos.next().unwrap_or_default(),
+                mux_only: false,
+                crypto,
+                way,
                 formats: formats.next().flatten(),
             });
         }
@@ -302,7 +317,7 @@ impl Control {
             // A party that moved to the other address family needs another socket.
             let family = media.rtp_address().map(|address| address.is_ipv6());
             let fits = present.is_some_and(|line| {
-                let same_kind = media.is_rtp() == line.protocol.starts_with("RTP/");
+                let same_kind = media.is_rtp() == line.is_rtp();
                 same_kind && family.is_none_or(|v6| v6 == line.local[side].is_ipv6())
             });
             if fits {
@@ -358,6 +373,8 @@ impl Control {
             mux_offered: false,
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
+            mux_only: false,
+            legs: LineLegs::default(),
             keys: LineKeys::default(),
             takes: <[Takes; 2]>::default(),
             named: [None; 2],
@@ -414,9 +431,15 @@ impl Control {
             }),
             signalling: request.received_from,
             asymmetric: request.asymmetric,
+            checked: false,
         };
         let mut table = self.workers[line.worker].table();
         if let Some(flow) = table.get_mut(line.key) {
+            let checked = flow.sides[side].has_ice();
+            let place = |address| Named {
+                checked,
+                ..place(address)
+            };
             flow.clock_hz = media.clock_hz;
             if let Some(tos) = request.tos {
                 flow.mark(tos);
@@ -429,28 +452,6 @@ impl Control {
             }
             flow.listen(side, request.detect_dtmf);
         }
-    }
-
-    /// Tells the flows what the answer settles about keys; the `a=crypto` of each line for the
-    /// offerer.
-    fn settle_keys(
-        &self,
-        dialogue: &mut Dialogue,
-        side: usize,
-        theirs: Vec<Option<Crypto>>,
-        request: &Request,
-    ) -> Vec<Vec<String>> {
-        let rtcp_index = security::rtcp_index(unix_us());
-        let settle = |(line, theirs): (&mut Line, Option<Crypto>)| {
-            let agreed = line.keys.settle(side, theirs, request);
-            let mut table = self.workers[line.worker].table();
-            if let Some(flow) = table.get_mut(line.key) {
-                let sides = flow.sides.iter_mut().zip(agreed.keys);
-                sides.for_each(|(side, keys)| side.secure(keys, rtcp_index));
-            }
-            agreed.lines
-        };
-        dialogue.lines.iter_mut().zip(theirs).map(settle).collect()
     }
 
     /// Decides from the answer who shares the RTP port; returns it for the offerer.

@@ -7,6 +7,7 @@ mod copies;
 mod kernel;
 mod seat;
 mod sound;
+mod webrtc;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::sdp::Takes;
 use crate::security::SideKeys;
 use crate::srtp::{Inbound, Outbound, Unopened};
 use crate::stream::{Named, Source, Stream};
+use crate::webrtc::Leg;
 
 /// Which of the four sockets of a flow: side 0 or 1, RTP or RTCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Side {
     pub mux: bool,
     /// Keys between us and the party; none: plain RTP.
     pub secure: Option<Box<Secure>>,
+    /// ICE and DTLS with the party; none: it has neither.
+    pub leg: Option<Box<Leg>>,
     /// What comes in on the even port.
     pub rtp: Stream,
     /// What comes in on the odd port.
@@ -88,6 +92,7 @@ impl Side {
             tag: "".into(),
             mux: false,
             secure: None,
+            leg: None,
             rtp: Stream::new(),
             rtcp: Stream::new(),
             takes: Takes::default(),
@@ -154,6 +159,8 @@ pub struct Flow {
     copies: [Vec<CopyTo>; 2],
     /// Directions that the kernel relays.
     seats: [Option<Seat>; 2],
+    /// When its legs want to be asked again, as far as the worker knows.
+    timer_ns: Option<u64>,
 }
 
 /// What becomes of a datagram.
@@ -174,6 +181,11 @@ pub enum Verdict {
     NotRtp,
     /// Dropped: its authentication is wrong.
     Forged,
+    /// Neither RTP nor RTCP, and taken by ICE or DTLS; `learned` as above.
+    Control {
+        /// The peer it came from was learned from this packet.
+        learned: bool,
+    },
     /// Kept back, as a command wants it; `learned` as above.
     Withheld {
         /// The peer it came from was learned from this packet.
@@ -199,6 +211,7 @@ impl Flow {
             tos: 0,
             copies: [Vec::new(), Vec::new()],
             seats: [None, None],
+            timer_ns: None,
         }
     }
 
@@ -213,6 +226,9 @@ impl Flow {
         now_ns: u64,
         happened: &mut Vec<MediaEvent>,
     ) -> Verdict {
+        if let Some(verdict) = self.take_control(at, source, &room[..length], now_ns) {
+            return verdict;
+        }
         // Encryption leaves the headers as they are.
         let kind = if self.opaque {
             Kind::Other
@@ -248,6 +264,7 @@ impl Flow {
     ) -> Result<(usize, bool), Verdict> {
         let (opaque, clock_hz) = (self.opaque, self.clock_hz);
         let side = &mut self.sides[at.side()];
+        let waits = side.waits_for_keys();
         let stream = if at.rtcp() {
             &mut side.rtcp
         } else {
@@ -270,6 +287,9 @@ impl Flow {
             Source::Accepted => false,
             Source::Learned => true,
         };
+        if waits {
+            return Err(Verdict::Forged);
+        }
         let length = packet.len();
         let opened = match &mut side.secure {
             Some(secure) => open(&mut secure.inbound, kind, packet),
@@ -324,7 +344,9 @@ impl Flow {
             Kind::Other => at.rtcp(),
         };
         let from = SocketId::new(other, rtcp);
-        if self.remote(from).is_none() {
+        // A handshake makes keys for the port of RTP alone.
+        let closed = self.sides[other].waits_for_keys() || rtcp && self.sides[other].has_dtls();
+        if closed || self.remote(from).is_none() {
             return Verdict::Nowhere;
         }
         let length = match &mut self.sides[other].secure {

@@ -14,6 +14,7 @@
 //! - `control`, `call`: offers, answers, deletions; what signalling knows about a call.
 //! - `sdp`: reading and rewriting session descriptions. `security`: keys in offers and answers.
 //! - `srtp`: encryption of packets.
+//! - `webrtc`: ICE and DTLS with parties in browsers.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
 //! - `record`: calls in files. `mix`: rooms, where everybody hears all others.
 //! - `ogg`: files of Opus. `codec`, `dsp`: samples: codecs, rates, tones and digits.
@@ -50,6 +51,7 @@ mod security;
 pub mod srtp;
 mod stream;
 mod sweep;
+pub mod webrtc;
 mod worker;
 
 use std::io;
@@ -75,6 +77,7 @@ use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
 use crate::ng::stream::Streams;
 use crate::record::Recorder;
+use crate::webrtc::Identity;
 use crate::worker::{Report, Worker};
 
 /// A local address media is relayed on.
@@ -198,6 +201,18 @@ pub struct MediaStats {
     pub forged: u64,
     /// Encrypted packets dropped because they were seen before.
     pub replayed: u64,
+    /// DTLS handshakes that ended with keys.
+    pub handshakes: u64,
+    /// DTLS handshakes that did not.
+    pub handshakes_failed: u64,
+    /// Certificates that were not the one signalling named.
+    pub fingerprints_wrong: u64,
+    /// DTLS handshakes that were not begun because of a limit.
+    pub handshakes_refused: u64,
+    /// Checks of ICE answered.
+    pub checks: u64,
+    /// STUN messages dropped: malformed, or without knowledge of the password.
+    pub checks_strange: u64,
     /// Packets dropped because the other side has no address yet, or sending failed.
     pub unsent: u64,
     /// Packets that were not passed on because a command wants it so.
@@ -241,6 +256,9 @@ pub enum MediaError {
     /// The configuration cannot work.
     #[error("invalid media configuration: {0}")]
     Config(String),
+    /// No certificate could be made.
+    #[error("cannot make a certificate for DTLS: {0}; is there a source of random numbers?")]
+    Certificate(String),
     /// A socket could not be made or bound.
     #[error("cannot {action}: {source}")]
     System {
@@ -290,6 +308,13 @@ impl Core {
             stats.sessions = control.calls.len() as u64;
             stats.legs = control.calls.values().map(Call::legs).sum::<usize>() as u64;
             stats.sessions_total = control.created;
+            let webrtc = &control.identity.counts;
+            stats.handshakes = webrtc.handshakes.get();
+            stats.handshakes_failed = webrtc.failed.get();
+            stats.fingerprints_wrong = webrtc.mismatched.get();
+            stats.handshakes_refused = webrtc.refused.get();
+            stats.checks = webrtc.checks.get();
+            stats.checks_strange = webrtc.strange_checks.get();
             let recorded = control.recorder.counts();
             stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
             stats.recording_lost = recorded.lost.get();
@@ -357,8 +382,10 @@ impl MediaEngine {
             .map_err(failed("start a media worker".into()))?;
         let recorder = Recorder::start(config.recordings.clone(), config.recording_format)
             .map_err(failed("start the recording thread".into()))?;
+        let identity = Identity::new().map_err(MediaError::Certificate)?;
+        let shared = Arc::clone(&workers);
         let core = Arc::new(Core {
-            control: Mutex::new(Control::new(&config, Arc::clone(&workers), recorder)),
+            control: Mutex::new(Control::new(&config, shared, recorder, identity)),
             cookies: Mutex::default(),
             clips: Mutex::new(Clips::below(config.prompts.clone())),
             workers,

@@ -132,3 +132,47 @@ pub const ROOM_SPEAKER_CHANGE_MS: u32 = 300;
 
 /// A room that is further behind than this leaves frames out instead of hurrying.
 pub const ROOM_BEHIND_MS_MAX: u64 = 200;
+/// Sources of one port that checks of ICE have proved: a browser has a few networks.
+pub const PROVED_MAX: usize = 8;
+
+/// Candidates of one component that are read, and ways that are checked.
+pub const CANDIDATES_MAX: usize = 16;
+
+/// Certificates that one description may name: one in each hash function, twice.
+pub const FINGERPRINTS_MAX: usize = 10;
+
+/// First wait for the answer to a check of ours (RFC 8445 section 14.3); doubled three times.
+pub const CHECK_EVERY_MS: u64 = 500;
+
+/// Checks of one way before it is given up (RFC 8489 section 6.2.1).
+pub const CHECK_TRIES: u32 = 7;
+
+/// How often a party that we check is asked whether it still wants packets (RFC 7675 section 5.1).
+pub const CONSENT_EVERY_MS: u64 = 5_000;
+
+/// How long one answer to that holds.
+pub const CONSENT_LASTS_MS: u64 = 30_000;
+
+/// DTLS handshakes at once: each costs about a millisecond of a worker.
+pub const HANDSHAKES_MAX: usize = 1_000;
+
+/// Handshakes that one party may begin for one agreement.
+pub const HANDSHAKE_TRIES_MAX: u32 = 3;
+
+/// A handshake that takes longer has failed.
+pub const DTLS_HANDSHAKE_MS: u64 = 30_000;
+
+/// First wait for an answer in a handshake; doubled each time. The way is known to work by then.
+pub const DTLS_FIRST_WAIT_MS: u64 = 400;
+
+/// Times that one flight of a handshake is sent again.
+pub const DTLS_REPEATS: usize = 5;
+
+/// Timers of a connection that is up and further away than this are no handshake's.
+pub const DTLS_LINGER_MS: u64 = 60_000;
+
+/// Largest datagram of a handshake of ours, bytes: fits every way.
+pub const DTLS_MTU: usize = 1_150;
+
+/// Room for what a handshake says at once (a certificate of the peer's), bytes.
+pub const DTLS_BYTES_MAX: usize = 4_096;

@@ -49,6 +49,7 @@ pub fn render(stats: &MediaStats) -> String {
     let figures = [
         calls(stats),
         packets(stats),
+        browsers(stats),
         sound(stats),
         rooms(stats),
         commands(stats),
@@ -146,6 +147,47 @@ fn packets(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Packets without a destination",
             s.unsent,
+        ),
+    ]
+}
+
+fn browsers(s: &MediaStats) -> Vec<Figure> {
+    vec![
+        (
+            "dtls_handshakes_total",
+            "counter",
+            "DTLS handshakes that ended with keys",
+            s.handshakes,
+        ),
+        (
+            "dtls_failed_total",
+            "counter",
+            "DTLS handshakes that ended without keys",
+            s.handshakes_failed,
+        ),
+        (
+            "dtls_fingerprint_wrong_total",
+            "counter",
+            "Certificates that signalling had not named",
+            s.fingerprints_wrong,
+        ),
+        (
+            "dtls_refused_total",
+            "counter",
+            "DTLS handshakes refused because of a limit",
+            s.handshakes_refused,
+        ),
+        (
+            "ice_checks_total",
+            "counter",
+            "Checks of ICE answered",
+            s.checks,
+        ),
+        (
+            "ice_strange_total",
+            "counter",
+            "STUN messages without knowledge of the password",
+            s.checks_strange,
         ),
     ]
 }

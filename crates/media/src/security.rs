@@ -90,7 +90,7 @@ fn offered(media: &Media<'_>, request: &Request) -> Result<Vec<Crypto>, Refusal>
         return Ok(Vec::new());
     }
     let theirs: Vec<_> = cryptos(media).collect();
-    // Keys that are agreed by DTLS pass through.
+    // With a certificate keys may be agreed on by DTLS.
     let dtls = media
         .lines
         .iter()
@@ -102,7 +102,14 @@ fn offered(media: &Media<'_>, request: &Request) -> Result<Vec<Crypto>, Refusal>
 }
 
 /// Transports that a line may be changed into.
-const PROFILES: [&str; 4] = ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"];
+const PROFILES: [&str; 6] = [
+    "RTP/AVP",
+    "RTP/AVPF",
+    "RTP/SAVP",
+    "RTP/SAVPF",
+    "UDP/TLS/RTP/SAVP",
+    "UDP/TLS/RTP/SAVPF",
+];
 
 /// What the answer takes of the keys that were offered, line by line.
 ///
@@ -216,7 +223,9 @@ impl LineKeys {
             at.and_then(|at| facing.offered.get(at)) == Some(&crypto.key.suite())
         };
         let found = cryptos(media).find(taken);
-        let must = is_secure(protocol) && media.port != 0 && !facing.offered.is_empty();
+        let mut lines = media.lines.iter();
+        let dtls = lines.any(|line| line.starts_with("a=fingerprint:"));
+        let must = is_secure(protocol) && media.port != 0 && !facing.offered.is_empty() && !dtls;
         if found.is_none() && must {
             return Err(Refusal::error("No offered crypto suite in SDP answer"));
         }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::RawAddress;
 use crate::fastpath::Moved;
 use crate::fastpath::layout::Tally;
+use crate::limits::PROVED_MAX;
 use crate::packet::RtpHeader;
 
 /// What signalling says about one port of a peer.
@@ -19,6 +20,8 @@ pub struct Named {
     pub signalling: Option<IpAddr>,
     /// The peer sends from another port than it receives on: never learn from its packets.
     pub asymmetric: bool,
+    /// Checks of ICE tell where it sends from, and nothing else does.
+    pub checked: bool,
 }
 
 /// Answer to a packet's source.
@@ -51,6 +54,8 @@ pub struct Stream {
     /// Where packets to the peer go: as named, later as learned.
     remote: Option<RawAddress>,
     locked: bool,
+    /// Sources that checks have proved to be the peer's, the latest last.
+    proved: Vec<RawAddress>,
     /// Counters of what came in.
     pub counters: Counters,
     /// Arrival quality of RTP.
@@ -64,6 +69,7 @@ impl Stream {
             named: Named::default(),
             remote: None,
             locked: false,
+            proved: Vec::new(),
             counters: Counters::default(),
             quality: Quality::default(),
         }
@@ -72,7 +78,12 @@ impl Stream {
     /// Signalling names the peer. The same name as before keeps the learned address but
     /// allows it to change once more (the peer may have moved behind its NAT).
     pub fn name(&mut self, named: Named) {
-        if named.address != self.named.address {
+        if named.checked {
+            // What the checks have found stays until they find something else.
+            if !self.named.checked {
+                self.remote = None;
+            }
+        } else if named.address != self.named.address {
             self.remote = named.address.map(RawAddress::from);
         }
         self.named = named;
@@ -89,8 +100,45 @@ impl Stream {
         &self.named
     }
 
+    /// A check has proved that the peer is here; `nominated`: packets to it go there.
+    pub fn prove(&mut self, source: &RawAddress, nominated: bool) -> bool {
+        if !self.named.checked {
+            return false;
+        }
+        if !self.proved.iter().any(|one| one.same(source)) {
+            if self.proved.len() == PROVED_MAX {
+                let used = |one: &RawAddress| self.remote.is_some_and(|remote| remote.same(one));
+                let oldest = self.proved.iter().position(|one| !used(one));
+                self.proved.remove(oldest.unwrap_or(0));
+            }
+            self.proved.push(*source);
+        }
+        let moves = match &self.remote {
+            Some(remote) => nominated && !remote.same(source),
+            None => true,
+        };
+        if moves {
+            self.remote = Some(*source);
+        }
+        moves
+    }
+
+    /// The peer wants no packets any more.
+    pub fn forget(&mut self) {
+        (self.remote, self.locked) = (None, false);
+        self.proved.clear();
+    }
+
     /// Judges the source of a packet; what is learned from it waits for [`Self::learn`].
     pub fn judge(&self, source: &RawAddress) -> Source {
+        if self.named.checked {
+            let proved = self.proved.iter().any(|one| one.same(source));
+            return if proved {
+                Source::Accepted
+            } else {
+                Source::Wrong
+            };
+        }
         if self.locked
             && let Some(remote) = &self.remote
         {
@@ -118,7 +166,7 @@ impl Stream {
 
     /// The packet that was judged is genuine: from now on it is this source or none.
     pub fn learn(&mut self, source: &RawAddress) {
-        if !self.locked && !self.named.asymmetric {
+        if !self.locked && !self.named.asymmetric && !self.named.checked {
             self.remote = Some(*source);
             self.locked = true;
         }
@@ -335,6 +383,33 @@ mod tests {
                 .remote()
                 .is_some_and(|r| r.same(&raw("10.0.0.1:4000")))
         );
+    }
+
+    #[test]
+    fn a_peer_with_ice_is_where_its_checks_come_from_and_moves_by_nomination() {
+        let mut stream = Stream::new();
+        let named = Named {
+            checked: true,
+            ..named("10.0.0.1:4000")
+        };
+        stream.name(named);
+        assert!(stream.remote().is_none());
+        assert_eq!(judged(&mut stream, "10.0.0.1:4000"), Source::Wrong);
+        let (first, second) = (raw("10.0.0.9:1"), raw("10.0.0.9:2"));
+        assert!(stream.prove(&first, false), "better than none");
+        assert!(!stream.prove(&second, false));
+        assert_eq!(judged(&mut stream, "10.0.0.9:2"), Source::Accepted);
+        assert!(stream.remote().is_some_and(|remote| remote.same(&first)));
+        assert!(stream.prove(&second, true));
+        stream.name(named);
+        assert!(stream.remote().is_some_and(|remote| remote.same(&second)));
+        for port in 3..30 {
+            stream.prove(&raw(&format!("10.0.0.9:{port}")), false);
+        }
+        assert_eq!(stream.proved.len(), PROVED_MAX);
+        stream.forget();
+        assert!(stream.remote().is_none());
+        assert_eq!(judged(&mut stream, "10.0.0.9:2"), Source::Wrong);
     }
 
     fn packet(sequence: u16, ssrc: u32) -> RtpHeader {

@@ -5,6 +5,7 @@
 //! that were waiting are recognised by the generation in their tag.
 
 mod kernel;
+mod legs;
 mod rooms;
 
 use std::cmp::Reverse;
@@ -102,6 +103,7 @@ pub struct Table {
     clock: BinaryHeap<Reverse<(u64, FlowKey)>>,
     /// Rooms whose parties are here.
     pub rooms: Rooms,
+    timers: legs::Timers,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -332,7 +334,9 @@ fn run(shared: &Shared, report: &Report) {
             speak(&mut table, &mut buffer, &mut happened);
         }
         Table::run_rooms(&mut table, &mut buffer, &mut happened);
-        most_ms = table.most_ms(monotonic_ns());
+        let now_ns = monotonic_ns();
+        legs::tick(&mut table, now_ns);
+        most_ms = legs::sooner(table.most_ms(now_ns), &table, now_ns);
         MutexGuard::unlock_fair(table);
         if !happened.is_empty() {
             report(std::mem::take(&mut happened));
@@ -453,6 +457,10 @@ fn relay(
             if new && let Some(event) = latched(flow, at, &source) {
                 happened.push(event);
             }
+        }
+        Verdict::Control { learned: new } => {
+            happened.extend(new.then(|| latched(flow, at, &source)).flatten());
+            return legs::serve(table, key, now_ns);
         }
         Verdict::WrongSource => totals.wrong_source += 1,
         Verdict::NotRtp => totals.not_rtp += 1,

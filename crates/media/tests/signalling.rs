@@ -302,7 +302,7 @@ fn transports_are_exchanged_as_asked() {
             "transport-protocol": protocol, "sdp": Phone::at("127.0.0.2").sdp(""),
         })
     };
-    assert_eq!(lab.ng(message("UDP/TLS/RTP/SAVPF"))["result"], "error");
+    assert_eq!(lab.ng(message("TCP/RTP/AVP"))["result"], "error");
     let offer = lab.sdp_of(message("RTP/AVPF"));
     assert!(line(&offer, "m=audio ").ends_with("RTP/AVPF 0"), "{offer}");
     let answer = Phone::at("127.0.0.3")

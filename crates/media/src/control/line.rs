@@ -1,10 +1,12 @@
 //! What a description says about a line and its party, put into the tables.
 
-use super::unix_us;
+use super::{Control, unix_us};
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
-use crate::sdp::{FormatsOut, Media, Takes};
+use crate::sdp::{FormatsOut, Media, Takes, is_rtp};
+use crate::security::{KeySeed, LineKeys};
+use crate::webrtc::is_browser;
 
 impl Line {
     /// Whether it carries sound over RTP.
@@ -14,7 +16,7 @@ impl Line {
 
     /// Whether it is carried over RTP.
     pub(super) fn is_rtp(&self) -> bool {
-        self.protocol.starts_with("RTP/")
+        is_rtp(&self.protocol)
     }
 
     /// An answer to the last offer; what is written to the offerer in place of its formats.
@@ -24,6 +26,21 @@ impl Line {
         self.named[side] = media.address;
         self.answered_by = Some(side);
         self.answer_formats(media, side)
+    }
+}
+
+impl Control {
+    /// Puts lines that an offer needs into a dialogue.
+    pub(super) fn put_lines(&mut self, call: &mut Call, n: usize, fresh: Vec<(usize, Line)>) {
+        let lines = &mut call.dialogues[n].lines;
+        for (index, mut line) in fresh {
+            let name = format!("{n}/{index}");
+            line.keys = LineKeys::new(call.key_seed.map(|secret| KeySeed { secret, name }));
+            match lines.get_mut(index) {
+                Some(place) => self.free(&std::mem::replace(place, line)),
+                None => lines.push(line),
+            }
+        }
     }
 }
 
@@ -84,8 +101,12 @@ pub(super) fn note_offer(
     protocol.clone_into(&mut line.protocol_out);
     let flags = request.mux;
     line.mux_offered = media.mux;
-    line.mux_out = media.port != 0 && (flags.offer || (media.mux && !flags.demux));
-    line.mux_grant = match (flags.reject, flags.demux || flags.accept) {
+    // Browsers have no other port (RFC 8834 section 4.5).
+    let offers = flags.offer || is_browser(protocol);
+    line.mux_out = media.port != 0 && (offers || (media.mux && !flags.demux));
+    line.mux_only = flags.require;
+    let accepts = flags.demux || flags.accept || is_browser(media.protocol);
+    line.mux_grant = match (flags.reject, accepts) {
         (true, _) => MuxGrant::Never,
         (false, true) => MuxGrant::Always,
         (false, false) => MuxGrant::LikePeer,

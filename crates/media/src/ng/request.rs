@@ -53,6 +53,32 @@ pub struct MuxFlags {
     pub accept: bool,
     /// Refuse it to the offerer.
     pub reject: bool,
+    /// The answerer is to have nothing else.
+    pub require: bool,
+}
+
+/// What to do about ICE (`ICE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IceFlag {
+    /// None is written.
+    Remove,
+    /// Ours is written in any case.
+    Force,
+    /// As [`Self::Force`], for others than us alone: those who have some keep it elsewhere.
+    Optional,
+    /// Ours is written when there was some.
+    Default,
+}
+
+/// What to do about DTLS (`DTLS`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DtlsFlags {
+    /// Something was said about it.
+    pub given: bool,
+    /// We are not to begin handshakes when the party leaves it to us.
+    pub passive: bool,
+    /// None is offered, and none taken.
+    pub off: bool,
 }
 
 /// What to do about keys in the description (`SDES` list).
@@ -146,6 +172,10 @@ pub struct Request {
     pub key_seed: Option<[u8; 32]>,
     /// `OSRTP`.
     pub osrtp: OsrtpFlags,
+    /// `ICE`.
+    pub ice: Option<IceFlag>,
+    /// `DTLS`.
+    pub dtls: DtlsFlags,
     /// `transport-protocol`.
     pub protocol: Option<String>,
     /// `from-tags`: the parties a subscription is about.
@@ -257,6 +287,10 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     for word in words(dict, "rtcp-mux") {
         mux(&mut request.mux, &word);
     }
+    request.ice = text(dict, "ICE").and_then(|word| ice(&word));
+    for word in words(dict, "DTLS") {
+        dtls(&mut request.dtls, &word);
+    }
     for word in words(dict, "SDES") {
         sdes(&mut request.sdes, &word);
     }
@@ -281,6 +315,12 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
 fn flag(request: &mut Request, word: &str) {
     if let Some(word) = word.strip_prefix("SDES-") {
         sdes(&mut request.sdes, word);
+    }
+    if let Some(word) = word.strip_prefix("ICE=") {
+        request.ice = ice(word);
+    }
+    if let Some(word) = word.strip_prefix("DTLS=") {
+        dtls(&mut request.dtls, word);
     }
     if let Some((action, name)) = word
         .strip_prefix("codec-")
@@ -309,12 +349,33 @@ fn seed_of(text: &str) -> Option<[u8; 32]> {
 
 fn mux(flags: &mut MuxFlags, word: &str) {
     match word {
-        "offer" | "require" => flags.offer = true,
+        "offer" => flags.offer = true,
+        "require" => (flags.offer, flags.require) = (true, true),
         "demux" => flags.demux = true,
         "accept" => flags.accept = true,
         "reject" => flags.reject = true,
         _ => {}
     }
+}
+
+fn ice(word: &str) -> Option<IceFlag> {
+    Some(match word {
+        "remove" => IceFlag::Remove,
+        "force" => IceFlag::Force,
+        "optional" => IceFlag::Optional,
+        "default" => IceFlag::Default,
+        _ => return None,
+    })
+}
+
+fn dtls(flags: &mut DtlsFlags, word: &str) {
+    match word {
+        "passive" => flags.passive = true,
+        "active" => flags.passive = false,
+        "off" | "no" | "disable" => flags.off = true,
+        _ => return,
+    }
+    flags.given = true;
 }
 
 fn sdes(flags: &mut SdesFlags, word: &str) {
@@ -392,6 +453,8 @@ mod tests {
             ("address-family", "IP6".into()),
             ("SDES", list(&["no-AEAD_AES_256_GCM", "pad"])),
             ("OSRTP", list(&["offer"])),
+            ("ICE", "force".into()),
+            ("DTLS", "passive".into()),
             (
                 "codec",
                 dict([("strip", list(&["all"])), ("transcode", "opus G722".into())]).into(),
@@ -399,6 +462,8 @@ mod tests {
         ]))
         .expect("a request");
         assert_eq!(request.sdes.no, [Suite::AeadAes256Gcm]);
+        assert_eq!(request.ice, Some(IceFlag::Force));
+        assert!(request.dtls.given && request.dtls.passive && !request.dtls.off);
         assert!(request.sdes.pad && request.osrtp.offer && !request.osrtp.accept);
         assert!(request.replace_origin && request.sip_source_address && request.mux.demux);
         assert_eq!(request.received_from, "203.0.113.7".parse().ok());

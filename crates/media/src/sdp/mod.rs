@@ -7,8 +7,8 @@ mod parse;
 mod rewrite;
 
 pub use formats::{Coding, Format, Takes};
-pub use parse::{Media, Sdp};
-pub use rewrite::{FormatsOut, MediaOut, Rewrite, rewrite};
+pub use parse::{Media, Sdp, is_rtp};
+pub use rewrite::{FormatsOut, MediaOut, Rewrite, Way, rewrite};
 
 use std::fmt;
 

@@ -201,15 +201,21 @@ impl<'a> Media<'a> {
         self.address.is_some_and(|ip| ip.is_unspecified())
     }
 
-    /// True for the RTP family of transports; DTLS ones carry other packets as well.
+    /// True for the RTP family of transports, those of browsers included.
     pub fn is_rtp(&self) -> bool {
-        self.protocol.starts_with("RTP/")
+        is_rtp(self.protocol)
     }
 
     /// True for transports that UDP relaying cannot serve.
     pub fn is_stream(&self) -> bool {
         self.protocol.starts_with("TCP")
     }
+}
+
+/// True for the RTP family of transports.
+pub fn is_rtp(protocol: &str) -> bool {
+    let inner = protocol.strip_prefix("UDP/TLS/").unwrap_or(protocol);
+    inner.starts_with("RTP/")
 }
 
 /// `IN IP4 <address>[/<ttl>]`

@@ -1,7 +1,7 @@
 //! Writing: the same SDP with the relay's addresses and ports in it.
 //!
 //! The order of the attributes the relay writes itself is rtpengine's: direction, `rtcp`,
-//! `rtcp-mux`, `crypto`, `ptime`, after all others.
+//! `rtcp-mux`, `crypto`, `setup`, `fingerprint`, `ptime`, ICE, after all others.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -9,8 +9,11 @@ use std::net::IpAddr;
 use super::{Direction, Media, Sdp};
 
 /// Attributes that would tell the peer to go around the relay, or that it writes itself.
-const REMOVED: [&str; 14] = [
+const REMOVED: [&str; 17] = [
     "crypto",
+    "fingerprint",
+    "setup",
+    "tls-id",
     "candidate",
     "end-of-candidates",
     "remote-candidates",
@@ -25,6 +28,20 @@ const REMOVED: [&str; 14] = [
     "rtcp-mux",
     "rtcp-mux-only",
 ];
+
+/// What only browsers say, and who only browsers understand.
+const BROWSERS: [&str; 7] = [
+    "mid",
+    "msid",
+    "msid-semantic",
+    "ssrc",
+    "ssrc-group",
+    "extmap",
+    "extmap-allow-mixed",
+];
+
+/// What belongs to a profile with feedback (RFC 4585, RFC 5506).
+const FEEDBACK: [&str; 2] = ["rtcp-fb", "rtcp-rsize"];
 
 /// What is changed in the whole SDP.
 #[derive(Debug, Clone, Copy)]
@@ -48,10 +65,31 @@ pub struct MediaOut<'a> {
     pub rtcp: Option<u16>,
     /// Write `a=rtcp-mux`.
     pub mux: bool,
+    /// RTCP shares the port of RTP in any case (RFC 8858).
+    pub mux_only: bool,
     /// `crypto:` attributes to write.
     pub crypto: Vec<String>,
+    /// What is said about ICE and DTLS.
+    pub way: Way,
     /// Payload types to write in place of the given ones.
     pub formats: Option<FormatsOut>,
+}
+
+/// What is said about ICE and DTLS on one media line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Way {
+    /// Attributes of ICE but candidates; empty: there is no ICE.
+    pub ice: Vec<String>,
+    /// We only answer checks.
+    pub lite: bool,
+    /// Attributes of DTLS.
+    pub secrecy: Vec<String>,
+    /// `a=mid` as the reader has it.
+    pub mid: Option<String>,
+    /// The reader has this line in a group of BUNDLE.
+    pub bundle: bool,
+    /// What only browsers say is left out.
+    pub strips: bool,
 }
 
 /// Other payload types than the given ones.
@@ -87,18 +125,45 @@ pub fn rewrite(sdp: &Sdp<'_>, changes: &Rewrite<'_>) -> String {
     let mut out = String::with_capacity(1_024);
     // The session's `c=` stays unspecified only when all media are held the old way.
     let held = sdp.media.iter().all(Media::unspecified);
+    let strips = changes.media.iter().any(|media| media.way.strips);
     for line in &sdp.session {
         match line.as_bytes()[0] {
             b'o' if changes.origin => push(&mut out, &origin(line, changes.address)),
             b'c' => push(&mut out, &connection(changes.address, held)),
             _ if !keeps(line) || line.starts_with("a=group:BUNDLE") => {}
+            _ if strips && is_named(line, &BROWSERS) => {}
             _ => push(&mut out, line),
         }
     }
+    write_session(&mut out, changes.media);
     for (media, change) in sdp.media.iter().zip(changes.media) {
         rewrite_media(&mut out, media, change, changes, held);
     }
     out
+}
+
+/// What the session says because of its lines.
+fn write_session(out: &mut String, media: &[MediaOut<'_>]) {
+    if media.iter().any(|line| line.way.lite) {
+        push(out, "a=ice-lite");
+    }
+    // One line at most: each has its own port here.
+    let bundled = |line: &&MediaOut<'_>| line.way.bundle && line.port != 0;
+    let mut bundled = media.iter().filter(bundled);
+    if let (Some(line), None) = (bundled.next(), bundled.next())
+        && let Some(mid) = &line.way.mid
+    {
+        push(out, &format!("a=group:BUNDLE {mid}"));
+    }
+}
+
+/// Whether a line is of the media that are exchanged with the reader.
+fn is_kept(line: &str, change: &MediaOut<'_>, feedback: bool) -> bool {
+    let other_formats = change.formats.as_ref();
+    let dropped = other_formats.is_some_and(|new| new.drops(line))
+        || change.way.strips && is_named(line, &BROWSERS)
+        || !feedback && is_named(line, &FEEDBACK);
+    keeps(line) && !dropped
 }
 
 fn rewrite_media(
@@ -130,12 +195,19 @@ fn rewrite_media(
         push(out, &connection(changes.address, held));
     }
     let mut packet_times = Vec::new();
+    // A profile that never had any is left as it is.
+    let feedback = protocol.ends_with('F') || !media.protocol.ends_with('F');
+    if change.way.strips
+        && let Some(mid) = &change.way.mid
+    {
+        push(out, &format!("a=mid:{mid}"));
+    }
     for line in &media.lines {
         if line.starts_with("c=") {
             push(out, &connection(changes.address, held));
         } else if line.starts_with("a=ptime:") || line.starts_with("a=maxptime:") {
             packet_times.push(*line);
-        } else if keeps(line) && !change.formats.as_ref().is_some_and(|new| new.drops(line)) {
+        } else if is_kept(line, change, feedback) {
             push(out, line);
         }
     }
@@ -152,16 +224,48 @@ fn rewrite_media(
     }
     if change.mux {
         push(out, "a=rtcp-mux");
+        if change.mux_only {
+            push(out, "a=rtcp-mux-only");
+        }
     }
-    for crypto in &change.crypto {
-        push(out, &format!("a={crypto}"));
+    for attribute in change.crypto.iter().chain(&change.way.secrecy) {
+        push(out, &format!("a={attribute}"));
     }
     packet_times.into_iter().for_each(|line| push(out, line));
+    if !change.way.ice.is_empty() {
+        write_ice(out, change, changes.address);
+    }
+}
+
+/// Our one address, and for RTCP the next port unless it shares the first.
+fn write_ice(out: &mut String, change: &MediaOut<'_>, address: IpAddr) {
+    for attribute in &change.way.ice {
+        push(out, &format!("a={attribute}"));
+    }
+    for (component, preference) in [(1, 255), (2, 254)] {
+        if component == 2 && (change.mux || change.rtcp.is_none()) {
+            continue;
+        }
+        // RFC 8445 section 5.1.2.1: a host candidate, the only one.
+        let priority = (126_u32 << 24) | (65_535 << 8) | preference;
+        let port = change.port + (component - 1);
+        push(
+            out,
+            &format!("a=candidate:1 {component} UDP {priority} {address} {port} typ host"),
+        );
+    }
+    push(out, "a=end-of-candidates");
 }
 
 fn push(out: &mut String, line: &str) {
     out.push_str(line);
     out.push_str("\r\n");
+}
+
+fn is_named(line: &str, names: &[&str]) -> bool {
+    let attribute = line.strip_prefix("a=");
+    let name = attribute.and_then(|attribute| attribute.split(':').next());
+    name.is_some_and(|name| names.contains(&name))
 }
 
 fn keeps(line: &str) -> bool {
@@ -200,161 +304,4 @@ fn origin(line: &str, address: IpAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::SdpError;
-    use super::*;
-    use proptest::prelude::*;
-
-    const PLAIN: &str = "v=0\r\no=alice 1 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\n\
-        t=0 0\r\nm=audio 5000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n\
-        a=sendrecv\r\n";
-
-    fn written(text: &str, media: &[MediaOut<'_>]) -> String {
-        let address = "192.0.2.9".parse().expect("an address");
-        let sdp = Sdp::parse(text).expect("an SDP");
-        rewrite(
-            &sdp,
-            &Rewrite {
-                address,
-                origin: true,
-                media,
-            },
-        )
-    }
-
-    const OUT: MediaOut<'_> = MediaOut {
-        protocol: None,
-        port: 30_000,
-        rtcp: Some(30_001),
-        mux: false,
-        crypto: Vec::new(),
-        formats: None,
-    };
-
-    #[test]
-    fn a_plain_offer_gets_the_relay_in_rtpengines_order() {
-        let expected = "v=0\r\no=alice 1 2 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\n\
-            t=0 0\r\nm=audio 30000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n\
-            a=rtcp:30001\r\na=ptime:20\r\n";
-        assert_eq!(written(PLAIN, &[OUT]), expected);
-    }
-
-    #[test]
-    fn payload_types_are_exchanged_with_all_that_is_said_of_them() {
-        let text = PLAIN.replace("a=ptime:20\r\n", "a=fmtp:0 x\r\na=fmtp:101 0-15\r\n");
-        let formats = FormatsOut {
-            list: vec![96, 101],
-            maps: vec!["rtpmap:96 opus/48000/2".into()],
-        };
-        let out = MediaOut {
-            formats: Some(formats),
-            ..OUT
-        };
-        let text = written(&text, &[out]);
-        assert!(
-            text.contains("m=audio 30000 RTP/AVP 96 101\r\na=fmtp:101 0-15\r\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("a=rtpmap:96 opus/48000/2\r\na=sendrecv"),
-            "{text}"
-        );
-        assert!(!text.contains("PCMU") && !text.contains("fmtp:0"), "{text}");
-    }
-
-    #[test]
-    fn traces_of_ice_and_bundling_are_removed_and_the_rest_is_kept() {
-        let text = PLAIN.replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE 0\r\na=ice-lite\r\n")
-            + "a=candidate:1 1 UDP 1 10.0.0.1 5000 typ host\r\na=ice-ufrag:x\r\na=mid:0\r\n\
-               a=rtcp-mux\r\na=rtcp:5001 IN IP4 10.0.0.1\r\n";
-        let text = written(&text, &[OUT]);
-        assert!(
-            !text.contains("a=ice") && !text.contains("candidate"),
-            "{text}"
-        );
-        assert!(
-            !text.contains("BUNDLE") && !text.contains("rtcp-mux"),
-            "{text}"
-        );
-        assert!(
-            text.contains("a=mid:0\r\n") && !text.contains("10.0.0.1"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn an_old_style_hold_stays_one_and_says_sendonly() {
-        let text = PLAIN.replace("c=IN IP4 10.0.0.1", "c=IN IP4 0.0.0.0");
-        let text = written(&text, &[OUT]);
-        assert!(text.contains("c=IN IP4 0.0.0.0\r\n") && text.contains("a=sendonly\r\n"));
-    }
-
-    #[test]
-    fn facts_are_read_from_media_and_session() {
-        let text = "v=0\no=a 1 1 IN IP6 fd00::1\ns=-\nc=IN IP6 fd00::1\na=sendonly\nt=0 0\n\
-            m=audio 4000 RTP/AVP 96\na=rtpmap:96 opus/48000/2\na=rtcp:4100\n\
-            m=video 4002/2 RTP/AVPF 97\nc=IN IP4 10.0.0.7\na=inactive\na=rtcp-mux\n\
-            m=image 0 udptl t38\n";
-        let sdp = Sdp::parse(text).expect("an SDP");
-        let [audio, video, image] = &sdp.media[..] else {
-            panic!("three lines")
-        };
-        assert_eq!(audio.rtp_address(), "[fd00::1]:4000".parse().ok());
-        assert_eq!(audio.rtcp_address(), "[fd00::1]:4100".parse().ok());
-        assert_eq!(
-            (audio.clock_hz, audio.direction),
-            (48_000, Direction::SendOnly)
-        );
-        assert_eq!(video.rtcp_address(), "10.0.0.7:4003".parse().ok());
-        assert_eq!((video.mux, video.direction), (true, Direction::Inactive));
-        assert_eq!((image.rtp_address(), image.is_rtp()), (None, false));
-    }
-
-    #[test]
-    fn what_is_no_sdp_is_named() {
-        let refused = |text: &str| Sdp::parse(text).expect_err("refused");
-        assert_eq!(refused("hello"), SdpError::Malformed);
-        assert_eq!(refused("v=0\r\ns=-\r\n"), SdpError::NoMedia);
-        assert_eq!(
-            refused("v=0\r\nm=audio 4000 RTP/AVP 0\r\n"),
-            SdpError::Incomplete
-        );
-        assert_eq!(
-            refused("v=0\r\nm=audio x RTP/AVP 0\r\n"),
-            SdpError::Malformed
-        );
-        assert_eq!(
-            refused(&format!("v=0\r\n{}", "m=audio 0 RTP/AVP 0\r\n".repeat(9))),
-            SdpError::TooLarge
-        );
-        assert_eq!(refused(&"a=x\r\n".repeat(9_000)), SdpError::TooLarge);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,200}") {
-            let _ = Sdp::parse(&text);
-        }
-
-        #[test]
-        fn no_near_miss_makes_it_panic(
-            lines in prop::collection::vec(
-                concat!(
-                    "(v=0|m=audio [0-9/]{0,7} RTP/AVP [0-9 ]{0,5}|c=IN IP[46] [0-9.:/]{0,12}",
-                    "|a=[a-z:]{0,9}|o=.{0,9}|a=rtcp:[0-9 ]{0,6})",
-                ),
-                0..12,
-            )
-        ) {
-            if let Ok(sdp) = Sdp::parse(&lines.join("\r\n")) {
-                let port = |m: &Media<'_>| if m.port == 0 { 0 } else { OUT.port };
-                let media: Vec<_> =
-                    sdp.media.iter().map(|m| MediaOut { port: port(m), ..OUT }).collect();
-                let address = "::1".parse().expect("an address");
-                let changes = Rewrite { address, origin: true, media: &media };
-                let text = rewrite(&sdp, &changes);
-                prop_assert!(Sdp::parse(&text).is_ok(), "{}", text);
-            }
-        }
-    }
-}
+mod tests;
