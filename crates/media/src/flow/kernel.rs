@@ -1,6 +1,6 @@
 //! Which directions of a flow the kernel may relay; see [`crate::fastpath`].
 
-use super::Flow;
+use super::{Flow, Side};
 use crate::address::RawAddress;
 use crate::fastpath::layout::Wanted;
 use crate::fastpath::{FastPath, Moved, Seat};
@@ -19,7 +19,8 @@ impl Flow {
     /// What the kernel is to do with packets of `side`; none when they are ours alone.
     fn wanted(&self, side: usize) -> Option<Wanted> {
         let (own, other) = (&self.sides[side], &self.sides[1 - side]);
-        let plain = own.secure.is_none() && other.secure.is_none() && self.audio.is_none();
+        let is_plain = |one: &Side| one.secure.is_none() && one.leg.is_none();
+        let plain = is_plain(own) && is_plain(other) && self.audio.is_none();
         let listeners = self.listeners.as_ref();
         let pressed = listeners.is_some_and(|known| known[side].is_running());
         if self.opaque || !plain || pressed || self.is_copied(side) {
