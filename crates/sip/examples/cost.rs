@@ -119,13 +119,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         md5(&format!("u:{REALM}:secret")),
         md5(&format!("REGISTER:sip:{REALM}")),
     );
-    let response = md5(&format!("{ha1}:{nonce}:00000001:c:auth:{ha2}"));
-    let authorization = format!(
-        "Authorization: Digest username=\"u\",realm=\"{REALM}\",nonce=\"{nonce}\",\
-         uri=\"sip:{REALM}\",response=\"{response}\",algorithm=MD5,cnonce=\"c\",qop=auth,nc=00000001\r\n"
-    );
-    let pairs: Vec<_> = (0..count)
-        .map(|n| (register(n, 1, ""), register(n, 2, &authorization)))
+    // One nonce, used once more by each registration: a count that comes again is a replay.
+    let authorization = |nc: usize| {
+        let response = md5(&format!("{ha1}:{nonce}:{nc:08x}:c:auth:{ha2}"));
+        format!(
+            "Authorization: Digest username=\"u\",realm=\"{REALM}\",nonce=\"{nonce}\",\
+             uri=\"sip:{REALM}\",response=\"{response}\",algorithm=MD5,cnonce=\"c\",qop=auth,\
+             nc={nc:08x}\r\n"
+        )
+    };
+    let pairs: Vec<_> = (1..=count)
+        .map(|n| (register(n, 1, ""), register(n, 2, &authorization(n))))
         .collect();
     let started = Instant::now();
     let mut accepted = 0;

@@ -100,6 +100,10 @@ impl<K: std::hash::Hash + Eq + Clone> Scores<K> {
         score
     }
 
+    fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
     fn forget(&mut self, key: &K) {
         self.young.remove(key);
         self.old.remove(key);
@@ -123,7 +127,7 @@ pub struct Attempt<'a> {
     pub user: &'a str,
     /// Devices are registered from this source.
     pub is_home: bool,
-    /// Devices of this very user are.
+    /// Devices of this very user are; may be false for a user at whom nobody has guessed.
     pub is_own: bool,
 }
 
@@ -158,7 +162,13 @@ impl Defence {
     /// Whether an answer to a challenge is refused, right or wrong.
     pub fn refuses(&self, attempt: &Attempt<'_>, now_ms: u64) -> bool {
         let waits = !attempt.is_own && self.waits(attempt.user, now_ms);
-        waits || self.holds(&attempt.party(), now_ms)
+        waits || (!self.bans.is_empty() && self.holds(&attempt.party(), now_ms))
+    }
+
+    /// Whether somebody has guessed at this user lately. Only then is it worth finding out
+    /// whether an attempt is of the user's own devices.
+    pub fn is_guessed_at(&self, user: &str) -> bool {
+        !self.users.is_empty() && self.users.get(&user.into()).is_some()
     }
 
     /// Whether strangers have to wait before they may try this user's password again.
@@ -203,7 +213,9 @@ impl Defence {
 
     /// A right password.
     pub fn right(&mut self, attempt: &Attempt<'_>) {
-        self.parties.forget(&attempt.party());
+        if !self.parties.is_empty() {
+            self.parties.forget(&attempt.party());
+        }
         if attempt.is_own {
             self.users.forget(&attempt.user.into());
         }

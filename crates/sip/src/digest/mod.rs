@@ -77,7 +77,8 @@ pub enum Offer {
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     realm: String,
-    nonce_key: [u8; 32],
+    /// Has taken in the key: each nonce begins with a copy.
+    nonces: Hmac<Sha256>,
     offer: Offer,
     /// Stands for a user who is not there: its check takes as long and always fails.
     decoy: Credentials,
@@ -111,7 +112,7 @@ impl Authenticator {
     pub fn new(realm: &str, nonce_key: [u8; 32], offer: Offer) -> Self {
         Self {
             realm: realm.to_owned(),
-            nonce_key,
+            nonces: Hmac::new_from_slice(&nonce_key).expect("HMAC takes keys of any length"),
             offer,
             decoy: Credentials {
                 ha1_md5: "-".repeat(32),
@@ -125,8 +126,7 @@ impl Authenticator {
     }
 
     fn signed(&self, mut nonce: String) -> String {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.nonce_key).expect("HMAC takes keys of any length");
+        let mut mac = self.nonces.clone();
         mac.update(nonce.as_bytes());
         nonce.push_str(&hex(&mac.finalize().into_bytes()[..16]));
         nonce

@@ -1,8 +1,11 @@
 //! A node's copy of the replicated SIP state, fed by the log in order, kept encoded:
 //! a standby needs it only at takeover.
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+
+use serde::Deserialize;
 
 use super::peers::{PEER, Peers};
 use super::proxied::{PROXY, ProxyRecord};
@@ -18,6 +21,22 @@ pub struct Reach {
     pub received: String,
     /// `udp/10.77.0.100:5060`.
     pub local: String,
+}
+
+/// The part of a stored registration that the copy is searched by. Every node reads it twice for
+/// each registration, so nothing of it is copied.
+#[derive(Deserialize)]
+struct IndexedUser<'a> {
+    #[serde(borrow)]
+    bindings: Vec<Indexed<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Indexed<'a> {
+    #[serde(borrow)]
+    contact: Cow<'a, str>,
+    #[serde(borrow)]
+    received: Cow<'a, str>,
 }
 
 /// The copy.
@@ -82,11 +101,11 @@ impl Replica {
 
     fn apply_registration(&mut self, user: &str, value: Option<Vec<u8>>) {
         if let Some(old) = self.registrations.remove(user) {
-            for binding in Registration::from_json(&old).unwrap_or_default().bindings {
+            for binding in index(&old) {
                 self.contacts
-                    .remove(&self.hasher.hash_one(&binding.contact));
+                    .remove(&self.hasher.hash_one(binding.contact.as_ref()));
                 self.bindings -= 1;
-                let source = source_of(&binding);
+                let source = source_of(&binding.received);
                 if let Some(count) = source.and_then(|ip| self.sources.get_mut(&ip)) {
                     *count -= 1;
                 }
@@ -97,11 +116,11 @@ impl Replica {
         }
         let Some(value) = value else { return };
         // An unreadable value counts as no bindings now and when it is replaced.
-        for binding in Registration::from_json(&value).unwrap_or_default().bindings {
-            self.contacts
-                .insert(self.hasher.hash_one(&binding.contact), user.into());
+        for binding in index(&value) {
+            let contact = self.hasher.hash_one(binding.contact.as_ref());
+            self.contacts.insert(contact, user.into());
             self.bindings += 1;
-            if let Some(source) = source_of(&binding) {
+            if let Some(source) = source_of(&binding.received) {
                 *self.sources.entry(source).or_default() += 1;
             }
         }
@@ -156,7 +175,10 @@ impl Replica {
     pub fn is_device_of(&self, user: &str, ip: IpAddr) -> bool {
         self.has_devices_at(ip)
             && self.registration(user).is_some_and(|registration| {
-                let mut sources = registration.bindings.iter().filter_map(source_of);
+                let mut sources = registration
+                    .bindings
+                    .iter()
+                    .filter_map(|binding| source_of(&binding.received));
                 sources.any(|source| source == ip)
             })
     }
@@ -204,7 +226,13 @@ impl Replica {
 }
 
 /// The address a binding was registered from.
-fn source_of(binding: &Binding) -> Option<IpAddr> {
-    let listen: Listen = binding.received.parse().ok()?;
+fn source_of(received: &str) -> Option<IpAddr> {
+    let listen: Listen = received.parse().ok()?;
     Some(listen.address.ip())
+}
+
+/// The bindings of a stored value; none when it cannot be read.
+fn index(value: &[u8]) -> Vec<Indexed<'_>> {
+    let read: Option<IndexedUser<'_>> = serde_json::from_slice(value).ok();
+    read.map_or_else(Vec::new, |read| read.bindings)
 }

@@ -98,7 +98,7 @@ impl Core {
             source,
             user: name,
             is_home: self.replica.has_devices_at(source),
-            is_own: self.replica.is_device_of(name, source),
+            is_own: self.defence.is_guessed_at(name) && self.replica.is_device_of(name, source),
         };
         let trusted = self.is_trusted(source);
         let refused = !trusted && self.defence.refuses(&attempt, now_ms);
