@@ -102,9 +102,7 @@ class CallManager implements CallManagerHandle {
     this.#context = context;
     this.#log = log;
     this.#servers = new ServerWatch(store, now);
-    const owner = mediaOwner(context.clusterSecret);
-    const choose: ChooseServer = (except) => this.#servers.takeMediaServer(except);
-    this.#media = new MediaControl(choose, log, owner);
+    this.#media = this.#makeMedia();
     this.#leftovers = this.#makeLeftovers();
     this.#connection = connectEngine({
       ...context.drachtio,
@@ -167,6 +165,12 @@ class CallManager implements CallManagerHandle {
       now,
       isSilent: (user, contact) => this.#reachability.isSilent(user, contact),
     });
+  }
+
+  #makeMedia(): MediaControl {
+    const owner = mediaOwner(this.#context.clusterSecret);
+    const choose: ChooseServer = (except) => this.#servers.takeMediaServer(except);
+    return new MediaControl(choose, this.#log, owner);
   }
 
   #makeLeftovers(): Leftovers {

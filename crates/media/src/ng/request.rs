@@ -294,14 +294,7 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     for word in words(dict, "SDES") {
         sdes(&mut request.sdes, &word);
     }
-    if let Some(Value::Dict(codecs)) = dict.get(&b"codec"[..]) {
-        for action in codecs
-            .keys()
-            .filter_map(|key| std::str::from_utf8(key).ok())
-        {
-            request.codecs.add(action, words(codecs, action));
-        }
-    }
+    read_codecs(&mut request.codecs, dict);
     for word in words(dict, "OSRTP") {
         osrtp(&mut request.osrtp, &word);
     }
@@ -309,6 +302,17 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         .iter()
         .for_each(|word| flag(&mut request, word));
     Ok(request)
+}
+
+fn read_codecs(flags: &mut CodecFlags, dict: &Dict) {
+    if let Some(Value::Dict(codecs)) = dict.get(&b"codec"[..]) {
+        for action in codecs
+            .keys()
+            .filter_map(|key| std::str::from_utf8(key).ok())
+        {
+            flags.add(action, words(codecs, action));
+        }
+    }
 }
 
 /// One of the `flags`.
