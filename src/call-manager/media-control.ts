@@ -24,8 +24,23 @@ export interface HeardSdp {
   source: string | null;
 }
 
+/** For whom an offer is written. */
+export interface Reader {
+  /** Transport of the lines with RTP; null: as offered. */
+  profile: string | null;
+  /** Whether it is a browser; null: it goes to devices of which some may be. */
+  browser: boolean | null;
+}
+
 /** Suites in the descriptions we write: all of them would not fit into a datagram of SIP. */
 const suites = ['AEAD_AES_256_GCM', 'AES_256_CM_HMAC_SHA1_80', 'AES_CM_128_HMAC_SHA1_80'];
+
+/**
+ * Browsers begin the handshake: only they know when they have found the way. RTCP shares the port
+ * of RTP with them.
+ */
+const browserFlags = { ICE: 'force', DTLS: 'passive', 'rtcp-mux': ['offer', 'accept'] };
+const plainFlags = { ICE: 'remove', 'rtcp-mux': ['demux'] };
 
 /** Chooses the server for a call; names in `except` did not answer a moment ago. */
 export type ChooseServer = (except: ReadonlySet<string>) => { name: string; ng: string } | null;
@@ -56,13 +71,13 @@ export class MediaControl {
 
   /**
    * Anchors a call: offers the caller's description at the least loaded server. What comes back
-   * has the transport `profile` (null: the caller's). With the seed of an earlier anchor the
-   * server writes the keys that the phones know.
+   * is for `reader`. With the seed of an earlier anchor the server writes the keys that the phones
+   * know.
    */
   async anchor(
     callId: CallId,
     heard: HeardSdp,
-    profile: string | null,
+    reader: Reader,
     keySeed = randomBytes(32).toString('base64'),
   ): Promise<MediaAnchor> {
     const silent = new Set<string>();
@@ -72,7 +87,7 @@ export class MediaControl {
         throw new PbxError(silent.size === 0 ? 'PBX_MEDIA_NONE' : 'PBX_MEDIA_SILENT');
       }
       try {
-        const offered = await this.offer(server.ng, callId, 'caller', heard, profile, keySeed);
+        const offered = await this.offer(server.ng, callId, 'caller', heard, reader, keySeed);
         return { server: server.name, ng: server.ng, sdp: offered, moving: false, keySeed };
       } catch (error) {
         if (!(error instanceof PbxError) || error.code !== 'PBX_MEDIA_SILENT') {
@@ -85,15 +100,15 @@ export class MediaControl {
   }
 
   /**
-   * Translates an offer of one side for the other, who is to get the transport `profile` (null:
-   * the same). Keys are offered in any case; without a secure transport they may be left out.
+   * Translates an offer of one side for the other. Keys are offered in any case; without a secure
+   * transport they may be left out. So is a certificate where a browser may be (RFC 8643).
    */
   offer(
     ng: string,
     callId: CallId,
     from: MediaSide,
     heard: HeardSdp,
-    profile: string | null,
+    { profile, browser }: Reader,
     keySeed?: string,
   ): Promise<string> {
     const fields = {
@@ -103,6 +118,7 @@ export class MediaControl {
       // Padded, because there are phones that lose the end of a longer key without (baresip).
       SDES: [...suites.map((suite) => `only-${suite}`), 'pad'],
       OSRTP: ['offer', 'accept'],
+      ...(browser === false ? plainFlags : browserFlags),
       ...(profile === null ? {} : { 'transport-protocol': profile }),
       ...(keySeed === undefined ? {} : { 'key-seed': keySeed }),
     };
@@ -113,7 +129,9 @@ export class MediaControl {
   answer(ng: string, callId: CallId, answerer: MediaSide, heard: HeardSdp): Promise<string> {
     const offerer = answerer === 'device' ? 'caller' : 'device';
     const tags = { 'call-id': callId, 'from-tag': offerer, 'to-tag': answerer };
-    return this.#translate('answer', ng, tags, heard);
+    // Written where the offerer has it.
+    const fields = { ...tags, ICE: 'optional', DTLS: 'passive' };
+    return this.#translate('answer', ng, fields, heard);
   }
 
   /**
@@ -167,7 +185,6 @@ export class MediaControl {
       ...fields,
       sdp,
       ...(source === null ? {} : { 'received-from': [isIPv6(source) ? 'IP6' : 'IP4', source] }),
-      ICE: 'remove',
       replace: ['origin', 'session-connection'],
     });
     if (reply.result !== 'ok' || typeof reply.sdp !== 'string') {

@@ -19,7 +19,7 @@ import type { MediaControl } from '../media-control.ts';
 import { breadthOfLeg } from './breadth.ts';
 import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
-import { insisting, isBehindTls, withoutKeys } from './encryption.ts';
+import { insisting, isBehindTls, offerFor } from './encryption.ts';
 import { step } from './machine.ts';
 import { CallMedia, type MediaEffect } from './media.ts';
 import { sendReinvite } from './reinvite.ts';
@@ -350,8 +350,8 @@ export class LiveCall {
       ...(over === 'device' ? null : trunkIdentity(this.#call, uri, over)),
       hops,
       breadth: breadthOfLeg(this.#call, no),
-      sdp: isBehindTls(uri) ? media.sdp : withoutKeys(media.sdp),
-      otherSdp: isBehindTls(uri) ? insisting(media.sdp) : null,
+      sdp: offerFor(uri, media.sdp),
+      otherSdp: isBehindTls(uri) ? insisting(offerFor(uri, media.sdp)) : null,
       attach: this.#resumed,
     };
     const leg = new DeviceLeg(srf, device, {

@@ -6,8 +6,8 @@ import type { MediaAnchor } from '../../domain/call.ts';
 import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
-import type { HeardSdp, MediaControl, MediaSide } from '../media-control.ts';
-import { keysOf, plainProfile, profileOf } from './encryption.ts';
+import type { HeardSdp, MediaControl, MediaSide, Reader } from '../media-control.ts';
+import { isBrowsers, keysOf, plainProfile, profileOf } from './encryption.ts';
 import { sideOnHold } from './hold.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
 
@@ -127,25 +127,33 @@ export class CallMedia {
   #anchor(): Promise<MediaAnchor> {
     const { media, call, callerSdp, deviceSdp, now } = this.#options;
     const plain = plainProfile(profileOf(callerSdp()));
-    const profile = plain === null ? null : (profileOf(deviceSdp()) ?? plain);
+    const device = deviceSdp();
+    const profile = plain === null ? null : (profileOf(device) ?? plain);
+    const reader = { profile, browser: device === '' ? null : isBrowsers(device) };
     const { id, answeredAt, media: before } = call();
     // The count of packets that goes with old keys is not known to another server once it has
     // rolled over: new keys then, with which everybody counts from the start.
     const known = answeredAt === null || now() - answeredAt < limits.keysKeptMs;
-    return media.anchor(id, this.#heardFromCaller(), profile, known ? before?.keySeed : undefined);
+    return media.anchor(id, this.#heardFromCaller(), reader, known ? before?.keySeed : undefined);
   }
 
   /** An offer of one party for the other, which keeps the transport it has. */
   #translate(ng: string, effect: { leg: number; sdp: string }): Promise<string> {
     const { media, call, callerSdp, deviceSdp } = this.#options;
     const other = effect.leg === 0 ? deviceSdp() : callerSdp();
-    const profile = profileOf(effect.sdp)?.startsWith('RTP/') ? profileOf(other) : null;
-    return media.offer(ng, call().id, sideOf(effect.leg), this.#heard(effect), profile);
+    const reader = readerOf(effect.sdp, other);
+    return media.offer(ng, call().id, sideOf(effect.leg), this.#heard(effect), reader);
   }
 
   /** The caller chose new keys when it heard of its new media server. */
   async #renew(ng: string, effect: { leg: number; sdp: string }): Promise<void> {
     const { media, call, deviceSdp } = this.#options;
+    if (isBrowsers(effect.sdp)) {
+      // It was told of us by an offer, and what it knows of us is to stay.
+      await this.#offer(ng, { leg: call().winner ?? 0, sdp: deviceSdp() });
+      await media.answer(ng, call().id, 'caller', this.#heard(effect));
+      return;
+    }
     if (keysOf(effect.sdp).length === 0) {
       return;
     }
@@ -230,6 +238,12 @@ export class CallMedia {
         effect satisfies never;
     }
   }
+}
+
+/** How an offer is to look for who has said `other` before: it keeps the transport it has. */
+function readerOf(offer: string, other: string): Reader {
+  const profile = plainProfile(profileOf(offer)) === null ? null : profileOf(other);
+  return { profile, browser: isBrowsers(other) };
 }
 
 function sideOf(leg: number): MediaSide {

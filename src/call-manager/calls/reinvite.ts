@@ -6,7 +6,7 @@
 import { requestInDialog } from '../../sip/challenged.ts';
 import type { Credentials } from '../../sip/digest.ts';
 import type { Dialog } from '../../sip/srf.ts';
-import { keysOf, profileOf, withoutKeys } from './encryption.ts';
+import { asOffer, keysOf, profileOf, withoutKeys } from './encryption.ts';
 
 export type ReinviteOutcome =
   | { type: 'modifyAccepted'; sdp: string }
@@ -25,7 +25,7 @@ export function sendReinvite(
   }
   // A party that does without keys is not asked again.
   const wantsKeys = profileOf(description)?.includes('/SAVP') || keysOf(dialog.remote.sdp).length;
-  const sdp = wantsKeys ? description : withoutKeys(description);
+  const sdp = asOffer(wantsKeys ? description : withoutKeys(description));
   const contact = dialog.local.contact;
   const headers: Record<string, string> = contact === undefined ? {} : { Contact: contact };
   const options = { method: 'INVITE', headers, body: sdp };

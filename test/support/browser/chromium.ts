@@ -40,7 +40,10 @@ const flags = [
   '--no-first-run',
   '--no-proxy-server',
   // The page comes from nowhere, so each private address would have to be allowed by a person.
-  '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets',
+  '--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets,WebRtcHideLocalIpsWithMdns',
+  // Sound without loudspeakers, microphones and a person who allows any.
+  '--autoplay-policy=no-user-gesture-required',
+  '--disable-audio-output',
   '--remote-debugging-pipe',
 ];
 

@@ -5,6 +5,7 @@
 import { UA, WebSocketInterface } from 'jssip';
 import type { RTCSession } from 'jssip/lib/RTCSession.js';
 import { type PlainAudio, PlainPeer } from './plain-peer.ts';
+import { type HeardSound, Sound } from './sound.ts';
 
 export interface PageOptions {
   /** `wss://address:port`. */
@@ -12,7 +13,8 @@ export interface PageOptions {
   user: string;
   password: string;
   domain: string;
-  audio: PlainAudio;
+  /** Where plain RTP is to go instead of WebRTC, or the tone to be said over WebRTC. */
+  audio: PlainAudio | { hertz: number };
 }
 
 export interface PageSnapshot {
@@ -35,8 +37,6 @@ export interface PageSnapshot {
 const traceLinesMax = 60;
 /** Seconds between attempts to connect again; JsSIP begins with 2. */
 const reconnectS = 1;
-/** A browser has no microphone here, and needs none. */
-const noMedia = { mediaConstraints: { audio: false, video: false } };
 
 const seen: PageSnapshot = {
   registered: false,
@@ -51,12 +51,32 @@ const seen: PageSnapshot = {
 };
 let agent: UA | null = null;
 let session: RTCSession | null = null;
+let sound: Sound | null = null;
 
 function mustHave<T>(value: T | null, what: string): T {
   if (value === null) {
     throw new Error(`there is no ${what}`);
   }
   return value;
+}
+
+/** A browser has no microphone here, and needs none. */
+function media(): object {
+  return sound === null
+    ? { mediaConstraints: { audio: false, video: false } }
+    : { mediaConstraints: { audio: true, video: false }, mediaStream: sound.stream };
+}
+
+function usePlainPeer(audio: PlainAudio): void {
+  PlainPeer.audio = audio;
+  Object.assign(globalThis, {
+    RTCPeerConnection: PlainPeer,
+    RTCSessionDescription: class {
+      constructor(described: object) {
+        Object.assign(this, described);
+      }
+    },
+  });
 }
 
 function begin(fresh: RTCSession, call: PageSnapshot['call']): void {
@@ -95,7 +115,12 @@ class TracedWebSocket extends WebSocket {
 
 const browserPhone = {
   start(options: PageOptions): void {
-    PlainPeer.audio = options.audio;
+    const { audio } = options;
+    if ('hertz' in audio) {
+      sound = new Sound(audio.hertz);
+    } else {
+      usePlainPeer(audio);
+    }
     agent = new UA({
       sockets: [new WebSocketInterface(options.server)],
       uri: `sip:${options.user}@${options.domain}`,
@@ -126,9 +151,9 @@ const browserPhone = {
     agent.start();
   },
   dial: (user: string, domain: string) => {
-    mustHave(agent, 'user agent').call(`sip:${user}@${domain}`, noMedia);
+    mustHave(agent, 'user agent').call(`sip:${user}@${domain}`, media());
   },
-  answer: () => mustHave(session, 'call').answer(noMedia),
+  answer: () => mustHave(session, 'call').answer(media()),
   hangup: () => mustHave(session, 'call').terminate(),
   /** Holds or takes back with a re-INVITE. */
   hold: (held: boolean) => {
@@ -138,17 +163,9 @@ const browserPhone = {
   /** Takes the binding away and closes the connection. */
   stop: () => agent?.stop(),
   snapshot: () => seen,
+  heard: (): Promise<HeardSound> => mustHave(sound, 'sound').heard(),
 };
 
 export type BrowserCommands = typeof browserPhone;
 
-Object.assign(globalThis, {
-  browserPhone,
-  WebSocket: TracedWebSocket,
-  RTCPeerConnection: PlainPeer,
-  RTCSessionDescription: class {
-    constructor(described: object) {
-      Object.assign(this, described);
-    }
-  },
-});
+Object.assign(globalThis, { browserPhone, WebSocket: TracedWebSocket });

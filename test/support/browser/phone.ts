@@ -1,6 +1,6 @@
 /**
- * A phone in a browser: JsSIP in a real Chromium, over WSS to the VIP. Signalling is the whole of
- * it; what its SDP names as its place for audio is a recorder outside the browser.
+ * A phone in a browser: JsSIP in a real Chromium, over WSS to the VIP. Its audio is WebRTC, or a
+ * place outside the browser that its SDP names.
  */
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { rolldown } from 'rolldown';
 import { eventually } from '../eventually.ts';
 import { Chromium } from './chromium.ts';
 import type { BrowserCommands, PageOptions, PageSnapshot } from './page.ts';
+import type { HeardSound } from './sound.ts';
 
 export interface BrowserPhoneOptions extends PageOptions {
   namespace: string;
@@ -83,6 +84,23 @@ export class BrowserPhone {
 
   hold(held: boolean): Promise<boolean> {
     return this.#call('hold', held);
+  }
+
+  heard(): Promise<HeardSound> {
+    return this.#call('heard');
+  }
+
+  /** Waits until it hears a tone. */
+  async untilHears(hertz: number, timeoutMs: number): Promise<HeardSound> {
+    let last: HeardSound | null = null;
+    try {
+      return await eventually(`the browser to hear ${hertz} Hz`, timeoutMs, async () => {
+        last = await this.heard();
+        return Math.abs(last.hertz - hertz) <= 10 && last;
+      });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}; heard: ${JSON.stringify(last)}`);
+    }
   }
 
   /** Takes the binding away and ends the browser. */

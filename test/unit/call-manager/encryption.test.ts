@@ -1,8 +1,12 @@
 import { expect, test } from 'vitest';
 import {
+  asOffer,
   insisting,
   isBehindTls,
+  isBehindWebSocket,
+  isBrowsers,
   keysOf,
+  offerFor,
   plainProfile,
   profileOf,
   withoutKeys,
@@ -17,7 +21,8 @@ test('the transport is that of the first line with RTP', () => {
   expect(profileOf('m=image 4000 udptl t38\r\nm=video 5000 RTP/SAVPF 96\r\n')).toBe('RTP/SAVPF');
   expect(profileOf('m=image 4000 udptl t38\r\n')).toBeNull();
   expect(plainProfile('RTP/SAVPF')).toBe('RTP/AVPF');
-  expect(plainProfile('UDP/TLS/RTP/SAVPF')).toBeNull();
+  expect(plainProfile('UDP/TLS/RTP/SAVPF')).toBe('RTP/AVP');
+  expect(plainProfile('udptl')).toBeNull();
   expect(plainProfile(null)).toBeNull();
 });
 
@@ -32,6 +37,40 @@ test('who refuses the offer beside plain RTP is offered encryption alone', () =>
   expect(insisting(offer('RTP/AVPF', key))).toBe(offer('RTP/SAVPF', key));
   expect(insisting(offer('RTP/AVP'))).toBeNull();
   expect(insisting(offer('RTP/SAVP', key))).toBeNull();
+});
+
+const browserLines = [
+  'a=rtcp-mux',
+  'a=setup:actpass',
+  'a=fingerprint:sha-256 AB:CD',
+  'a=ice-ufrag:abcd',
+  'a=ice-pwd:abcdefghijklmnopqrstuv',
+  'a=candidate:1 1 UDP 2130706431 10.0.0.1 4000 typ host',
+  'a=end-of-candidates',
+];
+
+test('of one offer each device gets the part that it understands', () => {
+  const all = offer('RTP/AVP', 'a=ice-lite', 'a=sendrecv', key, ...browserLines);
+  expect(offerFor('sip:1@10.0.0.1', all)).toBe(offer('RTP/AVP', 'a=sendrecv'));
+  expect(offerFor('sips:1@10.0.0.1', all)).toBe(offer('RTP/AVP', 'a=sendrecv', key));
+  const browser = offer('UDP/TLS/RTP/SAVPF', 'a=ice-lite', 'a=sendrecv', ...browserLines);
+  expect(offerFor('sip:1@x.invalid;transport=ws', all)).toBe(browser);
+  expect(isBrowsers(browser)).toBe(true);
+  expect(isBrowsers(all)).toBe(false);
+});
+
+test('what was an answer leaves the beginning to the other one as an offer', () => {
+  const answer = offer('UDP/TLS/RTP/SAVPF', 'a=setup:passive', 'a=mid:0');
+  expect(asOffer(answer)).toBe(offer('UDP/TLS/RTP/SAVPF', 'a=setup:actpass', 'a=mid:0'));
+});
+
+test.each([
+  ['sip:1@x.invalid;transport=ws', true],
+  ['sip:1@x.invalid;transport=WSS;ob', true],
+  ['sip:1@10.0.0.1;transport=tcp', false],
+  ['sip:ws@10.0.0.1', false],
+])('%s is behind a WebSocket: %s', (uri, expected) => {
+  expect(isBehindWebSocket(uri)).toBe(expected);
 });
 
 test.each([

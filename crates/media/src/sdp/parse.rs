@@ -198,7 +198,10 @@ impl<'a> Media<'a> {
 
     /// Held the old way.
     pub fn unspecified(&self) -> bool {
-        self.address.is_some_and(|ip| ip.is_unspecified())
+        // Who has ICE writes this while it knows no better address (RFC 8840 section 4.1.1).
+        let has_ice = || self.lines.iter().any(|line| line.starts_with("a=ice-"));
+        let unspecified = self.address.is_some_and(|ip| ip.is_unspecified());
+        unspecified && !self.protocol.starts_with("UDP/TLS/") && !has_ice()
     }
 
     /// True for the RTP family of transports, those of browsers included.

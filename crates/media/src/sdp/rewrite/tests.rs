@@ -170,6 +170,17 @@ fn an_old_style_hold_stays_one_and_says_sendonly() {
 }
 
 #[test]
+fn a_browser_without_an_address_yet_is_not_on_hold() {
+    let text = PLAIN.replace("c=IN IP4 10.0.0.1", "c=IN IP4 0.0.0.0");
+    let browser = text.replace("RTP/AVP", "UDP/TLS/RTP/SAVPF");
+    for text in [browser, text + "a=ice-ufrag:abcd\r\n"] {
+        let text = written(&text, &[OUT]);
+        assert!(text.contains("c=IN IP4 192.0.2.9\r\n"), "{text}");
+        assert!(text.contains("a=sendrecv\r\n"), "{text}");
+    }
+}
+
+#[test]
 fn facts_are_read_from_media_and_session() {
     let text = "v=0\no=a 1 1 IN IP6 fd00::1\ns=-\nc=IN IP6 fd00::1\na=sendonly\nt=0 0\n\
         m=audio 4000 RTP/AVP 96\na=rtpmap:96 opus/48000/2\na=rtcp:4100\n\
