@@ -150,7 +150,7 @@ export class CallMedia {
     const { media, call, deviceSdp } = this.#options;
     if (isBrowsers(effect.sdp)) {
       // It was told of us by an offer, and what it knows of us is to stay.
-      await this.#offer(ng, { leg: call().winner ?? 0, sdp: deviceSdp() });
+      await this.#translate(ng, { leg: call().winner ?? 0, sdp: deviceSdp() });
       await media.answer(ng, call().id, 'caller', this.#heard(effect));
       return;
     }
