@@ -4,7 +4,6 @@
  * other programs use, too, is left alone by us, and so is a real rtpengine. What two rounds in
  * a row found without a call is deleted.
  */
-import { PbxError } from '../domain/errors.ts';
 import type { Log } from '../domain/log.ts';
 
 export interface LeftoverOptions {
@@ -62,11 +61,8 @@ export class Leftovers {
         this.deleted += 1;
       }
     } catch (error) {
-      if (!(error instanceof PbxError)) {
-        throw error;
-      }
-      // It does not answer: the next round asks again.
-      log.debug({ server: name, error: error.message }, 'media server does not tell its sessions');
+      // Mostly it does not answer: the next round asks again.
+      log.debug({ server: name, error: String(error) }, 'media server does not tell its sessions');
     }
   }
 }
