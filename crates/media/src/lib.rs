@@ -308,13 +308,7 @@ impl Core {
             stats.sessions = control.calls.len() as u64;
             stats.legs = control.calls.values().map(Call::legs).sum::<usize>() as u64;
             stats.sessions_total = control.created;
-            let webrtc = &control.identity.counts;
-            stats.handshakes = webrtc.handshakes.get();
-            stats.handshakes_failed = webrtc.failed.get();
-            stats.fingerprints_wrong = webrtc.mismatched.get();
-            stats.handshakes_refused = webrtc.refused.get();
-            stats.checks = webrtc.checks.get();
-            stats.checks_strange = webrtc.strange_checks.get();
+            control.identity.counts.tell(&mut stats);
             let recorded = control.recorder.counts();
             stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
             stats.recording_lost = recorded.lost.get();

@@ -9,6 +9,7 @@ use dimpl::{Config, Dtls, DtlsCertificate};
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::fingerprint::Fingerprint;
+use crate::MediaStats;
 use crate::epoll::monotonic_ns;
 use crate::limits::{
     DTLS_FIRST_WAIT_MS, DTLS_HANDSHAKE_MS, DTLS_MTU, DTLS_REPEATS, HANDSHAKES_MAX,
@@ -30,6 +31,18 @@ pub struct WebrtcCounts {
     pub checks: Count,
     /// STUN messages that were malformed or whose writer does not know the password.
     pub strange_checks: Count,
+}
+
+impl WebrtcCounts {
+    /// Puts them among all figures.
+    pub fn tell(&self, stats: &mut MediaStats) {
+        stats.handshakes = self.handshakes.get();
+        stats.handshakes_failed = self.failed.get();
+        stats.fingerprints_wrong = self.mismatched.get();
+        stats.handshakes_refused = self.refused.get();
+        stats.checks = self.checks.get();
+        stats.checks_strange = self.strange_checks.get();
+    }
 }
 
 /// Our certificate and what all handshakes share.
