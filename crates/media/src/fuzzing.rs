@@ -79,7 +79,8 @@ pub fn rtcp(input: &[u8]) {
         },
     );
     assert_eq!(renamed.len(), input.len());
-    if input[1] == 201 {
+    // A report of four bytes names nobody.
+    if input[1] == 201 && input[2..4] != [0, 0] {
         assert_eq!(renamed[4..8], name.to_be_bytes());
     }
 }
@@ -179,6 +180,11 @@ mod tests {
             bytes[at % length] = byte;
         }
         bytes
+    }
+
+    #[test]
+    fn a_report_too_short_to_name_its_sender_is_left_alone() {
+        rtcp(&[0x80, 201, 0, 0, 1, 2, 3, 4]);
     }
 
     proptest! {
