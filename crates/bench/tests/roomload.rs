@@ -16,9 +16,12 @@ fn a_small_room_is_heard_by_all_and_leaves_nothing() {
         ports: 34_100..=34_199,
         workers: 1,
         ng_listen: Some((local, 0).into()),
+        ng_tcp_listen: None,
         media_timeout_s: 0,
         recordings: None,
         recording_format: RecordingFormat::default(),
+        prompts: None,
+        fast_path: false,
     };
     let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
     let ng = engine.ng_address().expect("listening").to_string();

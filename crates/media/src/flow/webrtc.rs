@@ -152,6 +152,11 @@ impl Flow {
         latest
     }
 
+    /// It is at another worker now, which was told no time yet.
+    pub fn forget_leg_due(&mut self) {
+        self.timer_ns = None;
+    }
+
     /// Whether a party has ICE or DTLS.
     pub fn has_legs(&self) -> bool {
         self.sides.iter().any(|side| side.leg.is_some())

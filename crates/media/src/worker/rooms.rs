@@ -5,7 +5,7 @@
 
 use parking_lot::MutexGuard;
 
-use super::{FlowKey, Table, Worker, send_from};
+use super::{FlowKey, Table, Worker, legs, send_from};
 use crate::audio::seat::Seat;
 use crate::epoll::monotonic_ns;
 use crate::flow::{Flow, Verdict};
@@ -184,7 +184,7 @@ impl Running {
             table.rooms.late += behind_ns / FRAME_NS;
             self.due_ns = Some(now_ns + FRAME_NS);
             for party in &self.room.parties {
-                if let Some(flow) = table.get_mut(party.place.key) {
+                if let Some(flow) = table.flow_mut(party.place.key) {
                     flow.interrupt(party.place.side);
                 }
             }
@@ -218,7 +218,7 @@ struct Benches<'a> {
 
 impl Benches<'_> {
     fn flow(&mut self, place: Place) -> Option<&mut Flow> {
-        self.table.get_mut(place.key)
+        self.table.flow_mut(place.key)
     }
 }
 
@@ -284,8 +284,9 @@ impl Worker {
             poller.forget(std::os::fd::AsRawFd::as_raw_fd(&side.ports.rtp));
             poller.forget(std::os::fd::AsRawFd::as_raw_fd(&side.ports.rtcp));
         }
-        // The clock of the old worker does not know it any more.
+        // The clocks of the old worker do not know it any more.
         flow.was_roused();
+        flow.forget_leg_due();
         let flow = match to.take_over(flow) {
             Ok(key) => return Some((key, true)),
             Err(flow) => flow,
@@ -303,6 +304,11 @@ impl Worker {
             return Err(Box::new(flow));
         }
         table.note_due(key);
+        if table.get(key).is_some_and(Flow::has_legs) {
+            legs::serve(&mut table, key, monotonic_ns());
+        }
+        drop(table);
+        self.shared.bell.ring();
         Ok(key)
     }
 }
