@@ -58,8 +58,8 @@ export function connectStore(options: StoreClientOptions & { log: Log }): Redis 
 }
 
 /**
- * Each attempt trusts the authority that stands in the file now: it can be changed while this server
- * runs. A file that cannot be read leaves the one before.
+ * Each attempt trusts the authority that stands in the file now: it can be changed while this
+ * server runs. A file that cannot be read leaves the one before.
  */
 function renewAuthority(redis: Redis, file: string, log: Log): void {
   try {

@@ -22,8 +22,9 @@ use tokio::sync::oneshot;
 use crate::wire::{decode_requests, encode, encode_replies};
 use crate::{Sink, deliver, failure, options};
 
-/// Consensus, the Redis protocol and forwarding share these threads; never JavaScript's. Beside them run
-/// JavaScript, the SIP engine and the disk: with a thread for each processor they only wake each other.
+/// Consensus, the Redis protocol and forwarding share these threads; never JavaScript's. Beside
+/// them run JavaScript, the SIP engine and the disk: with a thread for each processor they only
+/// wake each other.
 const STORE_THREADS_MAX: usize = 2;
 
 fn store_threads() -> usize {

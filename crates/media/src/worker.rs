@@ -422,11 +422,8 @@ fn relay(
     let Some(flow) = &mut slot.flow else { return };
     let totals = &mut table.totals;
     let mut source = RawAddress::empty();
-    let length = match receive(
-        descriptor(flow, at),
-        &mut buffer[..DATAGRAM_BYTES_MAX],
-        &mut source,
-    ) {
+    let room = &mut buffer[..DATAGRAM_BYTES_MAX];
+    let length = match receive(descriptor(flow, at), room, &mut source) {
         Received::Datagram(length) => length,
         Received::TooLarge => {
             totals.not_rtp += 1;

@@ -163,8 +163,8 @@ export class CallMedia {
   }
 
   /**
-   * Music for who is on hold since this answer, silence for who is not any more. Asked once: without an
-   * answer the party hears what it would hear without music.
+   * Music for who is on hold since this answer, silence for who is not any more. Asked once:
+   * without an answer the party hears what it would hear without music.
    */
   async #playMusic(ng: string, { leg, sdp }: { leg: number; sdp: string }): Promise<void> {
     const { media, call, music, log, callerSdp, deviceSdp } = this.#options;

@@ -19,8 +19,8 @@ afterEach(() => {
 type Authority = ReturnType<typeof createAuthority>;
 
 /**
- * A store that says OK to everything, or takes commands and says nothing; with an authority it speaks
- * TLS and shows a certificate of it.
+ * A store that says OK to everything, or takes commands and says nothing; with an authority it
+ * speaks TLS and shows a certificate of it.
  */
 async function listen(
   answers: boolean,
