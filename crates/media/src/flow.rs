@@ -1,6 +1,6 @@
 //! One media line of a call: two sides, each with a port for RTP and one for RTCP.
 //!
-//! Pure apart from owning its sockets and its seats in the kernel. Decides for every datagram
+//! Pure apart from owning its sockets and its offloads in the kernel. Decides for every datagram
 //! where it goes; the worker does the sending.
 
 mod copies;
@@ -17,7 +17,7 @@ use crate::MediaEvent;
 use crate::address::RawAddress;
 use crate::audio::Audio;
 use crate::audio::event::EventListener;
-use crate::fastpath::Seat;
+use crate::fastpath::Offload;
 use crate::packet::{Kind, classify};
 use crate::ports::PortPair;
 use crate::reports::{self, Item, Passed, Reported};
@@ -158,7 +158,7 @@ pub struct Flow {
     /// Who gets copies of what each party sends.
     copies: [Vec<CopyTo>; 2],
     /// Directions that the kernel relays.
-    seats: [Option<Seat>; 2],
+    offloads: [Option<Offload>; 2],
     /// When its legs want to be asked again, as far as the worker knows.
     timer_ns: Option<u64>,
 }
@@ -210,7 +210,7 @@ impl Flow {
             listeners: None,
             tos: 0,
             copies: [Vec::new(), Vec::new()],
-            seats: [None, None],
+            offloads: [None, None],
             timer_ns: None,
         }
     }

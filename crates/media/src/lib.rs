@@ -318,7 +318,7 @@ impl Core {
             let mut table = worker.table();
             table.refresh();
             let totals = table.totals;
-            stats.kernel_flows += table.seated();
+            stats.kernel_flows += table.offloaded();
             stats.encrypted += table.encrypted();
             stats.speaking += table.speaking() as u64;
             stats.bridged += table.bridged();

@@ -97,7 +97,7 @@ fn call(lab: &Lab, name: &str, [a, b]: [Phone; 2], more: &str) -> Talk {
 const EVENTS: &str = "a=rtpmap:101 telephone-event/8000\r\n";
 
 /// The phones talk until the kernel relays this many directions.
-fn talk_until_seated(lab: &Lab, talk: &Talk, directions: u64) {
+fn talk_until_offloaded(lab: &Lab, talk: &Talk, directions: u64) {
     until("the kernel relays", || {
         talk.assert_both_ways();
         lab.engine.stats().kernel_flows == directions
@@ -125,7 +125,7 @@ fn the_kernel_relays_what_is_established_and_nothing_is_lost_or_counted_twice() 
     assert_eq!(lab.engine.stats().fast_path, 1);
     for (phones, name) in [(four, "fast"), (six, "six")] {
         let talk = call(&lab, name, phones, "");
-        talk_until_seated(&lab, &talk, 2);
+        talk_until_offloaded(&lab, &talk, 2);
         let before = lab.engine.stats();
         for _ in 0..50 {
             talk.assert_both_ways();
@@ -155,7 +155,7 @@ fn a_command_takes_a_flow_from_the_kernel_at_once() {
     let lab_phones = cabled(phones_at(["10.9.1.2", "10.9.1.3"]));
     let lab = lab();
     let talk = call(&lab, "fast", lab_phones, "");
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     let sent = query(&lab, "ta")["stats"]["packets"].clone();
     let answer = lab.ng(json!({"command": "block media", "call-id": "fast", "from-tag": "ta"}));
     assert_eq!(answer["result"], "ok", "{answer}");
@@ -179,12 +179,12 @@ fn a_new_offer_leads_packets_to_the_new_place() {
     let [a, b, other] = cabled(open);
     let lab = lab();
     let talk = call(&lab, "fast", [a, b], "");
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     lab.sdp("offer", "fast", ["ta", "tb"], &talk.a.sdp(""));
     lab.sdp("answer", "fast", ["ta", "tb"], &other.sdp(""));
     let talk = Talk { b: other, ..talk };
     talk.assert_both_ways();
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     talk.assert_both_ways();
 }
 
@@ -211,7 +211,7 @@ fn digits_are_told_and_the_flow_returns_to_the_kernel_after_them() {
     let phones = cabled(phones_at(["10.9.1.2", "10.9.1.3"]));
     let lab = lab();
     let talk = call(&lab, "fast", phones, EVENTS);
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     let next = talk.a.sequence();
     press(&talk.a, talk.from_a, next, false);
     assert_eq!(hear_type(&talk.b), 101);
@@ -228,7 +228,7 @@ fn digits_are_told_and_the_flow_returns_to_the_kernel_after_them() {
         }
     ));
     talk.a.skip(2);
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     let stream = query(&lab, "ta");
     assert_eq!(stream["stats"]["lost"], 0, "{stream}");
 }
@@ -245,7 +245,7 @@ fn strangers_and_new_sources_are_the_engines() {
     let (phones, stranger) = cabled(open);
     let lab = lab();
     let talk = call(&lab, "fast", phones, "");
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
     talk.a.say_from(&stranger, talk.from_a, "stranger");
     until("refused", || lab.engine.stats().wrong_source == 1);
     assert_eq!(
@@ -260,7 +260,7 @@ fn strangers_and_new_sources_are_the_engines() {
     assert_eq!(talk.b.hear().0, "a new source");
     let stats = lab.engine.stats();
     assert_eq!((stats.kernel_packets, stats.kernel_flows), (before, 0));
-    talk_until_seated(&lab, &talk, 2);
+    talk_until_offloaded(&lab, &talk, 2);
 }
 
 #[test]

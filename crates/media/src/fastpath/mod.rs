@@ -2,12 +2,12 @@
 //!
 //! A program at the ingress of the interfaces (tcx, Linux 6.6; `bpf/relay.bpf.c`) relays what is
 //! exactly as the engine described it; all else comes to the sockets as ever. Owner of the
-//! program and its tables; each [`Seat`] in them belongs to one direction of one flow. Invariant:
-//! whoever changes a flow recalls it first (`worker::Table::get_mut`), so the kernel never acts
-//! on what is no longer so. The kernel forgets everything when the process ends.
+//! program and its tables; each [`Offload`] in them belongs to one direction of one flow.
+//! Invariant: whoever changes a flow recalls it first (`worker::Table::get_mut`), so the kernel
+//! never acts on what is no longer so. The kernel forgets everything when the process ends.
 //!
 //! ```text
-//!   sweep, each second --seat--> flows  <--look up-- program --> the other party
+//!   sweep, each second --offload-> flows  <--look up-- program --> the other party
 //!   command, digit, new source --recall-->            |
 //!   query, sweep <------------- tallies <--count------+
 //! ```
@@ -56,7 +56,7 @@ static PROGRAM: &[u8] = aya::include_bytes_aligned!("../../bpf/relay.bpf.o");
 pub struct FastPath {
     tables: Mutex<Tables>,
     tallies: Tallies,
-    /// Grows with each change of routing: seats of before are no longer right.
+    /// Grows with each change of routing: offloads of before are no longer right.
     epoch: AtomicU64,
     /// Holds the program and its attachment to the interfaces.
     _program: Ebpf,
@@ -127,7 +127,7 @@ impl FastPath {
 
     /// Lets the kernel relay one direction; none when it cannot: no route by Ethernet, no room.
     /// `tally` is where its counters begin.
-    pub fn seat(self: &Arc<Self>, wanted: Wanted, tally: Tally) -> Option<Seat> {
+    pub fn offload(self: &Arc<Self>, wanted: Wanted, tally: Tally) -> Option<Offload> {
         let mut tables = self.tables.lock();
         let exit = tables.routes.exit(wanted.source.ip(), wanted.target.ip())?;
         let index = tables.free.pop()?;
@@ -143,7 +143,7 @@ impl FastPath {
             tables.free.push(index);
             return None;
         }
-        Some(Seat {
+        Some(Offload {
             path: Arc::clone(self),
             wanted,
             place,
@@ -166,7 +166,7 @@ impl FastPath {
 }
 
 /// One direction of a flow that the kernel relays, until it is dropped.
-pub struct Seat {
+pub struct Offload {
     path: Arc<FastPath>,
     wanted: Wanted,
     place: Place,
@@ -186,7 +186,7 @@ pub struct Moved {
     pub bytes: u64,
 }
 
-impl Seat {
+impl Offload {
     /// What the kernel was told.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -226,7 +226,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Offload {
     fn drop(&mut self) {
         self.leave();
     }

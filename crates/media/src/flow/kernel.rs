@@ -3,7 +3,7 @@
 use super::{Flow, Side};
 use crate::address::RawAddress;
 use crate::fastpath::layout::Wanted;
-use crate::fastpath::{FastPath, Moved, Seat};
+use crate::fastpath::{FastPath, Moved, Offload};
 use crate::limits::ESTABLISHED_PACKETS;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,22 +47,22 @@ impl Flow {
     }
 
     /// Directions the kernel relays.
-    pub fn seated(&self) -> usize {
-        self.seats.iter().flatten().count()
+    pub fn offloaded(&self) -> usize {
+        self.offloads.iter().flatten().count()
     }
 
     /// Whether what the kernel was told is no longer so.
     fn is_misplaced(&self) -> bool {
-        let wrong = |side: usize, seat: &Seat| {
+        let wrong = |side: usize, offload: &Offload| {
             let newest = self.sides[side].rtp.quality.newest();
             let number = newest.map_or(0, |(_, number, _)| number);
-            let apart = number.wrapping_sub(seat.newest()) as i16;
-            !seat.is_current()
-                || self.wanted(side).as_ref() != Some(seat.wanted())
+            let apart = number.wrapping_sub(offload.newest()) as i16;
+            !offload.is_current()
+                || self.wanted(side).as_ref() != Some(offload.wanted())
                 || apart.unsigned_abs() > APART_MAX
         };
-        let mut seats = self.seats.iter().enumerate();
-        seats.any(|(side, seat)| seat.as_ref().is_some_and(|seat| wrong(side, seat)))
+        let mut offloads = self.offloads.iter().enumerate();
+        offloads.any(|(side, offload)| offload.as_ref().is_some_and(|offload| wrong(side, offload)))
     }
 
     /// Hands the directions that are established to the kernel.
@@ -71,11 +71,11 @@ impl Flow {
             let stream = &self.sides[side].rtp;
             let counters = stream.counters;
             let runs = now_ns.saturating_sub(counters.last_packet_ns) < RUNNING_NS;
-            if self.seats[side].is_some() || counters.packets < ESTABLISHED_PACKETS || !runs {
+            if self.offloads[side].is_some() || counters.packets < ESTABLISHED_PACKETS || !runs {
                 continue;
             }
             if let Some(wanted) = self.wanted(side) {
-                self.seats[side] = path.seat(wanted, stream.quality.tally());
+                self.offloads[side] = path.offload(wanted, stream.quality.tally());
             }
         }
     }
@@ -83,10 +83,10 @@ impl Flow {
     /// Takes the kernel's counts over; what is new in them.
     pub fn refresh(&mut self) -> Moved {
         let mut sum = Moved::default();
-        for (side, seat) in self.sides.iter_mut().zip(&mut self.seats) {
-            let Some(seat) = seat else { continue };
-            let (moved, tally) = seat.moved();
-            side.rtp.fold(moved, seat.wanted().ssrc, &tally);
+        for (side, offload) in self.sides.iter_mut().zip(&mut self.offloads) {
+            let Some(offload) = offload else { continue };
+            let (moved, tally) = offload.moved();
+            side.rtp.fold(moved, offload.wanted().ssrc, &tally);
             sum.packets += moved.packets;
             sum.bytes += moved.bytes;
         }
@@ -104,9 +104,9 @@ impl Flow {
 
     /// From now on every packet is ours; what the kernel's counts had new.
     pub fn recall(&mut self) -> Moved {
-        self.seats.iter_mut().flatten().for_each(Seat::leave);
+        self.offloads.iter_mut().flatten().for_each(Offload::leave);
         let moved = self.refresh();
-        self.seats = [None, None];
+        self.offloads = [None, None];
         moved
     }
 }

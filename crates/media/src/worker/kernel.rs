@@ -36,12 +36,12 @@ impl Table {
     }
 
     /// Directions of flows that the kernel relays.
-    pub fn seated(&self) -> u64 {
+    pub fn offloaded(&self) -> u64 {
         let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
-        flows.map(Flow::seated).sum::<usize>() as u64
+        flows.map(Flow::offloaded).sum::<usize>() as u64
     }
 
-    /// Looks after one slot: takes counts over, recalls what is no longer right, seats what is
+    /// Looks after one slot: takes counts over, recalls what is no longer right, offloads what is
     /// established.
     fn tend(&mut self, slot: usize, path: &Arc<FastPath>, now_ns: u64) {
         let Some(Slot { flow, .. }) = self.slots.get_mut(slot) else {
