@@ -1,13 +1,13 @@
 /**
- * Writes from inside a process: `OPTIONS IN-FLIGHT WRITES`. The process is a node of the store,
- * leads it, and keeps so many writes in flight through `Store.execute`. Prints `open`, `leads`
- * and a line of JSON.
+ * Writes from inside a process: `OPTIONS IN-FLIGHT WRITES AT-ONCE`. The process is a node of the
+ * store, leads it, and keeps so many transactions in flight through `Store.transaction`, each of
+ * so many writes. Prints `open`, `leads` and a line of JSON.
  */
 import { Store } from '../../src/native/index.ts';
 import { percentile } from './machine.ts';
 import { until } from './processes.ts';
 
-const [options = '{}', inFlight = '64', writes = '1000'] = process.argv.slice(2);
+const [options = '{}', inFlight = '64', writes = '1000', atOnce = '1'] = process.argv.slice(2);
 const store = await Store.open(JSON.parse(options));
 process.stdout.write('open\n');
 await until('this node to lead', 30_000, () => store.status().leader === store.status().id);
@@ -15,13 +15,17 @@ process.stdout.write('leads\n');
 const value = 'x'.repeat(100);
 const left = { writes: Number(writes) };
 const latenciesMs: number[] = [];
+const commands = Number(atOnce);
 
 async function write(worker: number): Promise<void> {
   while (left.writes > 0) {
-    left.writes -= 1;
-    const key = `key:${(worker * 7919 + left.writes) % 100_000}`;
+    left.writes -= commands;
+    const sets = Array.from({ length: commands }, (_, i) => {
+      const number = Math.abs(worker * 7919 + left.writes + i);
+      return ['SET', `key:${number % 100_000}`, value] as const;
+    });
     const from = performance.now();
-    await store.execute(['SET', key, value]);
+    await store.transaction(sets);
     latenciesMs.push(performance.now() - from);
   }
 }
@@ -33,10 +37,10 @@ const tookS = (performance.now() - from) / 1000;
 const cpu = process.cpuUsage(cpuBefore);
 process.stdout.write(
   `${JSON.stringify({
-    perSecond: latenciesMs.length / tookS,
+    perSecond: (latenciesMs.length * commands) / tookS,
     p50Ms: percentile(latenciesMs, 0.5),
     p99Ms: percentile(latenciesMs, 0.99),
-    cpuUs: (cpu.user + cpu.system) / latenciesMs.length,
+    cpuUs: (cpu.user + cpu.system) / (latenciesMs.length * commands),
   })}\n`,
 );
 await store.close();

@@ -20,11 +20,13 @@ const loads = [
   { clients: 512, pipeline: 1, writes: 300_000 },
   { clients: 64, pipeline: 16, writes: 600_000 },
 ];
-/** Writes in flight from inside a process, and how many are written. */
+/** Transactions in flight from inside a process, writes of each, and how many are written. */
 const inside = [
-  { inFlight: 64, writes: 200_000 },
-  { inFlight: 1024, writes: 600_000 },
+  { inFlight: 64, atOnce: 1, writes: 200_000 },
+  { inFlight: 1024, atOnce: 1, writes: 600_000 },
+  { inFlight: 64, atOnce: 64, writes: 1_536_000 },
 ];
+type Inside = (typeof inside)[number];
 const etcdWrites = 60_000;
 
 export async function measureStore(): Promise<PartResult> {
@@ -38,10 +40,10 @@ export async function measureStore(): Promise<PartResult> {
       add(name, await setLoad(cluster.respPort(leader), load, () => cluster.cpuSeconds()));
     }
   });
-  for (const { inFlight, writes } of inside) {
-    const name = `raftpbx, from inside Node, ${inFlight} in flight`;
+  for (const load of inside) {
+    const name = `raftpbx, from inside Node, ${load.inFlight} in flight${ofWrites(load.atOnce)}`;
     say(name);
-    add(name, await measureInside(inFlight, writes));
+    add(name, await measureInside(load));
   }
   for (const load of loads) {
     const name = `redis, one server, ${load.clients} clients, ${inPipeline(load.pipeline)}`;
@@ -59,14 +61,19 @@ export async function measureStore(): Promise<PartResult> {
       'redis is one server without replicas that syncs every write (`appendfsync always`).',
       '`redis-benchmark` sets 100-byte values on 100,000 keys; etcd gets Puts of the same size ' +
         'from `etcdput`, written with its own Go client.',
-      '"From inside Node": `Store.execute` in the process of the leading node, one promise a ' +
-        'write; its CPU includes the JavaScript that makes the load.',
+      '"From inside Node": `Store.transaction` in the process of the leading node, one promise each, ' +
+        'of one write unless more are said; p50 and p99 are those of a transaction, and its CPU ' +
+        'includes the JavaScript that makes the load.',
       'CPU is user and system time of all servers, divided by writes; the load programs share ' +
         'the processors with them.',
     ],
     head: ['store', 'writes/s', 'p50 ms', 'p99 ms', 'CPU us'],
     rows,
   };
+}
+
+function ofWrites(atOnce: number): string {
+  return atOnce === 1 ? '' : `, ${atOnce} writes each`;
 }
 
 function inPipeline(pipeline: number): string {
@@ -85,7 +92,7 @@ function row(name: string, result: LoadResult | null): string[] {
  * One node lives in a process that also makes the load; the two others are servers, started
  * behind it so that it is the one to found the cluster and to lead it.
  */
-async function measureInside(inFlight: number, writes: number): Promise<LoadResult> {
+async function measureInside({ inFlight, atOnce, writes }: Inside): Promise<LoadResult> {
   return await withStoreCluster(
     insidePort,
     async (cluster) => {
@@ -99,7 +106,8 @@ async function measureInside(inFlight: number, writes: number): Promise<LoadResu
         ...{ heartbeatMs: 40, electionMinMs: 250, electionMaxMs: 400 },
       });
       const program = fileURLToPath(new URL('./store-inside.ts', import.meta.url));
-      const words = [process.execPath, program, options, String(inFlight), String(writes)];
+      const numbers = [inFlight, writes, atOnce].map(String);
+      const words = [process.execPath, program, options, ...numbers];
       const load = await start(words, 'open');
       try {
         await Promise.all([cluster.start(2), cluster.start(3)]);
