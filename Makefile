@@ -73,6 +73,10 @@ bench-store: build ## Measure the store beside etcd and redis; failovers, a mill
 bench-sip: build ## Measure the SIP engine beside kamailio and other parsers; SCALE=0.1 for a tenth
 	@scripts/bench/run registrations storm calls parsers
 
+.PHONY: bench-media
+bench-media: build ## Measure the media engine beside rtpengine and Janus
+	@scripts/bench/run relay conversions rooms
+
 .PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix fuzz bench
 
 $(npm_stamp): package-lock.json scripts/setup

@@ -2,8 +2,9 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `rooms` (with
- *   `janus-room`), `failover`, `store`, `store-failover`, `store-size`, `cdrs`
+ * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay` and `conversions`
+ *   (with `relay-load`), `rooms` (with `janus-room`), `failover`, `store`, `store-failover`,
+ *   `store-size`, `cdrs`
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
  * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
@@ -17,6 +18,7 @@
  */
 import { measureCalls } from './calls.ts';
 import { measureCdrs } from './cdrs.ts';
+import { measureConversions } from './conversions.ts';
 import { measureFailover } from './failover.ts';
 import { measureParsers } from './parsers.ts';
 import { measureRegistrations } from './registrations.ts';
@@ -34,6 +36,7 @@ const parts: Record<string, () => Promise<PartResult>> = {
   calls: measureCalls,
   parsers: measureParsers,
   relay: measureRelay,
+  conversions: measureConversions,
   rooms: measureRooms,
   store: measureStore,
   'store-failover': measureStoreFailover,

@@ -6,7 +6,8 @@
 //! # Layout
 //! - [`options`]: command lines. [`cpu`]: processor time of a process.
 //! - [`ng`]: sets calls up at any NG server.
-//! - [`plan`]: which packet is sent when, and what is in it (pure).
+//! - [`profile`]: what the phones of a call speak. [`plan`]: which packet is sent when.
+//! - [`speech`]: what is in the packets; [`sound`]: a voice for it.
 //! - [`traffic`]: the sending and the receiving thread. [`results`]: latency and the report.
 //! - [`room`]: the load of a room.
 
@@ -14,8 +15,11 @@ pub mod cpu;
 pub mod ng;
 pub mod options;
 pub mod plan;
+pub mod profile;
 pub mod results;
 pub mod room;
+pub mod sound;
+pub mod speech;
 pub mod traffic;
 
 use std::io;

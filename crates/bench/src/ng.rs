@@ -3,10 +3,13 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use raftpbx_media::srtp::MasterKey;
 use serde_json::{Value, json};
 
 use crate::BenchError;
 use crate::options::check_target;
+use crate::profile::{Offered, Profile, sdp};
+use crate::speech::Agreed;
 
 /// How long one command may take, and how often it is sent.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -55,17 +58,33 @@ impl Client {
     /// Sets up call `number` between phones that receive at `a` and `b`.
     ///
     /// # Errors
-    /// The server refuses, or names an address that must not be loaded.
+    /// The server refuses, offers something else, or names an address that must not be loaded.
     pub fn set_up(
         &mut self,
+        profile: Profile,
         number: usize,
         a: SocketAddr,
         b: SocketAddr,
-    ) -> Result<RelayPorts, BenchError> {
-        self.set_up_with(number, &sdp(a), &sdp(b))
+    ) -> Result<(RelayPorts, Agreed), BenchError> {
+        let codec = profile.codec(0);
+        let caller = sdp(a, codec, Offered::plain().payload_type, None);
+        let offer = self.offer(number, &caller, profile.flags())?;
+        let text = offer["sdp"].as_str().unwrap_or_default();
+        let offered = Offered::read(profile, text)
+            .ok_or_else(|| BenchError::Server(format!("offers something else: {text:?}")))?;
+        let own = offered.crypto.as_ref();
+        let own = own.map(|crypto| (crypto.tag, MasterKey::random(crypto.key.suite())));
+        let crypto = own.as_ref().map(|(tag, key)| (*tag, key));
+        let called = sdp(b, profile.codec(1), offered.payload_type, crypto);
+        let ports = RelayPorts {
+            from_b: relay_address(&offer)?,
+            from_a: relay_address(&self.answer(number, &called)?)?,
+        };
+        let own = own.map(|(_, key)| key);
+        Ok((ports, Agreed { offered, own }))
     }
 
-    /// The same with these descriptions.
+    /// The same with these descriptions, and nothing besides.
     ///
     /// # Errors
     /// See [`Client::set_up`].
@@ -75,16 +94,27 @@ impl Client {
         a: &str,
         b: &str,
     ) -> Result<RelayPorts, BenchError> {
+        let from_b = relay_address(&self.offer(number, a, json!({}))?)?;
+        let from_a = relay_address(&self.answer(number, b)?)?;
+        Ok(RelayPorts { from_a, from_b })
+    }
+
+    fn offer(&mut self, number: usize, sdp: &str, flags: Value) -> Result<Value, BenchError> {
         let mut command = json!({
             "command": "offer", "call-id": self.call_id(number), "from-tag": "a",
-            "ICE": "remove", "replace": ["origin", "session-connection"], "sdp": a,
+            "ICE": "remove", "replace": ["origin", "session-connection"], "sdp": sdp,
         });
-        let from_b = relay_address(&self.request(&command)?)?;
-        command["command"] = "answer".into();
-        command["to-tag"] = "b".into();
-        command["sdp"] = b.into();
-        let from_a = relay_address(&self.request(&command)?)?;
-        Ok(RelayPorts { from_a, from_b })
+        if let (Value::Object(command), Value::Object(flags)) = (&mut command, flags) {
+            command.extend(flags);
+        }
+        self.request(&command)
+    }
+
+    fn answer(&mut self, number: usize, sdp: &str) -> Result<Value, BenchError> {
+        self.request(&json!({
+            "command": "answer", "call-id": self.call_id(number), "from-tag": "a", "to-tag": "b",
+            "ICE": "remove", "replace": ["origin", "session-connection"], "sdp": sdp,
+        }))
     }
 
     /// Takes call `number` down.
@@ -139,15 +169,6 @@ impl Client {
             command["command"]
         )))
     }
-}
-
-fn sdp(address: SocketAddr) -> String {
-    let (ip, port) = (address.ip(), address.port());
-    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    format!(
-        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\na=ptime:20\r\n"
-    )
 }
 
 fn relay_address(answer: &Value) -> Result<SocketAddr, BenchError> {

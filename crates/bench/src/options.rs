@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::BenchError;
+use crate::profile::Profile;
 
 /// Most calls of one run.
 pub const CALLS_MAX: usize = 4_000;
@@ -14,7 +15,7 @@ pub const SOCKETS_MAX: usize = 64;
 
 /// Text for `--help` and mistakes.
 pub const USAGE: &str = "rtpload --ng ADDR:PORT [--a-ip ADDR] [--b-ip ADDR] [--calls N] \
-    [--secs S] [--sockets N] [--pid PID] [--tag TEXT]";
+    [--secs S] [--sockets N] [--pid PID] [--profile plain|srtp|g722|opus]";
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +34,8 @@ pub struct Options {
     pub sockets: usize,
     /// Process whose processor time is measured.
     pub pid: Option<u32>,
-    /// Name of the run in the report.
-    pub tag: String,
+    /// What the phones speak.
+    pub profile: Profile,
 }
 
 impl Options {
@@ -52,7 +53,7 @@ impl Options {
             seconds: 8,
             sockets: 4,
             pid: None,
-            tag: "relay".into(),
+            profile: Profile::Plain,
         };
         for pair in words.chunks(2) {
             let [name, value] = pair else {
@@ -69,7 +70,10 @@ impl Options {
                 "--secs" => options.seconds = read(name, value)?,
                 "--sockets" => options.sockets = read(name, value)?,
                 "--pid" => options.pid = Some(read(name, value)?),
-                "--tag" => options.tag.clone_from(value),
+                "--profile" => {
+                    let wrong = |()| BenchError::Usage(format!("no profile {value}; {USAGE}"));
+                    options.profile = value.parse().map_err(wrong)?;
+                }
                 _ => return Err(BenchError::Usage(format!("unknown option {name}; {USAGE}"))),
             }
         }
@@ -143,6 +147,7 @@ mod tests {
             "--ng 127.0.0.1:2223 --calls 100000",
             "--ng 127.0.0.1:2223 --secs 0",
             "--ng 127.0.0.1:2223 --colour blue",
+            "--ng 127.0.0.1:2223 --profile gsm",
             "--calls 1",
             "--ng",
         ] {

@@ -20,13 +20,18 @@ pub const PACKET_BYTES: usize = HEADER_BYTES + PAYLOAD_BYTES;
 /// One packet.
 pub type Packet = [u8; PACKET_BYTES];
 
-/// Writes the packet of a flow in a round: every packet of a run is different.
-pub fn write(packet: &mut Packet, flow: u32, round: u32) {
+/// Writes an RTP header of PCMU; `step` are the ticks of its clock in a round.
+pub fn write_header(packet: &mut [u8], flow: u32, round: u32, step: u32) {
     packet[0] = 0x80;
     packet[1] = 0;
     packet[2..4].copy_from_slice(&(round as u16).to_be_bytes());
-    packet[4..8].copy_from_slice(&round.wrapping_mul(160).to_be_bytes());
+    packet[4..8].copy_from_slice(&round.wrapping_mul(step).to_be_bytes());
     packet[8..12].copy_from_slice(&flow.to_be_bytes());
+}
+
+/// Writes the packet of a flow in a round: every packet of a run is different.
+pub fn write(packet: &mut Packet, flow: u32, round: u32) {
+    write_header(packet, flow, round, 160);
     let mut state = (flow.wrapping_mul(0x9e37_79b9) ^ round) | 1;
     for chunk in packet[HEADER_BYTES..].chunks_exact_mut(4) {
         // Xorshift: cheap, and no payload of another flow or round looks like it.

@@ -76,7 +76,6 @@ pub fn report(options: &Options, sent: &Sent, received: &Received) -> Value {
     let round = |value: f64| (value * 1_000.0).round() / 1_000.0;
     let relay = options.pid.map(|_| sent.relay_cpu_s);
     json!({
-        "tag": options.tag,
         "calls": options.calls,
         "seconds": options.seconds,
         "sent": sent.packets,

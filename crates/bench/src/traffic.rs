@@ -13,8 +13,9 @@ use socket2::SockAddr;
 
 use crate::ng::RelayPorts;
 use crate::options::Options;
-use crate::plan::{self, PACKET_BYTES, Packet, SLOTS};
+use crate::plan::{self, SLOTS};
 use crate::results::{Received, Sent};
+use crate::speech::{Agreed, Listener, ROOM_BYTES, Speaker};
 use crate::{BenchError, cpu};
 
 /// Packets handed to or taken from the kernel at once.
@@ -109,7 +110,10 @@ pub fn run(
     options: &Options,
     phones: &Phones,
     relays: &[RelayPorts],
+    agreed: &[Agreed],
 ) -> Result<(Sent, Received), BenchError> {
+    let speaker = Speaker::new(options.profile, agreed)?;
+    let listener = Listener::new(options.profile, agreed);
     let flows = 2 * options.calls;
     let times = SendTimes((0..flows * SEND_TIMES).map(|_| AtomicU64::new(0)).collect());
     let over = AtomicBool::new(false);
@@ -124,8 +128,10 @@ pub fn run(
         })
         .collect();
     std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| receive_all(options, phones, relays, &times, &over));
-        let sent = send_all(options, phones, &targets, &times);
+        let (times, over) = (&times, &over);
+        let receiver =
+            scope.spawn(move || receive_all(options, phones, relays, listener, times, over));
+        let sent = send_all(options, phones, speaker, &targets, times);
         over.store(true, Ordering::Release);
         match receiver.join() {
             Ok(received) => Ok((sent?, received)),
@@ -137,6 +143,7 @@ pub fn run(
 fn send_all(
     options: &Options,
     phones: &Phones,
+    speaker: Speaker,
     targets: &[SockAddr],
     times: &SendTimes,
 ) -> Result<Sent, BenchError> {
@@ -150,7 +157,7 @@ fn send_all(
     };
     let mut sent = Sent::default();
     let mut before = (0.0, 0.0);
-    let mut batch = SendBatch::new();
+    let mut batch = SendBatch::new(speaker);
     let start = Instant::now();
     for round in 0..measured.end {
         if round == measured.start {
@@ -176,22 +183,24 @@ fn send_all(
 
 /// Room for one `sendmmsg`.
 struct SendBatch {
-    packets: Vec<Packet>,
+    speaker: Speaker,
+    packets: Vec<[u8; ROOM_BYTES]>,
     vectors: Vec<libc::iovec>,
     messages: Vec<libc::mmsghdr>,
 }
 
 impl SendBatch {
-    fn new() -> SendBatch {
-        let mut packets = vec![[0; PACKET_BYTES]; BATCH];
-        let vector = |packet: &mut Packet| libc::iovec {
+    fn new(speaker: Speaker) -> SendBatch {
+        let mut packets = vec![[0; ROOM_BYTES]; BATCH];
+        let vector = |packet: &mut [u8; ROOM_BYTES]| libc::iovec {
             iov_base: packet.as_mut_ptr().cast(),
-            iov_len: PACKET_BYTES,
+            iov_len: 0,
         };
         let vectors = packets.iter_mut().map(vector).collect();
         // SAFETY: all-zero is a valid `mmsghdr`.
         let messages = vec![unsafe { zeroed() }; BATCH];
         SendBatch {
+            speaker,
             packets,
             vectors,
             messages,
@@ -214,7 +223,8 @@ impl SendBatch {
             .flat_map(|group| group.chunks(BATCH))
         {
             for (n, &flow) in group.iter().enumerate() {
-                plan::write(&mut self.packets[n], flow, round);
+                let length = self.speaker.write(&mut self.packets[n], flow, round);
+                self.vectors[n].iov_len = length;
                 let target = &targets[flow as usize];
                 let header = &mut self.messages[n].msg_hdr;
                 header.msg_name = target.as_ptr().cast_mut().cast();
@@ -257,6 +267,7 @@ fn receive_all(
     options: &Options,
     phones: &Phones,
     relays: &[RelayPorts],
+    mut listener: Listener,
     times: &SendTimes,
     over: &AtomicBool,
 ) -> Received {
@@ -287,7 +298,7 @@ fn receive_all(
             let ports = &by_port[n / phones.per_side];
             batch.receive(socket.fd, |packet, port, at_ns| {
                 let flow = ports[usize::from(port)];
-                let Some(round) = plan::round_of(packet).filter(|_| flow != u32::MAX) else {
+                let Some((round, intact)) = listener.read(packet, flow) else {
                     received.unknown += 1;
                     return;
                 };
@@ -295,7 +306,7 @@ fn receive_all(
                     return;
                 }
                 received.packets += 1;
-                received.bad += u64::from(!plan::is_intact(packet, flow, round));
+                received.bad += u64::from(!intact);
                 let sent_ns = times.place(flow, round).load(Ordering::Relaxed);
                 received.latency.add(at_ns.saturating_sub(sent_ns));
             });
@@ -333,7 +344,7 @@ impl ReceiveBatch {
     }
 
     /// Takes what is waiting, at most one batch, and shows it with source port and time.
-    fn receive(&mut self, fd: i32, mut show: impl FnMut(&[u8], u16, u64)) {
+    fn receive(&mut self, fd: i32, mut show: impl FnMut(&mut [u8], u16, u64)) {
         for n in 0..BATCH {
             let header = &mut self.messages[n].msg_hdr;
             header.msg_name = (&raw mut self.names[n]).cast();
@@ -353,11 +364,8 @@ impl ReceiveBatch {
             let port = unsafe {
                 u16::from_be((*(&raw const self.names[n]).cast::<libc::sockaddr_in>()).sin_port)
             };
-            show(
-                &self.packets[n][..length],
-                port,
-                kernel_time_ns(&self.messages[n].msg_hdr),
-            );
+            let at_ns = kernel_time_ns(&self.messages[n].msg_hdr);
+            show(&mut self.packets[n][..length], port, at_ns);
         }
     }
 }

@@ -18,15 +18,14 @@ fn rtpload(arguments: &[&str]) -> (bool, String, String) {
     )
 }
 
-#[test]
-fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
+fn engine(first_port: u16) -> MediaEngine {
     let local = [127, 0, 0, 1].into();
     let config = MediaConfig {
         interfaces: vec![Interface {
             local,
             advertised: None,
         }],
-        ports: 34_000..=34_099,
+        ports: first_port..=first_port + 99,
         workers: 1,
         ng_listen: Some((local, 0).into()),
         ng_tcp_listen: None,
@@ -36,7 +35,12 @@ fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
         fast_path: false,
         recording_format: RecordingFormat::default(),
     };
-    let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
+    MediaEngine::start(config, Box::new(drop)).expect("start")
+}
+
+#[test]
+fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
+    let engine = engine(34_000);
     let ng = engine.ng_address().expect("listening").to_string();
     let pid = std::process::id().to_string();
     let (ok, line, errors) = rtpload(&["--ng", &ng, "--calls", "5", "--secs", "1", "--pid", &pid]);
@@ -48,6 +52,31 @@ fn a_short_load_arrives_complete_and_unchanged_and_leaves_nothing() {
         (&0.into(), &0.into()),
         "{report}"
     );
+    assert_eq!(engine.stats().sessions, 0);
+}
+
+#[test]
+fn a_load_of_each_profile_arrives_complete() {
+    let engine = engine(34_100);
+    let ng = engine.ng_address().expect("listening").to_string();
+    for profile in ["srtp", "g722", "opus"] {
+        let words = [
+            "--ng",
+            &ng,
+            "--calls",
+            "3",
+            "--secs",
+            "1",
+            "--profile",
+            profile,
+        ];
+        let (ok, line, errors) = rtpload(&words);
+        assert!(ok, "{profile}: {errors}");
+        let report: Value = serde_json::from_str(&line).expect("one line of JSON");
+        assert_eq!(report["sent"], 300, "{profile}: {report}");
+        let wrong = (&report["lost"], &report["bad"]);
+        assert_eq!(wrong, (&0.into(), &0.into()), "{profile}: {report}");
+    }
     assert_eq!(engine.stats().sessions, 0);
 }
 

@@ -1,7 +1,7 @@
 //! Loads a media relay with calls and prints one line of JSON about it.
 //!
 //! Works with any NG server: calls are set up by `offer` and `answer`, then packets flow in
-//! both directions and every payload is compared.
+//! both directions. Where they stay as they are every payload is compared.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,14 +34,17 @@ fn measure(options: &Options) -> Result<String, BenchError> {
     let phones = Phones::bind(options)?;
     let mut client = Client::connect(options.ng)?;
     let mut relays: Vec<RelayPorts> = Vec::with_capacity(options.calls);
+    let mut agreements = Vec::with_capacity(options.calls);
     let outcome = (0..options.calls)
         .try_for_each(|call| {
             let flow = 2 * call as u32;
             let (a, b) = (phones.address(flow)?, phones.address(flow + 1)?);
-            relays.push(client.set_up(call, a, b)?);
+            let (ports, agreed) = client.set_up(options.profile, call, a, b)?;
+            relays.push(ports);
+            agreements.push(agreed);
             Ok(())
         })
-        .and_then(|()| run(options, &phones, &relays));
+        .and_then(|()| run(options, &phones, &relays, &agreements));
     // Also after a failure: the server is to be left as it was found.
     let taken_down = (0..relays.len()).try_for_each(|call| client.take_down(call));
     let (sent, received) = outcome?;

@@ -3,10 +3,9 @@
 //!
 //! # Layout
 //! - here: the command line of `roomload`. `set_up`: a room at an NG server.
-//! - `sound`: what is said. `traffic`: sending, receiving, and the report.
+//! - `traffic`: sending, receiving, and the report.
 
 pub mod set_up;
-pub mod sound;
 pub mod traffic;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Options;
 use crate::BenchError;
 use crate::ng::Client;
+use crate::profile::sdp;
 
 /// A room and its calls.
 pub struct Made {
@@ -18,25 +19,9 @@ pub struct Made {
     pub targets: Vec<SocketAddr>,
 }
 
-/// The name of a codec in a description.
-fn rtpmap(codec: Codec) -> (u8, String) {
-    (codec.static_type().unwrap_or(111), codec.rtpmap())
-}
-
 /// The payload type of a codec in our descriptions.
 pub fn payload_type(codec: Codec) -> u8 {
-    rtpmap(codec).0
-}
-
-fn sdp(address: SocketAddr, codec: Codec) -> String {
-    let (ip, port) = (address.ip(), address.port());
-    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    let (payload_type, map) = rtpmap(codec);
-    format!(
-        "v=0\r\no=- 1 1 IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n\
-         m=audio {port} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {map}\r\n\
-         a=sendrecv\r\na=ptime:20\r\n"
-    )
+    codec.static_type().unwrap_or(111)
 }
 
 /// Makes the room; the parties receive at these addresses.
@@ -62,7 +47,8 @@ pub fn make(
     let joined = addresses.iter().try_for_each(|address| {
         // The other party of each call is an address where nobody listens.
         let nobody = SocketAddr::new(address.ip(), 9);
-        let words = [sdp(*address, options.codec), sdp(nobody, options.codec)];
+        let codec = options.codec;
+        let words = [*address, nobody].map(|place| sdp(place, codec, payload_type(codec), None));
         let relay = made.client.set_up_with(made.calls, &words[0], &words[1])?;
         made.calls += 1;
         let command = json!({

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::set_up::payload_type;
-use super::sound::voice;
+use crate::sound::voice;
 use crate::{BenchError, cpu};
 
 /// Rounds of 20 ms in a second, and seconds of warm-up.

@@ -1,4 +1,4 @@
-//! What parties of a room say: two seconds of something like speech, encoded once for all.
+//! What phones say: two seconds of something like speech, encoded once for all.
 
 use raftpbx_media::codec::Codec;
 
