@@ -1,16 +1,13 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { BrowserPhone } from '../support/browser/phone.ts';
+import { Browsers, called, type Desk, dialled } from '../support/browser/desk.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   calleeHertz,
   domain,
   openLab,
-  phonesNamespace,
   type TestLab,
-  testLab,
   testTimeoutMs,
   type User,
-  vip,
 } from '../support/lab.ts';
 import type { TestPhone } from '../support/phone/index.ts';
 
@@ -23,58 +20,12 @@ const heardMsMax = 15_000;
 const movedMsMax = 20_000;
 
 let lab: TestLab;
-let browsers: BrowserPhone[] = [];
+const browsers = new Browsers();
 beforeAll(async () => {
   lab = await openLab();
 }, testTimeoutMs);
-afterEach(async () => {
-  await Promise.all(browsers.map((browser) => browser.close()));
-  browsers = [];
-});
+afterEach(() => browsers.close());
 afterAll(() => lab?.close());
-
-/** A registered browser with the browser's own WebRTC. */
-async function browserOf(user: User, hertz: number): Promise<BrowserPhone> {
-  const browser = await BrowserPhone.open({
-    namespace: phonesNamespace,
-    certificates: ['cm-1', 'cm-2', 'cm-3'].map(
-      (name) => `${testLab.directory}/${name}/tls/certificate.pem`,
-    ),
-    server: `wss://${vip}:7443`,
-    user: user.name,
-    password: user.password,
-    domain,
-    audio: { hertz },
-  });
-  browsers.push(browser);
-  await browser.until('registered', 10_000, (seen) => seen.registered);
-  return browser;
-}
-
-async function desk() {
-  const [browserUser, phoneUser] = (await lab.users(2)) as [User, User];
-  const browser = await browserOf(browserUser, browserHertz);
-  const phone = await lab.register(await lab.phone(phoneUser, { hertz: calleeHertz }));
-  return { browser, browserUser, phone, phoneUser };
-}
-
-type Desk = Awaited<ReturnType<typeof desk>>;
-
-async function dialled({ browser, phone, phoneUser }: Desk): Promise<void> {
-  await browser.dial(phoneUser.name, domain);
-  await phone.until('ringing', 5000);
-  await phone.answer();
-  await browser.untilCall('up', 5000);
-  await phone.until('up', 5000);
-}
-
-async function called({ browser, browserUser, phone }: Desk): Promise<void> {
-  await phone.invite(browserUser.name);
-  await browser.untilCall('ringing', 5000);
-  await browser.answer();
-  await browser.untilCall('up', 5000);
-  await phone.until('up', 5000);
-}
 
 async function phoneHears(phone: TestPhone, timeoutMs: number): Promise<void> {
   await phone.listen(0);
@@ -93,7 +44,7 @@ test.each([
   ['calls a plain phone', dialled],
   ['is called by a plain phone', called],
 ] as const)('a browser %s and they hear each other, also after a hold', async (_, begin) => {
-  const at = await desk();
+  const at = await browsers.desk(lab, { hertz: browserHertz });
   await begin(at);
   await bothHear(at, heardMsMax);
 
@@ -109,8 +60,8 @@ test.each([
 
 test('two browsers hear each other', async () => {
   const [one, other] = (await lab.users(2)) as [User, User];
-  const caller = await browserOf(one, browserHertz);
-  const callee = await browserOf(other, otherBrowserHertz);
+  const caller = await browsers.register(one, { hertz: browserHertz });
+  const callee = await browsers.register(other, { hertz: otherBrowserHertz });
   await caller.dial(other.name, domain);
   await callee.untilCall('ringing', 5000);
   await callee.answer();
@@ -127,7 +78,7 @@ test.each([
   ['was called', called],
 ] as const)('a browser that %s is heard again when the media server dies', async (_, begin) => {
   await lab.untilHealthy();
-  const at = await desk();
+  const at = await browsers.desk(lab, { hertz: browserHertz });
   await begin(at);
   await bothHear(at, heardMsMax);
   const names = [at.browserUser.name, at.phoneUser.name];

@@ -1,82 +1,30 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { BrowserPhone } from '../support/browser/phone.ts';
+import { Browsers, called, type Desk, dialled } from '../support/browser/desk.ts';
 import { eventually } from '../support/eventually.ts';
-import {
-  calleeHertz,
-  domain,
-  openLab,
-  phonesNamespace,
-  type TestLab,
-  testLab,
-  testTimeoutMs,
-  type User,
-  vip,
-} from '../support/lab.ts';
-import type { TestPhone } from '../support/phone/index.ts';
+import { calleeHertz, domain, openLab, type TestLab, testTimeoutMs } from '../support/lab.ts';
 
 /** Where the browser's SDP says that it listens; no process of it does. */
 const audioAddress = '10.77.0.209';
 /** A browser connects again a second after it has noticed; the machine may be busy. */
 const reconnectMsMax = 20_000;
 
-interface Desk {
-  browser: BrowserPhone;
-  browserUser: User;
-  phone: TestPhone;
-  phoneUser: User;
+interface RecordedDesk extends Desk {
   heard(): Promise<{ received: number; hertz: number; differing: number }>;
 }
 
 let lab: TestLab;
-let browsers: BrowserPhone[] = [];
+const browsers = new Browsers();
 beforeAll(async () => {
   lab = await openLab();
 }, testTimeoutMs);
-afterEach(async () => {
-  await Promise.all(browsers.map((browser) => browser.close()));
-  browsers = [];
-});
+afterEach(() => browsers.close());
 afterAll(() => lab?.close());
 
-/** A registered browser and a registered phone on UDP. */
-async function desk(): Promise<Desk> {
-  const [browserUser, phoneUser] = (await lab.users(2)) as [User, User];
+/** A browser whose SDP names the place of a recorder, and a phone. */
+async function desk(): Promise<RecordedDesk> {
   const recorder = await lab.record(audioAddress, calleeHertz);
-  const browser = await BrowserPhone.open({
-    namespace: phonesNamespace,
-    certificates: ['cm-1', 'cm-2', 'cm-3'].map(
-      (name) => `${testLab.directory}/${name}/tls/certificate.pem`,
-    ),
-    server: `wss://${vip}:7443`,
-    user: browserUser.name,
-    password: browserUser.password,
-    domain,
-    audio: { address: audioAddress, port: recorder.port },
-  });
-  browsers.push(browser);
-  await browser.until('registered', 10_000, (seen) => seen.registered);
-  const phone = await lab.register(await lab.phone(phoneUser, { hertz: calleeHertz }));
-  return { browser, browserUser, phone, phoneUser, heard: () => recorder.report() };
-}
-
-/** The browser dials, the phone answers. */
-async function dialled({ browser, phone, phoneUser }: Desk): Promise<void> {
-  await browser.dial(phoneUser.name, domain);
-  await phone.until('ringing', 5000);
-  await browser.untilCall('ringing', 5000);
-  await phone.answer();
-  await browser.untilCall('up', 5000);
-  await phone.until('up', 5000);
-}
-
-/** The phone dials, the browser answers. */
-async function called({ browser, browserUser, phone }: Desk): Promise<void> {
-  await phone.invite(browserUser.name);
-  await browser.untilCall('ringing', 5000);
-  await phone.until('ringing', 5000);
-  await browser.answer();
-  await browser.untilCall('up', 5000);
-  await phone.until('up', 5000);
+  const at = await browsers.desk(lab, { address: audioAddress, port: recorder.port });
+  return { ...at, heard: () => recorder.report() };
 }
 
 test('a browser registers over WSS and calls a phone on UDP, which it hears and puts on hold', async () => {

@@ -13,10 +13,14 @@ export function sideOnHold(callerSdp: string, deviceSdp: string): MediaSide | nu
   return holds(deviceSdp) && listens(callerSdp) ? 'caller' : null;
 }
 
-/** Whether the party wants to hear nothing; 0.0.0.0 is how phones of RFC 2543 say it. */
+/**
+ * Whether the party wants to hear nothing; 0.0.0.0 is how phones of RFC 2543 say it. With ICE it
+ * says only that no address is known yet (RFC 8839 section 4.2.1.3).
+ */
 function holds(sdp: string): boolean {
   const { direction, address } = audioOf(sdp);
-  return direction === 'sendonly' || direction === 'inactive' || address === '0.0.0.0';
+  const nowhere = address === '0.0.0.0' && !/^a=ice-ufrag:/m.test(sdp);
+  return direction === 'sendonly' || direction === 'inactive' || nowhere;
 }
 
 function listens(sdp: string): boolean {
