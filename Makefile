@@ -17,7 +17,7 @@ help: ## Print this list
 
 setup: $(npm_stamp) ## Install system packages (root) and npm packages; instant when done before
 
-build: setup $(addon) ## Compile the Rust addon; about three minutes the first time
+build: setup $(addon) ## Compile the Rust addon; five to ten minutes on two cores the first time
 
 ##@ Cluster in network namespaces (root)
 
