@@ -43,7 +43,8 @@ impl Connection {
             return Ok(refusal);
         }
         let entry = self.session.entry.clone();
-        let mut unblocked = entry.begin_block();
+        // A client counts as blocked once its first try found nothing, as in Redis.
+        let mut unblocked = None;
         let _let_go = LetGo(&entry);
         // Who stands behind others does not take what they wait for.
         let mut looks_first = waiter.stands_behind();
@@ -67,9 +68,10 @@ impl Connection {
                 }
                 Tried::Later => Some(Instant::now() + WAITER_RETRY_PAUSE),
             };
+            let unblocked = unblocked.get_or_insert_with(|| entry.begin_block());
             tokio::select! {
                 biased;
-                how = &mut unblocked => return Ok(match how {
+                how = unblocked => return Ok(match how {
                     Ok(Unblock::Error) => {
                         Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
                     }

@@ -209,6 +209,12 @@ impl Clients {
         self.entries.lock().values().cloned().collect()
     }
 
+    /// How many wait for something to be there.
+    pub fn blocked(&self) -> usize {
+        let entries = self.entries.lock();
+        entries.values().filter(|entry| entry.is_blocked()).count()
+    }
+
     /// One of them.
     pub fn get(&self, id: u64) -> Option<Arc<ClientEntry>> {
         self.entries.lock().get(&id).cloned()

@@ -54,7 +54,7 @@ pub fn metrics(shared: &Shared, line: &mut dyn FnMut(&str, &str, u64)) {
     let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
     let gauges = [
         ("clients", shared.connected() as u64),
-        ("blocked_clients", shared.waiters.waiting() as u64),
+        ("blocked_clients", shared.list.blocked() as u64),
     ];
     for (name, value) in gauges {
         line(&format!("raftpbx_store_{name}"), "gauge", value);

@@ -119,7 +119,7 @@ fn clients(view: &View) -> Lines {
     vec![
         ("connected_clients", shared.connected().to_string()),
         ("maxclients", CLIENTS_MAX.to_string()),
-        ("blocked_clients", shared.waiters.waiting().to_string()),
+        ("blocked_clients", shared.list.blocked().to_string()),
         ("pubsub_clients", pubsub.to_string()),
         ("tracking_clients", "0".into()),
     ]

@@ -94,7 +94,7 @@ impl Waiters {
     }
 
     /// How many wait.
-    pub fn waiting(&self) -> usize {
+    fn waiting(&self) -> usize {
         self.shared.number.load(Ordering::Acquire)
     }
 
