@@ -77,6 +77,8 @@ export async function measureRooms(): Promise<PartResult> {
         `Plain RTP for ${seconds} s over a veth pair; every party is sent a packet each 20 ms.`,
         'CPU is user and system time of the mixing process, divided by packets that parties heard.',
         'Speech is a buzz with harmonics in syllables; open microphones send encoded silence.',
+        'Janus sends nothing to a party that sends nothing: where 45 only listen it serves five, so ' +
+          'its CPU is divided by a tenth. Compare the rows in which all send.',
         ...(existsSync(janus) ? [] : ['Janus is not installed here (Debian package `janus`).']),
       ],
       head: ['room', 'mixer', 'heard', 'missing', 'CPU us/party-frame', 'load CPU s'],
