@@ -56,6 +56,10 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
 /// Append requests sent to a follower and not yet answered.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
 
+/// How long a follower may lack a commit, unless entries for it are late: with more of them told at
+/// once it is woken less often. Half of a heartbeat's usual interval.
+pub const COMMIT_PATIENCE: Duration = Duration::from_millis(20);
+
 /// Frames waiting to be written to one node.
 pub const LINK_QUEUE_MAX: usize = 4_096;
 

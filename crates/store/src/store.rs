@@ -388,7 +388,7 @@ impl Store {
     pub async fn shutdown(&self) {
         if !self.node.closed.swap(true, Ordering::AcqRel) {
             if let Some(door) = &self.node.door {
-                door.close();
+                door.close().await;
             }
             self.node.consensus.shutdown().await;
         }
@@ -433,18 +433,19 @@ async fn open(
         lock,
         environment,
     };
-    let consensus = Consensus::start(&config, parts).await?;
-    let proposer = Proposer::start(consensus.clone(), new_origin());
-    let listeners = match &config.resp {
+    // Before anything runs that would have to be stopped again.
+    let door = match &config.resp {
         Some(resp) => Some(Door::bind(resp, (pubsub, waiters)).await?),
         None => None,
     };
+    let consensus = Consensus::start(&config, parts).await?;
+    let proposer = Proposer::start(consensus.clone(), new_origin());
     let node = Node {
         machine,
         events,
         consensus,
         proposer,
-        door: listeners,
+        door,
         closed: AtomicBool::new(false),
         runtime: tokio::runtime::Handle::current(),
     };

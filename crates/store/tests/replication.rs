@@ -92,6 +92,19 @@ async fn without_a_majority_nothing_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stopped_node_has_left_its_addresses() {
+    let mut cluster = Cluster::start().await;
+    for _ in 0..50 {
+        cluster.stop(1).await;
+        let peer = &cluster.configs[&1].peers[&1];
+        for address in peer.resp.into_iter().chain([peer.raft]) {
+            std::net::TcpListener::bind(address).expect("nobody has it any more");
+        }
+        cluster.open(1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn everything_comes_back_after_all_nodes_were_stopped() {
     let mut cluster = Cluster::start().await;
     let store = cluster.nodes[&2].clone();

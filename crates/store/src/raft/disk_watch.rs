@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -119,18 +120,35 @@ impl Consensus {
             let look = self.look();
             let verdict = disk.look(look);
             self.conclude(verdict, look.free);
-            if self.leadership.borrow().leader.is_some() {
-                led = look.now;
-            }
+            let unfit = verdict.low || verdict.slow;
+            led = if unfit {
+                self.led_at(led).await
+            } else {
+                look.now
+            };
             let nobody = look.now.duration_since(led) > LAST_RESORT_AFTER;
             self.candidacy.set_last_resort(&self.raft, nobody);
-            let unfit = verdict.low || verdict.slow;
             let again = asked.is_none_or(|at| look.now.duration_since(at) > HAND_OVER_PAUSE);
             if unfit && again && self.is_leading() {
                 asked = Some(look.now);
                 self.hand_over().await;
             }
         }
+    }
+
+    /// When this node last led or heard of a leader; `known` when it has not since. Whom a
+    /// follower takes for the leader does not tell: that stays until another one is elected.
+    async fn led_at(&self, known: Instant) -> Instant {
+        if self.is_leading() {
+            return Instant::now();
+        }
+        let heard = self.raft.with_raft_state(|state| {
+            let elected = state.vote_ref().is_committed();
+            state.vote_last_modified().filter(|_| elected)
+        });
+        let ago = heard.await.ok().flatten().map(|at| at.elapsed());
+        let heard = ago.and_then(|ago| Instant::now().checked_sub(ago));
+        heard.map_or(known, |heard| heard.max(known))
     }
 
     fn look(&self) -> Look {

@@ -96,6 +96,19 @@ impl LogStore {
         Ok(store)
     }
 
+    /// Lets the log begin behind what is applied, when entries before it are missing.
+    ///
+    /// Damage can take the record of a purge while the segments that it let go are gone: the log
+    /// then says that it begins where it did before. A purge never goes beyond what is applied.
+    pub async fn close_gap(&mut self, applied: Option<LogId>) -> io::Result<()> {
+        let has_gap = self.present.lock().has_gap();
+        let Some(applied) = applied.filter(|_| has_gap) else {
+            return Ok(());
+        };
+        tracing::warn!(%applied, "the log begins behind what is applied: a purge was forgotten");
+        self.purge(applied).await
+    }
+
     /// Why this node may lack what it acknowledged before it was started.
     pub fn recovering(&self) -> Option<&str> {
         self.recovering.as_deref()
@@ -307,8 +320,84 @@ impl RaftLogStorage<Types> for LogStore {
 
 #[cfg(test)]
 mod tests {
+    use openraft::EntryPayload;
+    use openraft::vote::RaftLeaderId;
+
+    use super::super::types::LeaderId;
     use super::*;
+    use crate::batch::Batch;
     use crate::limits::SEGMENT_BYTES;
+
+    fn entry(index: u64) -> Entry {
+        let leader_id = LeaderId::new(1, 1).to_committed();
+        let batch = Batch {
+            body: Bytes::from(vec![7; 700]),
+            ..Batch::default()
+        };
+        Entry::new(LogId { leader_id, index }, EntryPayload::Normal(batch))
+    }
+
+    /// Twenty entries in small segments, those up to 12 purged, with segments before it gone.
+    async fn purged(directory: &Path, environment: &Environment) -> LogId {
+        let mut log = LogStore::open(environment, directory, 4096).expect("opened");
+        for index in 0..20 {
+            let appended = log.append([entry(index)], IOFlushed::noop()).await;
+            appended.expect("taken");
+            // Waits for its flush, so the entry is in a group of its own.
+            let vote = Vote::new(index + 1, 1);
+            log.save_vote(&vote).await.expect("saved");
+        }
+        let last = entry(12).log_id();
+        log.purge(last).await.expect("purged");
+        // The segments go when the record is on disk.
+        log.save_vote(&Vote::new(30, 1)).await.expect("saved");
+        log.wal.close();
+        last
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_damage_took_leaves_a_log_behind_what_is_applied() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let environment = Environment::default();
+        let last = purged(directory.path(), &environment).await;
+        let purge = Record::Purge {
+            index: last.index,
+            payload: write(&last).expect("encodes"),
+        };
+        let mut wanted = Vec::new();
+        encode(&purge, &mut wanted).expect("encodes");
+        flip(directory.path(), &wanted);
+
+        let mut log = LogStore::open(&environment, directory.path(), 4096).expect("opened");
+        assert!(log.recovering().is_some(), "the damage was seen");
+        let state = log.get_log_state().await.expect("readable");
+        assert_eq!(state.last_purged_log_id, None, "the purge is forgotten");
+        assert!(log.present.lock().first() > 0, "its segments are gone");
+        log.close_gap(Some(last)).await.expect("closed");
+        let state = log.get_log_state().await.expect("readable");
+        assert_eq!(state.last_purged_log_id, Some(last));
+        let rest = log.try_get_log_entries(13..20).await.expect("readable");
+        assert_eq!(rest.len(), 7, "what follows is there");
+    }
+
+    /// Flips a bit of these bytes in the first segment that has them.
+    fn flip(directory: &Path, wanted: &[u8]) {
+        let mut segments: Vec<_> = std::fs::read_dir(directory)
+            .expect("readable")
+            .map(|file| file.expect("readable").path())
+            .filter(|path| path.extension().is_some_and(|it| it == "wal"))
+            .collect();
+        segments.sort();
+        for path in &segments {
+            let mut bytes = std::fs::read(path).expect("readable");
+            let found = bytes.windows(wanted.len()).position(|it| it == wanted);
+            if let Some(at) = found {
+                bytes[at + wanted.len() - 1] ^= 1;
+                return std::fs::write(path, bytes).expect("written");
+            }
+        }
+        panic!("no segment has the record");
+    }
 
     #[tokio::test]
     async fn a_vote_that_has_won_waits_for_no_flush_and_a_new_one_does() {

@@ -13,6 +13,7 @@ use openraft::{ChangeMembers, Instant as _};
 use tokio::time::Instant;
 
 use super::identity::random_number;
+use super::refusals::{NOT_LEADER, lost, no_leader, not_leader, unknown};
 use super::transport::Lane;
 use super::transport::frame::{self, Kind};
 use super::types::{Members, Node, Types};
@@ -29,9 +30,6 @@ use crate::reply::Reply;
 /// The set of ids that were removed and are never used again.
 const RETIRED_KEY: &[u8] = b"store:retired";
 
-/// Code of the answer of a node that does not lead; never reaches the caller.
-const NOT_LEADER: &str = "NOT_LEADER";
-
 /// Pause before a leader is looked for again.
 const LEADER_RETRY: Duration = Duration::from_millis(50);
 
@@ -40,20 +38,6 @@ type Changed = Result<(), MemberRefusal>;
 /// Whether these voters can commit when only `live` of them answer: pure.
 pub fn has_quorum(voters: &BTreeSet<u64>, live: &BTreeSet<u64>) -> bool {
     voters.intersection(live).count() * 2 > voters.len()
-}
-
-fn unknown(id: u64) -> MemberRefusal {
-    let fix = "see the members with 'raftpbx member list'";
-    MemberRefusal::new("PBX_MEMBER_UNKNOWN", format!("node {id} is no member"), fix)
-}
-
-fn not_leader() -> MemberRefusal {
-    MemberRefusal::new(NOT_LEADER, "this node does not lead", "ask the leader")
-}
-
-fn lost(text: &str) -> MemberRefusal {
-    let fix = "repeat the command: what is done already is not done again";
-    MemberRefusal::new("PBX_MEMBER_UNFINISHED", text, fix)
 }
 
 impl Consensus {
@@ -96,9 +80,14 @@ impl Consensus {
     /// Changes the members, here or on the leader.
     pub async fn change_members(&self, change: MemberChange) -> Changed {
         let deadline = Instant::now() + MEMBER_CHANGE_TIMEOUT;
-        let mut leaderless_since = Instant::now();
+        let mut asked = None;
+        let mut asked_since = Instant::now();
         loop {
             let leader = self.leadership.borrow().leader;
+            if leader != asked {
+                asked = leader;
+                asked_since = Instant::now();
+            }
             let outcome = match leader {
                 Some(leader) if leader == self.id => self.change_here(change.clone()).await,
                 Some(leader) => self.change_there(leader, &change).await,
@@ -108,15 +97,8 @@ impl Consensus {
                 Err(refusal) if refusal.code == NOT_LEADER => {}
                 outcome => return outcome,
             }
-            if leader.is_some() {
-                leaderless_since = Instant::now();
-            }
-            if leaderless_since.elapsed() > Duration::from_millis(HOLD_MS) {
-                return Err(MemberRefusal::new(
-                    "PBX_MEMBER_NO_LEADER",
-                    "the cluster has no leader",
-                    "bring back nodes until more than half of the voters are up",
-                ));
+            if asked_since.elapsed() > Duration::from_millis(HOLD_MS) {
+                return Err(no_leader(leader));
             }
             if Instant::now() > deadline {
                 return Err(lost("no leader finished the change"));

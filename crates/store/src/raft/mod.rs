@@ -17,6 +17,7 @@ mod acks;
 mod alarms;
 mod applier;
 mod candidacy;
+mod commits;
 mod disk_watch;
 mod formation;
 mod fuzzing;
@@ -27,6 +28,7 @@ mod members;
 mod network;
 mod present;
 mod question;
+mod refusals;
 mod roster;
 mod runtime;
 mod sanity;
@@ -223,6 +225,8 @@ pub struct Consensus {
     backing_up: Arc<AtomicBool>,
     environment: Environment,
     lock: Mutex<Option<DirectoryLock>>,
+    /// Has the listener.
+    serving: tokio::sync::Mutex<tokio::task::JoinSet<()>>,
 }
 
 impl Consensus {
@@ -484,6 +488,7 @@ impl Consensus {
     pub async fn shutdown(&self) {
         self.view.lease.store(0, Ordering::Release);
         self.stop.send_replace(true);
+        while self.serving.lock().await.join_next().await.is_some() {}
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(?error, "the Raft library did not end well");
         }

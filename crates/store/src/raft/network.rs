@@ -19,9 +19,10 @@ use openraft::raft::{
 use openraft::{OptionalSend, RaftNetworkFactory};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::acks::Acks;
+use super::commits::Commits;
 use super::roster::Roster;
 use super::transfer::Source;
 use super::transport::Lane;
@@ -145,6 +146,7 @@ struct Appends<S> {
     member: u64,
     acks: Arc<Acks>,
     sent: VecDeque<Sent>,
+    commits: Commits,
     input_ended: bool,
     failed: bool,
 }
@@ -152,38 +154,51 @@ struct Appends<S> {
 enum Step {
     Request(Option<AppendEntriesRequest<Types>>),
     Answered(io::Result<Bytes>),
+    /// A commit has waited long enough for entries to go with.
+    Due,
+}
+
+/// The answer to the oldest request.
+async fn answered(sent: Option<&mut Sent>) -> io::Result<Bytes> {
+    let Some(sent) = sent else {
+        return std::future::pending().await;
+    };
+    match tokio::time::timeout(APPEND_TIMEOUT, &mut sent.answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(io::Error::other("the link went down")),
+        Err(_) => Err(io::Error::other("no answer in time")),
+    }
 }
 
 impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Appends<S> {
     /// The next result, in the order of the requests.
     async fn next(&mut self) -> Option<RpcResult<StreamAppendResult<Types>>> {
         while !self.failed {
-            let may_send = !self.input_ended && self.sent.len() < APPENDS_IN_FLIGHT_MAX;
-            let step = match self.sent.front_mut() {
-                None if self.input_ended => return None,
-                None => Step::Request(self.input.next().await),
-                Some(first) => {
-                    let answer = tokio::time::timeout(APPEND_TIMEOUT, &mut first.answer);
-                    tokio::select! {
-                        biased;
-                        answer = answer => Step::Answered(match answer {
-                            Ok(Ok(answer)) => answer,
-                            Ok(Err(_)) => Err(io::Error::other("the link went down")),
-                            Err(_) => Err(io::Error::other("no answer in time")),
-                        }),
-                        request = self.input.next(), if may_send => Step::Request(request),
-                    }
+            let has_room = self.sent.len() < APPENDS_IN_FLIGHT_MAX;
+            let due = self.commits.due().filter(|_| has_room);
+            let step = tokio::select! {
+                biased;
+                answer = answered(self.sent.front_mut()), if !self.sent.is_empty() => {
+                    Step::Answered(answer)
                 }
+                request = self.input.next(), if has_room && !self.input_ended => {
+                    Step::Request(request)
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Step::Due,
+                else => return None,
             };
-            match step {
-                Step::Request(None) => self.input_ended = true,
-                Step::Request(Some(request)) => {
-                    if let Err(error) = self.send(&request) {
-                        self.failed = true;
-                        return Some(Err(unreachable(error)));
-                    }
+            let request = match step {
+                Step::Request(None) => {
+                    self.input_ended = true;
+                    self.commits.alone()
                 }
+                Step::Request(Some(request)) => self.commits.pass(request, Instant::now()),
+                Step::Due => self.commits.alone(),
                 Step::Answered(answer) => return Some(self.answered(answer)),
+            };
+            if let Some(Err(error)) = request.map(|request| self.send(&request)) {
+                self.failed = true;
+                return Some(Err(unreachable(error)));
             }
         }
         None
@@ -256,6 +271,7 @@ impl RaftNetworkV2<Types> for Peer {
                 member,
                 acks,
                 sent: VecDeque::new(),
+                commits: Commits::default(),
                 input_ended: false,
                 failed: false,
             };

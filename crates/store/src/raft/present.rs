@@ -96,6 +96,12 @@ impl Present {
         last.or(self.purged)
     }
 
+    /// Whether entries are missing between the last purged one and the first that is there.
+    pub fn has_gap(&self) -> bool {
+        let next = self.purged.map_or(0, |purged| purged.index + 1);
+        !self.entries.is_empty() && self.first > next
+    }
+
     /// Removes the entries from an index on.
     pub fn truncate_from(&mut self, from: u64) {
         let stays = |held: &Held| held.entry.index() < from;
@@ -181,6 +187,19 @@ mod tests {
         assert_eq!(present.bytes(), EACH);
         present.purge_to(20);
         assert_eq!((present.bytes(), present.len()), (0, 0));
+    }
+
+    #[test]
+    fn entries_that_do_not_follow_the_purged_ones_leave_a_gap() {
+        let mut present = present(10);
+        present.purge_to(4);
+        present.purged = Some(entry(4).log_id());
+        assert!(!present.has_gap());
+        present.purged = Some(entry(3).log_id());
+        assert!(present.has_gap());
+        present.purged = None;
+        assert!(present.has_gap());
+        assert!(!Present::default().has_gap());
     }
 
     #[test]

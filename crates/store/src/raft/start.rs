@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use openraft::storage::RaftStateMachine as _;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -149,7 +150,7 @@ impl Opened {
         let listener = listener.map_err(network_error)?;
         let address = listener.address().map_err(network_error)?;
         let disk = environment.disk.clone();
-        let applier = open_applier(config, &disk, &parts.machine, || {
+        let mut applier = open_applier(config, &disk, &parts.machine, || {
             let (snapshots, events) = (parts.snapshots.clone(), parts.events.clone());
             Applier::open(
                 parts.machine.clone(),
@@ -159,7 +160,9 @@ impl Opened {
             )
         })?;
         let directory = config.directory.join("log");
-        let log = LogStore::open(environment, &directory, parts.tuning.segment_bytes)?;
+        let mut log = LogStore::open(environment, &directory, parts.tuning.segment_bytes)?;
+        let (applied, _) = applier.applied_state().await?;
+        log.close_gap(applied).await?;
         // A log that was put aside because it was damaged is no lost directory.
         let used = log.is_used() || log.recovering().is_some();
         let identity = Identity::open(&config.directory, config.id, used)?;
@@ -254,11 +257,12 @@ impl Consensus {
             backing_up: Arc::default(),
             environment: parts.environment,
             lock: Mutex::new(Some(parts.lock)),
+            serving: tokio::sync::Mutex::default(),
         });
         tokio::spawn(observer.run());
         let (listener, security) = (opened.listener, opened.security);
         let serving = server::serve(listener, security, consensus.clone(), stopped.clone());
-        tokio::spawn(serving);
+        consensus.serving.lock().await.spawn(serving);
         consensus.spawn_tasks(parts.tuning, &stopped);
         Ok(consensus)
     }

@@ -51,6 +51,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::account::Account;
 use crate::config::RespConfig;
@@ -97,6 +98,8 @@ pub struct Door {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     listeners: Mutex<Vec<TcpListener>>,
+    /// Have the listeners.
+    accepting: Mutex<JoinSet<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -133,6 +136,7 @@ impl Door {
             shared: Arc::new(shared),
             addresses,
             listeners,
+            accepting: Mutex::default(),
             stop,
         })
     }
@@ -141,7 +145,8 @@ impl Door {
     pub fn serve(&self, store: &Store) {
         for listener in self.listeners.lock().drain(..) {
             let (shared, store) = (self.shared.clone(), store.downgrade());
-            tokio::spawn(accept(listener, shared, store, self.stop.subscribe()));
+            let accepting = accept(listener, shared, store, self.stop.subscribe());
+            self.accepting.lock().spawn(accepting);
         }
         let (shared, leadership) = (self.shared.clone(), store.leadership());
         tokio::spawn(sentinel::announce(
@@ -183,9 +188,11 @@ impl Door {
         strangers.map(|entry| entry.end.notify_one()).count()
     }
 
-    /// Closes listeners and connections.
-    pub fn close(&self) {
+    /// Closes listeners, which are gone at the return, and connections.
+    pub async fn close(&self) {
         self.stop.send_replace(true);
+        let mut accepting = std::mem::take(&mut *self.accepting.lock());
+        while accepting.join_next().await.is_some() {}
     }
 
     /// Prometheus lines.

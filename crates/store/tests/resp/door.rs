@@ -1,6 +1,6 @@
 //! The Redis protocol door as clients see it.
 
-use crate::support::{Client, Cluster, PASSWORD};
+use crate::support::{Client, Cluster, PASSWORD, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_gets_in_without_a_password() {
@@ -61,6 +61,8 @@ async fn every_node_serves_writes_reads_and_transactions() {
         client
             .expect_containing("-EXECABORT Transaction discarded")
             .await;
+        // A node tells what it has applied: one that follows hears of commits a little later.
+        until("the key to be everywhere", || store.status().keys > 0).await;
         client.send(&["INFO"]).await;
         client.expect_containing("db0:keys=").await;
         client.send(&["ROLE"]).await;
