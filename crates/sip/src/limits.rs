@@ -15,6 +15,11 @@ pub const FRAME_DIGITS_MAX: usize = 7;
 pub const COMMITS_PENDING_MAX: usize = 65_536;
 /// How long the removal of a record that is not needed any more waits for another commit.
 pub const REMOVAL_PATIENCE: Duration = Duration::from_millis(50);
+/// How long the commit of what an application was told at once waits for those that follow from it.
+/// A caller repeats its INVITE after half a second only.
+pub const EARLY_PATIENCE: Duration = Duration::from_millis(20);
+/// Commands of an application that wait for one such commit: a call needs two.
+pub const EARLY_COMMANDS_MAX: usize = 16;
 /// Live transactions; 10,000 calls with two legs need a fifth of it.
 pub const TRANSACTIONS_MAX: usize = 200_000;
 /// Live dialogs.
@@ -132,6 +137,18 @@ pub const SESSION_SPREAD_MS: u64 = 60_000;
 pub const CONTACTS_MAX: usize = 16;
 /// Proxies in the Path of a REGISTER.
 pub const PATHS_MAX: usize = 8;
+/// Connections remembered under the Contacts that applications have registered.
+pub const KNOWN_FLOWS_MAX: usize = 100_000;
+/// Of a registration that an application grants without saying how long, in seconds.
+pub const DEFAULT_EXPIRES_S: u32 = 3_600;
+/// Devices remembered for what they made of a challenge with two algorithms, in each of two
+/// generations.
+pub const OFFERS_MAX: usize = 50_000;
+/// A device that asks again without an answer has given up when so much time has gone by, in
+/// seconds.
+pub const GIVE_UP_S: u64 = 5;
+/// How long a generation lasts at most, in seconds: phones are updated.
+pub const OFFER_MEMORY_S: u64 = 86_400;
 /// Closed connections remembered, so that another flow of the device is taken.
 pub const LOST_FLOWS_MAX: usize = 10_000;
 /// Uses of nonces remembered in each of two generations: 5,000 phones a second for 40 s, in

@@ -101,7 +101,7 @@ fn a_wrong_password_is_refused_and_nothing_is_stored() {
 }
 
 #[test]
-fn an_invite_is_acknowledged_and_delivered_after_its_commit() {
+fn an_invite_is_acknowledged_after_its_commit_and_its_application_speaks_after_that() {
     let journal = TestJournal::new();
     let engine = leader(&journal, any_port());
     let mut app = App::for_calls(engine.applications());
@@ -109,10 +109,31 @@ fn an_invite_is_acknowledged_and_delivered_after_its_commit() {
     journal.hold();
     phone.send(&phone.request("INVITE", 1, "", ""));
     journal.wait_held();
+    let invite = app.expect("INVITE");
+    app.respond(invite.transaction(), "180 Ringing");
     assert!(phone.is_quiet() && app.is_quiet());
     journal.release();
     phone.expect("SIP/2.0 100");
-    app.expect("INVITE");
+    phone.expect("SIP/2.0 180");
+    assert_eq!(app.next().tokens[3], "OK");
+}
+
+#[test]
+fn an_application_hears_that_its_call_could_not_be_stored() {
+    let journal = TestJournal::new();
+    let engine = leader(&journal, any_port());
+    let mut app = App::for_calls(engine.applications());
+    let phone = Phone::new(address(&engine));
+    journal.hold();
+    phone.send(&phone.request("INVITE", 1, "", ""));
+    journal.wait_held();
+    let invite = app.expect("INVITE");
+    app.respond(invite.transaction(), "180 Ringing");
+    assert!(phone.is_quiet());
+    journal.refuse(JournalError::Overloaded);
+    assert_eq!(app.next().tokens[3], "NOK");
+    assert_eq!(app.expect("CANCEL").transaction(), invite.transaction());
+    phone.expect("SIP/2.0 503");
 }
 
 #[test]
@@ -159,7 +180,39 @@ fn an_invite_of_the_application_and_its_answer_wait_for_their_commits() {
 }
 
 #[test]
-fn a_bye_is_delivered_after_its_commit() {
+fn the_answer_to_a_call_of_the_application_is_acknowledged_after_its_commit() {
+    let journal = TestJournal::new();
+    let engine = leader(&journal, any_port());
+    let mut app = App::for_calls(engine.applications());
+    let callee = Phone::new(address(&engine));
+    app.command(&format!(
+        "sip||\r\nINVITE sip:b@{} SIP/2.0\r\n\r\n",
+        callee.address()
+    ));
+    let sent = callee.expect("INVITE");
+    assert_eq!(app.next().tokens[3], "OK");
+    let ok = callee.response(&sent, "200 OK");
+    journal.hold();
+    callee.send(&ok);
+    journal.wait_held();
+    let dialog = app.expect("SIP/2.0 200").dialog().to_owned();
+    app.command(&format!(
+        "sip||{dialog}\r\nACK sip:placeholder SIP/2.0\r\n\r\n"
+    ));
+    callee.send(&ok);
+    assert!(callee.is_quiet() && app.is_quiet());
+    // Refused once: the callee repeats its answer, and that is stored again.
+    journal.refuse(JournalError::Overloaded);
+    assert!(callee.is_quiet() && app.is_quiet());
+    callee.send(&ok);
+    callee.expect("ACK");
+    assert_eq!(app.next().tokens[3], "OK");
+    assert!(journal.value(&format!("sip:dialog:{dialog}")).is_some());
+    journal.wait_keys("sip:transaction:", 0);
+}
+
+#[test]
+fn a_bye_is_answered_after_its_commit() {
     let journal = TestJournal::new();
     let engine = leader(&journal, any_port());
     let mut app = App::for_calls(engine.applications());
@@ -175,11 +228,12 @@ fn a_bye_is_delivered_after_its_commit() {
     journal.hold();
     phone.send(&phone.request("BYE", 2, to_tag(&ok), ""));
     journal.wait_held();
-    assert!(app.is_quiet() && phone.is_quiet());
-    journal.release();
     let bye = app.expect("BYE");
     app.respond(bye.transaction(), "200 OK");
+    assert!(app.is_quiet() && phone.is_quiet());
+    journal.release();
     phone.expect("SIP/2.0 200");
+    assert_eq!(app.next().tokens[3], "OK");
 }
 
 #[test]

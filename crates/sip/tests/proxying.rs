@@ -296,3 +296,22 @@ fn a_cancel_survives_a_takeover() {
     desk.sent(B, "CANCEL");
     desk.sent(A, "SIP/2.0 180");
 }
+
+#[test]
+fn an_invite_that_replaces_a_forwarded_call_is_the_applications_to_decide() {
+    let mut desk = desk();
+    let more = "Replaces: one;to-tag=b;from-tag=a\r\n";
+    desk.receive(C, &request(C, "INVITE", "before", 1, "", more));
+    desk.sent(C, "SIP/2.0 481");
+    let options = "|fullResponse||serial||";
+    forward(&mut desk, "INVITE", options, &[B]);
+    let invite = desk.sent(B, "INVITE sip:b@192.0.2.20:5060 SIP/2.0");
+    desk.receive(B, &response(B, &invite, "200 OK", "b"));
+    desk.sent(A, "SIP/2.0 200");
+    desk.told(1);
+    desk.told(1);
+    desk.receive(C, &request(C, "INVITE", "after", 1, "", more));
+    desk.sent(C, "SIP/2.0 100");
+    let told = desk.told_sip(1, "INVITE");
+    assert_eq!(header(&told.message, "Replaces"), "one;to-tag=b;from-tag=a");
+}

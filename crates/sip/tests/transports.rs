@@ -1,18 +1,15 @@
 //! The engine over TCP, TLS and WebSocket: real sockets, a real authority.
 mod support;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use raftpbx_sip::{Engine, Listen, TlsFiles, Transport};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
-use rustls::pki_types::CertificateDer;
+use raftpbx_sip::{Engine, EngineConfig, Listen, TlsFiles, Transport};
+use support::certificates::Certificates;
 use support::line::{Line, open_web, secure};
 use support::phone::{header, to_tag};
 use support::{App, PATIENCE, TestJournal, any_port, config};
-use tempfile::TempDir;
 
 const ALL: [Transport; 4] = [
     Transport::Tcp,
@@ -20,47 +17,6 @@ const ALL: [Transport; 4] = [
     Transport::Ws,
     Transport::Wss,
 ];
-
-/// An authority, its certificate for loopback, and the files of it.
-struct Certificates {
-    folder: TempDir,
-    authority: CertificateDer<'static>,
-}
-
-impl Certificates {
-    fn new() -> Certificates {
-        let folder = TempDir::new().expect("a folder");
-        let mut made = Certificates {
-            folder,
-            authority: CertificateDer::from(Vec::new()),
-        };
-        made.renew();
-        made
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A new authority with a new certificate in the same files; gives the old authority back.
-    fn renew(&mut self) -> CertificateDer<'static> {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = params.self_signed(&key).expect("a certificate");
-        let issuer = Issuer::new(params, key);
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::from([127, 0, 0, 1])));
-        let ours = params.signed_by(&key, &issuer).expect("a certificate");
-        std::fs::write(self.path("key.pem"), key.serialize_pem()).expect("a folder");
-        std::fs::write(self.path("certificate.pem"), ours.pem()).expect("a folder");
-        std::fs::write(self.path("authority.pem"), authority.pem()).expect("a folder");
-        std::mem::replace(&mut self.authority, authority.der().clone())
-    }
-}
 
 struct Server {
     engine: Arc<Engine>,
@@ -70,8 +26,13 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut EngineConfig)) -> Server {
         let certificates = Certificates::new();
         let mut config = config(any_port());
+        change(&mut config);
         config.connections_per_source = 6;
         config.tls = Some(TlsFiles {
             certificate: certificates.path("certificate.pem"),
@@ -301,5 +262,40 @@ fn an_application_hears_at_once_that_nobody_listens() {
         ));
         assert_eq!(app.next().tokens[3], "OK");
         app.expect("SIP/2.0 503");
+    }
+}
+
+#[test]
+fn a_phone_that_an_application_registered_is_called_over_its_connection() {
+    let server = Server::with(|config| config.registrar = None);
+    let mut app = App::connect(server.engine.applications());
+    app.command("route|register");
+    assert_eq!(app.next().tokens[3], "OK");
+    let call = "sip||\r\nMESSAGE sip:1001@X8F.invalid;transport=ws SIP/2.0\r\n\r\n";
+    for transport in ALL {
+        let mut phone = server.line(transport);
+        phone.send(&phone.request("REGISTER", 1, "", ""));
+        let register = app.expect("REGISTER");
+        app.respond(register.transaction(), "200 OK\r\nExpires: 600");
+        phone.expect("SIP/2.0 200");
+        assert_eq!(app.next().tokens[3], "OK");
+
+        app.command(call);
+        let request = phone.expect("MESSAGE");
+        phone.send(&answer(&request));
+        assert_eq!(app.next().tokens[3], "OK");
+        app.expect("SIP/2.0 200");
+
+        phone.send(&phone.request("REGISTER", 2, "", "Expires: 0\r\n"));
+        let register = app.expect("REGISTER");
+        app.respond(register.transaction(), "200 OK");
+        phone.expect("SIP/2.0 200");
+        assert_eq!(app.next().tokens[3], "OK");
+        app.command(call);
+        assert_eq!(
+            app.next().tokens[3],
+            "NOK",
+            "{transport}: nobody is there any more"
+        );
     }
 }

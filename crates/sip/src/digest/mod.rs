@@ -8,6 +8,7 @@
 
 pub mod counts;
 pub mod directory;
+pub mod reluctant;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -57,7 +58,8 @@ impl Accepted {
     }
 }
 
-fn hash_of(value: impl Hash) -> u64 {
+/// For maps that need not keep what they know things by.
+pub fn hash_of(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
@@ -66,10 +68,10 @@ fn hash_of(value: impl Hash) -> u64 {
 /// The algorithms a challenge names. Either is always accepted in an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Offer {
-    /// MD5 only: baresip 1.0 and sipp 3.6 give up when SHA-256 is offered beside it.
+    /// MD5 only.
     #[default]
     Md5,
-    /// SHA-256 first, then MD5 (RFC 8760 section 2.4).
+    /// SHA-256 first, then MD5 (RFC 8760 section 2.4), but to devices that give up then.
     Sha256AndMd5,
 }
 
@@ -79,7 +81,8 @@ pub struct Authenticator {
     realm: String,
     /// Has taken in the key: each nonce begins with a copy.
     nonces: Hmac<Sha256>,
-    offer: Offer,
+    /// To devices that can bear it.
+    pub offer: Offer,
     /// Stands for a user who is not there: its check takes as long and always fails.
     decoy: Credentials,
 }
@@ -134,10 +137,10 @@ impl Authenticator {
 
     /// Header values to challenge with, the stronger algorithm first; `own` makes the nonce
     /// differ from all others.
-    pub fn challenges(&self, now_s: u64, own: u64, stale: bool) -> Vec<String> {
+    pub fn challenges(&self, offer: Offer, now_s: u64, own: u64, stale: bool) -> Vec<String> {
         let nonce = self.nonce(now_s, own);
         let stale = if stale { ", stale=true" } else { "" };
-        let algorithms: &[&str] = match self.offer {
+        let algorithms: &[&str] = match offer {
             Offer::Md5 => &["MD5"],
             Offer::Sha256AndMd5 => &["SHA-256", "MD5"],
         };

@@ -85,10 +85,10 @@ fn other_realms_and_schemes_are_no_answer() {
 
 #[test]
 fn the_stronger_algorithm_is_offered_first() {
-    let challenges = authenticator().challenges(NOW_S, 1, true);
+    let challenges = authenticator().challenges(Offer::Sha256AndMd5, NOW_S, 1, true);
     assert!(challenges[0].contains("SHA-256") && challenges[0].ends_with("stale=true"));
     assert!(challenges[1].contains("algorithm=MD5"));
-    let plain = Authenticator::new("pbx.test", [7; 32], Offer::Md5).challenges(NOW_S, 1, false);
+    let plain = authenticator().challenges(Offer::Md5, NOW_S, 1, false);
     assert!(plain.len() == 1 && plain[0].contains("algorithm=MD5"));
 }
 

@@ -14,7 +14,7 @@ pub mod replica;
 mod tests;
 
 pub use record::{
-    DialogRecord, End, Provisional, REGISTRATION, Side, TransactionRecord, dialog_key,
+    DIALOG, DialogRecord, End, Provisional, REGISTRATION, Side, TransactionRecord, dialog_key,
     registration_key, transaction_key,
 };
 pub use replica::{Reach, Replica};

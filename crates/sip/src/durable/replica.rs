@@ -214,6 +214,11 @@ impl Replica {
             .filter_map(|value| ProxyRecord::decode(value))
     }
 
+    /// Whether there is a dialog.
+    pub fn has_dialog(&self, id: &str) -> bool {
+        self.dialogs.contains_key(id)
+    }
+
     /// How many dialogs.
     pub fn dialog_count(&self) -> usize {
         self.dialogs.len()

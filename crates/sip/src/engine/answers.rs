@@ -77,7 +77,12 @@ impl Core {
         }
         match self.build_answer(&id, &message, (status, reason), answer) {
             Ok(bytes) if status < 200 => self.provisional(&id, status, bytes, ticket),
-            Ok(bytes) => self.finish_reliably(&id, status, bytes, Some(ticket)),
+            Ok(bytes) => {
+                if (200..300).contains(&status) {
+                    self.remember_flow(&id, answer);
+                }
+                self.finish_reliably(&id, status, bytes, Some(ticket));
+            }
             Err(error) => self.fail(&ticket, &error),
         }
     }

@@ -36,6 +36,8 @@ pub(super) struct App {
 #[derive(Debug, Default)]
 pub(super) struct Apps {
     pub all: BTreeMap<AppId, App>,
+    /// One of them has had a call forwarded, since this process began.
+    pub forwards_calls: bool,
     /// Per verb, who had the last turn.
     turns: HashMap<String, AppId>,
 }
@@ -165,6 +167,7 @@ impl Core {
             Kind::Proxy(_) | Kind::Sip(_) if !self.leading => {
                 self.fail(&ticket, "this server does not lead");
             }
+            _ if self.waits(app, &command, payload) => {}
             Kind::Proxy(proxy) => self.proxy_command(ticket, &proxy),
             Kind::Sip(sip) => {
                 let message = &self.veil_body(sip.message);

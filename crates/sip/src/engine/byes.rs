@@ -15,7 +15,7 @@ use crate::limits::ENDED_DIALOG_MS;
 use crate::message::{Essentials, Message};
 
 impl Core {
-    /// A BYE of the peer: "ended" is committed before anybody is told.
+    /// A BYE of the peer: "ended" is committed before it is answered.
     pub(super) fn bye_received(
         &mut self,
         dialog: &Id,
@@ -44,16 +44,23 @@ impl Core {
             at_ms,
         });
         let op = live.op();
+        let early = self.hears_early(dialog);
+        if early {
+            self.early.begin(server.clone());
+        }
         self.commit(
             vec![op],
             Then::ByeStored {
-                server,
+                server: server.clone(),
                 dialog: dialog.clone(),
             },
         );
+        if early && self.servers.contains_key(&server) {
+            self.deliver_when_ready(dialog, server);
+        }
     }
 
-    /// The peer's BYE is safe: tell the application, whose 200 goes out at once.
+    /// The peer's BYE is safe: the application's 200 may go out.
     pub(super) fn bye_stored(&mut self, server: Id, dialog: &Id) {
         let bye = self
             .servers
@@ -64,7 +71,11 @@ impl Core {
             self.now.mono_ms + ENDED_DIALOG_MS,
             Alarm::Ended(dialog.clone()),
         );
-        self.deliver_when_ready(dialog, server);
+        if self.early.has(&server) {
+            self.end_early(&server);
+        } else {
+            self.deliver_when_ready(dialog, server);
+        }
     }
 
     /// The peer's BYE could not be stored: it will come again.

@@ -9,7 +9,7 @@ use super::replies::begin_response;
 use super::server::Stage;
 use super::{Core, Id};
 use crate::durable::transaction_key;
-use crate::journal::JournalOp;
+use crate::journal::{JournalError, JournalOp};
 use crate::message::{Essentials, Message};
 use crate::transaction::Input;
 
@@ -25,7 +25,42 @@ impl Core {
         let id = self.add_server(message, essentials, flow, user, None);
         tracing::info!(callId = %id, sip = essentials.call_id, peer = %flow.remote, "INVITE");
         self.show_leg(&id, essentials.call_id);
-        self.store_invite(id);
+        let early = self.apps.has_route("invite") && !self.has_handler("INVITE");
+        if early {
+            self.early.begin(id.clone());
+        }
+        self.store_invite(id.clone());
+        if early {
+            self.deliver_early(&id);
+        }
+    }
+
+    /// The application hears of an INVITE while that is being stored.
+    fn deliver_early(&mut self, id: &Id) {
+        let Some(request) = self.servers.get(id).map(|server| server.request.clone()) else {
+            return;
+        };
+        if self.deliver(id) {
+            self.record_attempt(Source::Network, &request);
+        } else {
+            self.end_early(id);
+        }
+    }
+
+    /// An INVITE that the application knows of could not be stored. Only where the caller is
+    /// refused for that it is told so: a node that does not lead any more lets go by itself.
+    pub(super) fn take_back(&mut self, id: &Id, error: &JournalError) {
+        if !self.early.has(id) {
+            return;
+        }
+        self.fail_early(id, error);
+        let known = self.servers.get(id).and_then(|server| {
+            let cancel = super::cancels::build_cancel(&server.request)?;
+            Some((server.app?, cancel))
+        });
+        if let Some((app, cancel)) = known.filter(|_| *error == JournalError::Overloaded) {
+            self.tell_cancel(id, app, &cancel);
+        }
     }
 
     /// An INVITE in a confirmed dialog.
@@ -61,7 +96,14 @@ impl Core {
             return;
         }
         server.stage = Stage::Open;
+        let told = server.app.filter(|app| self.apps.is_connected(*app));
         self.send_trying(id);
+        if self.early.has(id) {
+            self.end_early(id);
+            if told.is_some() {
+                return;
+            }
+        }
         if self.start_passing(id) {
             return;
         }

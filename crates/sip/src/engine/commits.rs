@@ -44,6 +44,8 @@ pub(super) enum Then {
     Cancelling { id: Id, ticket: Option<Ticket> },
     /// A final response of the network to an INVITE.
     Decided(Decision),
+    /// A dialog whose 2xx the application knows of already: its ACK.
+    DialogStored { dialog: Id },
     /// A BYE of the network.
     ByeStored { server: Id, dialog: Id },
     /// A BYE of ours.
@@ -115,6 +117,7 @@ impl Core {
             Then::Moved { id, ack } => self.moved(&id, ack),
             Then::Cancelling { id, ticket } => self.cancelling(&id, ticket),
             Then::Decided(decision) => self.decided(decision),
+            Then::DialogStored { dialog } => self.end_early(&dialog),
             Then::ByeStored { server, dialog } => self.bye_stored(server, &dialog),
             Then::ByeReady {
                 client,
@@ -148,6 +151,7 @@ impl Core {
             }
             Then::InviteStored { id } => {
                 self.unstore_server(&id);
+                self.take_back(&id, error);
                 self.respond_to_failure(&id, error);
             }
             Then::Cancelled { id, .. } => {
@@ -161,13 +165,7 @@ impl Core {
                 }
                 self.fail_ticket(answer.ticket, error);
             }
-            Then::InviteReady { id, ticket } => {
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.stored = false;
-                }
-                self.forget_client(&id);
-                self.fail_ticket(ticket, error);
-            }
+            Then::InviteReady { id, ticket } => self.invite_not_stored(&id, ticket, error),
             Then::Moved { id, .. } => self.give_up(&id),
             Then::Cancelling { id, ticket } => {
                 if let Some(client) = self.clients.get_mut(&id) {
@@ -180,8 +178,10 @@ impl Core {
                     client.deciding = false;
                 }
             }
+            Then::DialogStored { dialog } => self.dialog_not_stored(&dialog),
             Then::ByeStored { server, dialog } => {
                 self.bye_not_stored(&dialog);
+                self.fail_early(&server, error);
                 self.respond_to_failure(&server, error);
             }
             Then::ByeReady {
@@ -207,6 +207,14 @@ impl Core {
         }
     }
 
+    fn invite_not_stored(&mut self, id: &Id, ticket: Option<Ticket>, error: &JournalError) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.stored = false;
+        }
+        self.forget_client(id);
+        self.fail_ticket(ticket, error);
+    }
+
     fn unstore_server(&mut self, id: &Id) {
         if let Some(server) = self.servers.get_mut(id) {
             server.stored = false;
@@ -221,6 +229,7 @@ impl Core {
 
     /// Applications always get an answer, also when this node stops leading.
     pub(super) fn fail_commits(&mut self) {
+        self.fail_all_early();
         for (then, _) in std::mem::take(&mut self.commits).into_values() {
             let ticket = match then {
                 Then::Answered(answer) | Then::Updated(answer) | Then::Subscribed(answer) => {

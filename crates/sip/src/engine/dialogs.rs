@@ -64,6 +64,8 @@ pub(super) struct LiveDialog {
     pub party: Option<Party>,
     /// Send BYE once the application has acknowledged: its CANCEL came too late.
     pub end_after_ack: bool,
+    /// The commit of its 2xx failed; nobody has acknowledged that.
+    pub unstored: bool,
 }
 
 impl LiveDialog {
@@ -90,6 +92,7 @@ impl LiveDialog {
             least_s: 0,
             party: None,
             end_after_ack: false,
+            unstored: false,
         }
     }
 
@@ -306,6 +309,10 @@ impl Core {
         let Some(live) = self.dialogs.get(id) else {
             return;
         };
+        if live.unstored {
+            self.store_again(id);
+            return;
+        }
         let destination = live.destination();
         let ack = match (&live.ack, live.restored) {
             (Some(ack), _) => Some((destination, ack.clone())),

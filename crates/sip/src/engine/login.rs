@@ -6,7 +6,7 @@ use super::flow::Flow;
 use super::metrics::Metrics;
 use super::timers::Alarm;
 use crate::defence::{Attempt, Wrong};
-use crate::digest::Verdict;
+use crate::digest::{Offer, Verdict, hash_of};
 use crate::journal::JournalOp;
 use crate::limits::BANS_COLLECTED_MS;
 use crate::message::{Essentials, Message, Name};
@@ -93,6 +93,8 @@ impl Core {
                 return None;
             }
         };
+        self.reluctant
+            .answered(device_of(flow, message, essentials));
         let source = flow.remote.ip();
         let attempt = Attempt {
             source,
@@ -158,15 +160,41 @@ impl Core {
         stale: bool,
     ) {
         let own = self.ids.unguessable();
+        let offer = self.offer(flow, message, essentials, stale);
         let Some(authenticator) = self.authenticator.as_ref() else {
             return;
         };
-        let challenges = authenticator.challenges(self.now.wall_s(), own, stale);
+        let challenges = authenticator.challenges(offer, self.now.wall_s(), own, stale);
         let headers: Vec<(&str, &str)> = challenges
             .iter()
             .map(|value| (door.challenge, value.as_str()))
             .collect();
         self.respond(flow, message, essentials, door.status, &headers);
+    }
+
+    /// What this device is offered.
+    fn offer(
+        &mut self,
+        flow: &Flow,
+        message: &Message<'_>,
+        essentials: &Essentials<'_>,
+        stale: bool,
+    ) -> Offer {
+        let offer = self.authenticator.as_ref().map(|one| one.offer);
+        if offer != Some(Offer::Sha256AndMd5) {
+            return Offer::Md5;
+        }
+        let user_agent = message.get(Name::UserAgent);
+        let device = device_of(flow, message, essentials);
+        // Whoever is told that its nonce is stale has answered the challenge before.
+        let request = (essentials.call_id, essentials.cseq, stale);
+        let (request, now_s) = (hash_of(request), self.now.wall_s());
+        let alone = self.reluctant.wants_md5(user_agent, device, request, now_s);
+        if alone {
+            Offer::Md5
+        } else {
+            Offer::Sha256AndMd5
+        }
     }
 
     /// Stores the bans of the last moment, so that the next leader goes on with them.
@@ -185,4 +213,10 @@ impl Core {
             .collect();
         self.commit(ops, super::commits::Then::Nothing);
     }
+}
+
+/// What tells a device from others, as far as it can be told before it has shown who it is.
+fn device_of(flow: &Flow, message: &Message<'_>, essentials: &Essentials<'_>) -> u64 {
+    let user_agent = message.get(Name::UserAgent);
+    hash_of((flow.remote.ip(), essentials.from.uri, user_agent))
 }

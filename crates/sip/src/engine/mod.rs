@@ -22,15 +22,18 @@ mod client;
 mod commits;
 pub mod dialog_counts;
 mod dialogs;
+mod early;
 mod failover;
 pub mod flow;
 mod forks;
+mod gauges;
 pub mod guard;
 pub mod handlers;
 mod held;
 mod hiding;
 mod ids;
 mod incoming;
+mod known_flows;
 mod legs;
 pub mod location;
 mod login;
@@ -64,11 +67,12 @@ pub mod timings;
 mod turns;
 mod updates;
 
+pub use gauges::status_of;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,6 +83,7 @@ use crate::dialog::session::SessionTimer;
 use crate::digest::Authenticator;
 use crate::digest::counts::NonceCounts;
 use crate::digest::directory::Directory;
+use crate::digest::reluctant::Reluctant;
 use crate::durable::Replica;
 use crate::journal::{JournalError, JournalOp};
 use crate::proxy::Veil;
@@ -334,6 +339,7 @@ pub struct Core {
     apps: Apps,
     /// What waits for a commit, and since when.
     commits: HashMap<u64, (Then, Now)>,
+    early: early::Early,
     lookups: HashMap<u64, routing::Lookup>,
     /// Requests being forwarded, by the transaction of the caller.
     proxies: HashMap<Id, proxying::LiveProxy>,
@@ -351,10 +357,12 @@ pub struct Core {
     gruus: Gruus,
     veil: Veil,
     lost_flows: LostFlows,
+    known_flows: known_flows::KnownFlows,
     load: Load,
     defence: Defence,
     new_bans: Vec<Ban>,
     nonce_counts: NonceCounts,
+    reluctant: Reluctant,
     qualify: Qualify,
     /// Client transactions that wait for a phone to come back.
     stranded: Vec<Id>,
@@ -388,6 +396,7 @@ impl Core {
             legs: HashMap::new(),
             apps: Apps::default(),
             commits: HashMap::new(),
+            early: early::Early::default(),
             lookups: HashMap::new(),
             proxies: HashMap::new(),
             forward_lookups: HashMap::new(),
@@ -400,10 +409,12 @@ impl Core {
             gruus,
             veil,
             lost_flows: LostFlows::default(),
+            known_flows: known_flows::KnownFlows::default(),
             load: Load::default(),
             defence: Defence::default(),
             new_bans: Vec::new(),
             nonce_counts: NonceCounts::default(),
+            reluctant: Reluctant::default(),
             qualify: Qualify::default(),
             stranded: Vec::new(),
         }
@@ -436,27 +447,6 @@ impl Core {
         self.timers.next_ms()
     }
 
-    /// Brings the gauges up to date.
-    pub fn publish(&self) {
-        let metrics = &self.setup.metrics;
-        Metrics::set(
-            &metrics.transactions,
-            self.servers.len() + self.clients.len(),
-        );
-        Metrics::set(&metrics.dialogs, self.replica.dialog_count());
-        Metrics::set(&metrics.bindings, self.replica.binding_count());
-        Metrics::set(&metrics.guard.unreachable, self.unreachable_count());
-        Metrics::set(&metrics.guard.bans, self.defence.ban_count());
-        let users = &self.setup.users;
-        metrics.guard.users_read.store(users.read, Relaxed);
-        metrics
-            .guard
-            .users_remembered
-            .store(users.remembered, Relaxed);
-        Metrics::set(&metrics.applications, self.apps.authenticated_count());
-        Metrics::set(&metrics.leading, usize::from(self.leading));
-    }
-
     /// The address peers see for a listener, toward one of them.
     fn shown(&self, flow: &Flow) -> SocketAddr {
         if !flow.local.ip().is_unspecified() {
@@ -475,20 +465,5 @@ impl Core {
     fn token(&mut self) -> u64 {
         self.tokens += 1;
         self.tokens
-    }
-}
-
-/// The figures a host shows, from the gauges.
-pub fn status_of(metrics: &Metrics) -> EngineStatus {
-    let get = |gauge: &std::sync::atomic::AtomicU64| {
-        usize::try_from(gauge.load(Relaxed)).unwrap_or(usize::MAX)
-    };
-    EngineStatus {
-        leading: get(&metrics.leading) == 1,
-        transactions: get(&metrics.transactions),
-        dialogs: get(&metrics.dialogs),
-        bindings: get(&metrics.bindings),
-        connections: get(&metrics.connections),
-        applications: get(&metrics.applications),
     }
 }

@@ -108,6 +108,7 @@ impl Core {
         }
         let request = server.request.clone();
         let invite = server.method == "INVITE";
+        self.apps.forwards_calls |= invite;
         let targets: Vec<String> = command
             .destinations
             .split('|')

@@ -1,6 +1,6 @@
-//! INVITE with Replaces (RFC 3891): the dialog it names must be one of ours, unless calls are
-//! forwarded under two names (`sip.topologyHiding.callIds`). The
-//! application reads the header as it is; dialog ids follow from it.
+//! INVITE with Replaces (RFC 3891): the dialog it names must be one of ours, unless applications
+//! have calls forwarded, of which nothing is kept. The application reads the header as it is;
+//! dialog ids follow from it.
 use super::Core;
 use super::LiveDialog;
 use super::flow::Flow;
@@ -38,10 +38,11 @@ impl Core {
             return Some(400);
         };
         let Some(live) = self.dialog_of(call_id.trim(), ours, theirs) else {
-            // A call that is only passed on leaves nothing here to be found. Where such calls
-            // have two names, the application forwards this to the one who knows the other.
+            // A call that is only passed on leaves nothing here to be found: whoever has calls
+            // passed on decides, by passing this on to the one who knows it.
             let hiding = &self.setup.topology_hiding;
-            return (!(hiding.enabled && hiding.call_ids)).then_some(481);
+            let forwards = self.apps.forwards_calls || (hiding.enabled && hiding.call_ids);
+            return (!forwards).then_some(481);
         };
         if !live.record.is_call {
             return Some(481);

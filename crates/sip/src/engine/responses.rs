@@ -211,7 +211,7 @@ impl Core {
         })
     }
 
-    /// Commits the final response to an INVITE before anybody acts on it.
+    /// Commits the final response to an INVITE before it is acknowledged.
     pub(super) fn decide(&mut self, id: &Id, status: u16, bytes: Bytes) {
         let Some(client) = self.clients.get_mut(id) else {
             return;
@@ -255,15 +255,29 @@ impl Core {
             });
         }
         let record = record.map(Box::new);
-        self.commit(
-            ops,
-            Then::Decided(Decision {
-                client: id.clone(),
-                status,
-                bytes,
-                record,
-            }),
-        );
+        let decision = Decision {
+            client: id.clone(),
+            status,
+            bytes,
+            record,
+        };
+        match self.made_early(&decision) {
+            Some(dialog) => {
+                // Nothing of this leaves before the application's ACK, which waits.
+                self.early.begin(dialog.clone());
+                self.decided(decision);
+                self.commit(ops, Then::DialogStored { dialog });
+            }
+            None => self.commit(ops, Then::Decided(decision)),
+        }
+    }
+
+    /// The dialog that a 2xx makes, when the application that called is there to hear of it.
+    fn made_early(&self, decision: &Decision) -> Option<Id> {
+        let client = self.clients.get(&decision.client)?;
+        let there = client.app.is_some_and(|app| self.apps.is_connected(app));
+        let record = decision.record.as_ref()?;
+        (there && client.dialog.is_none()).then(|| Rc::from(record.id.as_str()))
     }
 
     /// The final response is safe: acknowledge a refusal, tell the application.

@@ -144,7 +144,9 @@ impl Core {
 
     /// The flow a Contact registered over: same address, same connection.
     pub(super) fn registered_flow(&self, text: &str) -> Option<Flow> {
-        let reach = self.replica.reach(text, self.now.wall_ms())?;
+        let Some(reach) = self.replica.reach(text, self.now.wall_ms()) else {
+            return self.known_flow(text);
+        };
         let peer: Listen = reach.received.parse().ok()?;
         let ours: Listen = reach.local.parse().ok()?;
         let local = if self.setup.listen.contains(&ours) {

@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::{AppId, Core, Output};
 use crate::drachtio::format;
 use crate::journal::{JournalError, JournalOp};
-use crate::limits::{COMMITS_PENDING_MAX, REMOVAL_PATIENCE};
+use crate::limits::{COMMITS_PENDING_MAX, EARLY_PATIENCE, REMOVAL_PATIENCE};
 
 /// Whom to answer about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +34,30 @@ impl Core {
         }
         Metrics::count(&self.setup.metrics.commits);
         let token = self.token();
-        let patience = patience(&ops, &then);
+        let patience = self.patience(&ops, &then);
         self.commits.insert(token, (then, self.now));
         self.out.push(Output::Commit {
             token,
             ops,
             patience,
         });
+    }
+
+    /// Records that are of no use any more may stay a little longer: gone with the next commit,
+    /// they cost nothing. What an application was told of waits for what it makes of that.
+    fn patience(&self, ops: &[JournalOp], then: &Then) -> Duration {
+        let removes = |op: &JournalOp| matches!(op, JournalOp::Delete { .. });
+        match then {
+            Then::Nothing if ops.iter().all(removes) => REMOVAL_PATIENCE,
+            Then::InviteStored { id }
+            | Then::ByeStored { server: id, .. }
+            | Then::DialogStored { dialog: id }
+                if self.early.has(id) =>
+            {
+                EARLY_PATIENCE
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     /// Sends a frame to an application; nothing happens when it is gone.
@@ -80,16 +97,5 @@ impl Core {
         let id = self.ids.uuid();
         let frame = format::response_sent(&id, &ticket.id, bytes, flow, wall_us, ids);
         self.tell(ticket.app, frame);
-    }
-}
-
-/// Records that are of no use any more may stay a little longer: gone with the next commit, they
-/// cost nothing.
-fn patience(ops: &[JournalOp], then: &Then) -> Duration {
-    let removes = |op: &JournalOp| matches!(op, JournalOp::Delete { .. });
-    if matches!(then, Then::Nothing) && ops.iter().all(removes) {
-        REMOVAL_PATIENCE
-    } else {
-        Duration::ZERO
     }
 }

@@ -1,5 +1,5 @@
 //! Leading, following, and the copy of the state that makes the one follow the other.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use super::replies::begin_response;
 use super::server::{Server, Stage};
 use super::timers::Alarm;
 use super::{Core, Id, Output};
-use crate::durable::{DialogRecord, End, REGISTRATION, Side, TransactionRecord};
+use crate::durable::{DIALOG, DialogRecord, End, REGISTRATION, Side, TransactionRecord};
 use crate::limits::{APPLICATION_RETURN_MS, CSEQ_TAKEOVER_JUMP, DIALOG_HOLD_MS, ENDED_DIALOG_MS};
 use crate::message::{Essentials, Message};
 use crate::transaction::key::server_key;
@@ -26,7 +26,11 @@ impl Core {
     /// The log applied changes.
     pub(super) fn changed(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
         let mut moved = false;
-        for (key, value) in changes {
+        let overtaken = overtaken(&changes, |dialog| self.replica.has_dialog(dialog));
+        for ((key, value), overtaken) in changes.into_iter().zip(overtaken) {
+            if overtaken {
+                continue;
+            }
             if let Some(user) = key.strip_prefix(REGISTRATION) {
                 moved = true;
                 self.speculations.applied(user, value.as_deref());
@@ -126,6 +130,7 @@ impl Core {
         self.timers.clear();
         self.speculations.clear();
         self.lost_flows.clear();
+        self.known_flows.clear();
         self.load.clear();
         self.defence.follow();
         self.new_bans.clear();
@@ -385,4 +390,26 @@ impl Core {
             }
         }
     }
+}
+
+/// Which changes of dialogs need not be looked at, because a later one of the same batch replaces
+/// them: the end of a call changes a dialog and deletes it. A dialog that nobody knows yet is made
+/// before it is deleted, so that whoever has it live hears of that.
+fn overtaken(changes: &[(String, Option<Vec<u8>>)], is_known: impl Fn(&str) -> bool) -> Vec<bool> {
+    let mut later: HashMap<&str, bool> = HashMap::new();
+    let mut all = vec![false; changes.len()];
+    if changes.len() > 1 {
+        for ((key, value), overtaken) in changes.iter().zip(&mut all).rev() {
+            let Some(dialog) = key.strip_prefix(DIALOG) else {
+                continue;
+            };
+            match later.get(dialog) {
+                Some(stays) => *overtaken = *stays || is_known(dialog),
+                None => {
+                    later.insert(dialog, value.is_some());
+                }
+            }
+        }
+    }
+    all
 }

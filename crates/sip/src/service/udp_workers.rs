@@ -17,8 +17,8 @@ use crate::config::Transport;
 use crate::engine::Input;
 use crate::engine::flow::Flow;
 use crate::engine::metrics::Metrics;
-use crate::limits::UDP_BATCHES_MAX;
-use crate::message::{Message, ParseError, stun};
+use crate::limits::{MESSAGE_BYTES_MAX, UDP_BATCHES_MAX};
+use crate::message::stun;
 use crate::transport::udp::{self, Receiver};
 
 /// What one look at a socket brought that is for the engine.
@@ -149,7 +149,7 @@ impl Worker {
                     }
                     None => Metrics::count(&self.metrics.malformed),
                 }
-            } else if is_message(bytes) {
+            } else if may_be_message(bytes) {
                 datagrams.push((remote, Bytes::copy_from_slice(bytes)));
             } else if !bytes.iter().all(u8::is_ascii_whitespace) {
                 Metrics::count(&self.metrics.malformed);
@@ -163,11 +163,11 @@ impl Worker {
     }
 }
 
-/// Whether the engine has to see it: also a message it will refuse with an answer.
-fn is_message(bytes: &[u8]) -> bool {
-    use ParseError::{NotUtf8, StartLine, Version};
-    matches!(
-        Message::parse(bytes),
-        Ok(_) | Err(NotUtf8 | StartLine | Version)
-    )
+/// Whether the engine has to see it: what has no end of headers is answered by nobody. Reading the
+/// headers is the engine's business, which does it once.
+fn may_be_message(mut bytes: &[u8]) -> bool {
+    while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+        bytes = rest;
+    }
+    bytes.len() <= MESSAGE_BYTES_MAX && memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
 }

@@ -151,20 +151,31 @@ impl Line {
 
     /// A request with the mandatory headers; `more` ends each line with CRLF.
     pub fn request(&self, method: &str, cseq: u32, to_tag: &str, more: &str) -> String {
-        let via = self.transport.via_name();
-        let tag = if to_tag.is_empty() {
-            String::new()
-        } else {
-            format!(";tag={to_tag}")
-        };
-        let seq = if method == "ACK" { "ack" } else { method };
-        format!(
-            "{method} sip:1001@pbx.test SIP/2.0\r\n\
-             Via: SIP/2.0/{via} x8f.invalid;branch=z9hG4bK{via}{seq}{cseq};rport\r\n\
-             From: <sip:1001@pbx.test>;tag=phone\r\nTo: <sip:1001@pbx.test>{tag}\r\n\
-             Call-ID: call@{via}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-             Contact: <sip:1001@x8f.invalid{}>\r\n{more}Content-Length: 0\r\n\r\n",
-            self.transport.uri_parameter()
-        )
+        request_over(self.transport, method, cseq, to_tag, more)
     }
+}
+
+/// The same of a phone on any transport.
+pub fn request_over(
+    transport: Transport,
+    method: &str,
+    cseq: u32,
+    to_tag: &str,
+    more: &str,
+) -> String {
+    let via = transport.via_name();
+    let tag = if to_tag.is_empty() {
+        String::new()
+    } else {
+        format!(";tag={to_tag}")
+    };
+    let seq = if method == "ACK" { "ack" } else { method };
+    format!(
+        "{method} sip:1001@pbx.test SIP/2.0\r\n\
+         Via: SIP/2.0/{via} x8f.invalid;branch=z9hG4bK{via}{seq}{cseq};rport\r\n\
+         From: <sip:1001@pbx.test>;tag=phone\r\nTo: <sip:1001@pbx.test>{tag}\r\n\
+         Call-ID: call@{via}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
+         Contact: <sip:1001@x8f.invalid{}>\r\n{more}Content-Length: 0\r\n\r\n",
+        transport.uri_parameter()
+    )
 }

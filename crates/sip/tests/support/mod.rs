@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod certificates;
 pub mod desk;
 pub mod journal;
 pub mod line;

@@ -1,5 +1,7 @@
 //! The core on a virtual clock: a journal of one, an application, and a peer on UDP.
+mod early;
 mod reliable;
+mod requests;
 mod rows;
 mod session_timer;
 mod standards;
@@ -54,6 +56,8 @@ pub struct Bench {
     /// Commits wait until they are released.
     pub holding: bool,
     held: Vec<(u64, Vec<JournalOp>)>,
+    /// How long each commit may wait for others.
+    pub patience: Vec<std::time::Duration>,
     messages: u64,
     /// Where the peer's messages come from.
     pub remote: std::net::SocketAddr,
@@ -108,6 +112,7 @@ impl Bench {
             journal: BTreeMap::new(),
             holding: false,
             held: Vec::new(),
+            patience: Vec::new(),
             messages: 0,
             remote: peer().remote,
         };
@@ -156,6 +161,9 @@ impl Bench {
     fn input(&mut self, input: Input<'_>) {
         let outputs = self.core.step(self.now(), input);
         for output in outputs {
+            if let Output::Commit { patience, .. } = &output {
+                self.patience.push(*patience);
+            }
             match output {
                 Output::Send { bytes, .. } => {
                     self.sent

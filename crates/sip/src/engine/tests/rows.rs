@@ -171,3 +171,21 @@ fn a_silent_application_loses_its_invite_after_64_seconds() {
     bench.pass(65_000);
     bench.sent("SIP/2.0 408");
 }
+
+#[test]
+fn of_several_changes_of_a_dialog_at_once_the_last_is_told() {
+    let mut bench = Bench::new();
+    let call = bench.call("");
+    let key = format!("sip:dialog:{}", call.dialog);
+    let set = (key.clone(), Some(bench.journal[&key].clone()));
+    bench.events.clear();
+    bench.input(Input::Changed(vec![set.clone(), set.clone()]));
+    assert_eq!(bench.events.len(), 1);
+    bench.events.clear();
+    bench.input(Input::Changed(vec![set.clone(), (key.clone(), None)]));
+    assert!(matches!(&bench.events[..], [EngineEvent::DialogRemoved { id }] if *id == call.dialog));
+    bench.events.clear();
+    // Nobody knows it any more: it comes and goes.
+    bench.input(Input::Changed(vec![set, (key, None)]));
+    assert_eq!(bench.events.len(), 2);
+}
