@@ -1,13 +1,14 @@
 //! The media engine as a program of its own, for comparisons and experiments.
 //!
-//! `relay --interface ADDR[,ADDR] --ng ADDR:PORT --ports A-B [--workers N] [--timeout S]`;
+//! `relay --interface ADDR[,ADDR] --ng ADDR:PORT --ports A-B [--workers N] [--timeout S]
+//! [--fast-path auto|off] [--packet-io auto|epoll|io_uring|sk_lookup]`;
 //! runs until its standard input ends or it is killed, then prints its metrics.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{Read, Write};
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, PacketIo, RecordingFormat};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect::<Result<_, std::net::AddrParseError>>()?;
     let config = MediaConfig {
         interfaces,
+        floating: None,
         ports: first.parse()?..=last.parse()?,
         workers: option("workers", "0").parse()?,
         ng_listen: Some(option("ng", "127.0.0.1:2223").parse()?),
@@ -46,7 +48,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         recordings: None,
         prompts: None,
         fast_path: option("fast-path", "auto") == "auto",
+        packet_io: match option("packet-io", "auto") {
+            "auto" => PacketIo::Auto,
+            "epoll" => PacketIo::Epoll,
+            "io_uring" => PacketIo::IoUring,
+            "sk_lookup" => PacketIo::SkLookup,
+            other => return Err(format!("no --packet-io {other}").into()),
+        },
         recording_format: RecordingFormat::default(),
+        codecs: Vec::new(),
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

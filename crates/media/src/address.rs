@@ -23,6 +23,34 @@ impl RawAddress {
         }
     }
 
+    /// No address: for a socket that has its peer.
+    pub const fn none() -> RawAddress {
+        RawAddress {
+            bytes: [0; BYTES],
+            length: 0,
+        }
+    }
+
+    /// The same without its port, which raw sockets take for a protocol.
+    pub fn without_port(mut self) -> RawAddress {
+        self.bytes[2..4].fill(0);
+        self
+    }
+
+    /// Pointer and length for a list of messages to be sent.
+    pub fn name(&mut self) -> (*mut libc::c_void, libc::socklen_t) {
+        (self.bytes.as_mut_ptr().cast(), self.length)
+    }
+
+    /// The address that the kernel wrote here.
+    pub fn read(name: &[u8]) -> RawAddress {
+        let length = name.len().min(BYTES);
+        let mut raw = RawAddress::empty();
+        raw.bytes[..length].copy_from_slice(&name[..length]);
+        raw.length = length as libc::socklen_t;
+        raw
+    }
+
     /// Pointer for a system call that reads the address.
     pub fn as_ptr(&self) -> *const libc::sockaddr {
         self.bytes.as_ptr().cast()

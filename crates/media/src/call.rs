@@ -90,7 +90,7 @@ pub struct Subscribed {
 }
 
 /// When RTCP multiplexing is granted to the offerer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum MuxGrant {
     /// When the answerer grants it.
     #[default]
@@ -102,6 +102,7 @@ pub enum MuxGrant {
 }
 
 /// A media line.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct Line {
     /// `audio`, `video`, ...
     pub kind: String,
@@ -110,13 +111,17 @@ pub struct Line {
     /// Transport as it was written to the answerer.
     pub protocol_out: String,
     /// Worker that relays it, and its flow there.
+    #[serde(skip)]
     pub worker: usize,
     /// The flow.
+    #[serde(skip)]
     pub key: FlowKey,
     /// Even ports facing the two parties.
     pub local: [SocketAddr; 2],
     /// Who sends, as each party said last.
     pub direction: [Direction; 2],
+    /// Length of the packets to each party that a command wants, ms.
+    pub ptimes_ms: [Option<u32>; 2],
     /// The last offerer offered RTCP multiplexing.
     pub mux_offered: bool,
     /// It was offered on to the answerer.
@@ -161,6 +166,23 @@ impl Dialogue {
 }
 
 impl Call {
+    /// Nothing was said about it yet; the times are microseconds since 1970, and nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    pub fn new(id: Arc<str>, now_us: u64, now_ns: u64) -> Call {
+        Call {
+            id,
+            created_us: now_us,
+            signalled_us: now_us,
+            signalled_ns: now_ns,
+            key_seed: None,
+            owner: None,
+            recording: None,
+            dialogues: Vec::new(),
+            subscriptions: Vec::new(),
+            silent_since_ns: 0,
+        }
+    }
+
     /// The dialogue a command is about and the side of `from_tag` in it.
     ///
     /// Best is the one between both tags; next one whose other party is not known yet; a
@@ -229,18 +251,9 @@ mod tests {
     }
 
     fn call(dialogues: Vec<Dialogue>) -> Call {
-        let (created_us, signalled_us, signalled_ns) = (0, 0, 0);
         Call {
-            id: "c".into(),
-            created_us,
-            signalled_us,
-            signalled_ns,
-            key_seed: None,
-            owner: None,
-            recording: None,
             dialogues,
-            subscriptions: Vec::new(),
-            silent_since_ns: 0,
+            ..Call::new("c".into(), 0, 0)
         }
     }
 

@@ -3,16 +3,21 @@
 //! Owner of the calls and the free ports. Invariant: a command that fails has changed
 //! nothing; every port taken belongs to exactly one line of one call.
 
+mod broken;
+mod choirs;
 mod codecs;
 mod line;
+mod publish;
 mod recording;
 mod rooms;
+mod sites;
 mod sound;
 mod subscribe;
+mod tap;
 mod webrtc;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,21 +28,18 @@ use crate::flow::Flow;
 use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
-use crate::ports::{PortError, PortPair, PortPool};
+use crate::ng::statistics::Ended;
+use crate::ports::PortError;
 use crate::record::Recorder;
-use crate::sdp::{Media, MediaOut, Rewrite, Sdp, Takes, rewrite};
+use crate::sdp::{Media, MediaOut, Sdp, Takes};
 use crate::security::{self, LineKeys};
 use crate::stream::Named;
 use crate::webrtc::{Identity, LineLegs, Peer};
 use crate::worker::Worker;
+use choirs::Choirs;
 use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
-
-/// One local address with its ports.
-struct Site {
-    advertised: IpAddr,
-    pool: PortPool,
-}
+use sites::Sites;
 
 /// Calls, ports and workers.
 pub struct Control {
@@ -45,13 +47,17 @@ pub struct Control {
     pub calls: HashMap<Arc<str>, Call>,
     /// The threads that relay.
     pub workers: Arc<[Worker]>,
-    sites: Vec<Site>,
+    sites: Sites,
     /// Calls ever made.
     pub created: u64,
     /// Recordings of calls.
     pub recorder: Recorder,
     /// Rooms by name.
     pub rooms: RoomBook,
+    /// Music that several parties hear.
+    pub choirs: Choirs,
+    /// Calls that have ended.
+    pub ended: Ended,
     /// Our certificate.
     pub identity: Arc<Identity>,
 }
@@ -72,13 +78,9 @@ impl Control {
         recorder: Recorder,
         identity: Arc<Identity>,
     ) -> Control {
-        let site = |interface: &crate::Interface| Site {
-            advertised: interface.advertised.unwrap_or(interface.local),
-            pool: PortPool::new(interface.local, &config.ports),
-        };
-        let sites: Vec<Site> = config.interfaces.iter().map(site).collect();
-        let contested = sites.iter().map(|site| site.pool.contested()).max();
-        if contested.is_some_and(|pairs| pairs > 0) {
+        let steering = workers.first().and_then(Worker::steering);
+        let sites = Sites::new(config, steering);
+        if sites.contested() > 0 {
             tracing::warn!(
                 ports = ?config.ports,
                 "other programs may get media ports: add them to net.ipv4.ip_local_reserved_ports"
@@ -91,14 +93,10 @@ impl Control {
             created: 0,
             recorder,
             rooms: RoomBook::default(),
+            choirs: Choirs::default(),
+            ended: Ended::default(),
             identity,
         }
-    }
-
-    /// Port pairs in use and free.
-    pub fn ports(&self) -> (usize, usize) {
-        let used = self.sites.iter().map(|site| site.pool.used()).sum();
-        (used, self.sites.iter().map(|site| site.pool.free()).sum())
     }
 
     /// Takes an offer; returns the SDP for the other party.
@@ -164,6 +162,7 @@ impl Control {
                 crypto,
                 way,
                 formats,
+                ptime_ms: line.ptimes_ms[1 - side],
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
@@ -222,6 +221,7 @@ impl Control {
                 crypto,
                 way,
                 formats: formats.next().flatten(),
+                ptime_ms: line.ptimes_ms[offerer],
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
@@ -257,6 +257,7 @@ impl Control {
             .flat_map(|dialogue| &dialogue.lines)
             .for_each(|line| self.free(line));
         if kept.is_empty() {
+            self.note_end(&call, false);
             let ended = std::mem::take(&mut call.subscriptions);
             ended
                 .into_iter()
@@ -271,6 +272,7 @@ impl Control {
     /// Removes a whole call.
     pub fn remove(&mut self, call_id: &str) {
         if let Some(mut call) = self.calls.remove(call_id) {
+            self.note_end(&call, true);
             call.lines().for_each(|line| self.free(line));
             let ended = std::mem::take(&mut call.subscriptions);
             ended
@@ -282,23 +284,16 @@ impl Control {
     /// Takes the call out of the table, or makes it.
     fn take_call(&mut self, id: &str) -> Call {
         let (now_us, now_ns) = (unix_us(), monotonic_ns());
-        let mut call = self.calls.remove(id).unwrap_or_else(|| {
-            self.created += 1;
-            Call {
-                id: id.into(),
-                created_us: now_us,
-                signalled_us: now_us,
-                signalled_ns: now_ns,
-                key_seed: None,
-                owner: None,
-                recording: None,
-                dialogues: Vec::new(),
-                subscriptions: Vec::new(),
-                silent_since_ns: 0,
-            }
-        });
+        let known = self.calls.remove(id);
+        let mut call = known.unwrap_or_else(|| self.fresh_call(id));
         (call.signalled_us, call.signalled_ns) = (now_us, now_ns);
         call
+    }
+
+    /// A call that nothing was said about yet.
+    pub(crate) fn fresh_call(&mut self, id: &str) -> Call {
+        self.created += 1;
+        Call::new(id.into(), unix_us(), monotonic_ns())
     }
 
     /// Makes the lines that the offer needs and the dialogue lacks.
@@ -370,6 +365,7 @@ impl Control {
             key,
             local,
             direction: [media.direction; 2],
+            ptimes_ms: [None; 2],
             mux_offered: false,
             mux_out: false,
             mux_grant: MuxGrant::LikePeer,
@@ -387,7 +383,7 @@ impl Control {
 
     /// The first worker that is not busy, so that a light load wakes one thread and not
     /// all; the least loaded one once all are.
-    fn choose_worker(&self) -> usize {
+    pub(crate) fn choose_worker(&self) -> usize {
         let flows: Vec<usize> = self.workers.iter().map(|w| w.table().flows()).collect();
         let idle = flows
             .iter()
@@ -396,27 +392,7 @@ impl Control {
         idle.or_else(least).unwrap_or(0)
     }
 
-    /// From the first site of the family; as rtpengine, from any other when there is none.
-    fn take_ports(&mut self, ipv6: bool) -> Result<PortPair, PortError> {
-        let found = self
-            .sites
-            .iter()
-            .position(|site| site.pool.address().is_ipv6() == ipv6);
-        self.sites[found.unwrap_or(0)].pool.take()
-    }
-
-    fn give_back(&mut self, pair: PortPair) {
-        let address = pair.local.ip();
-        if let Some(site) = self
-            .sites
-            .iter_mut()
-            .find(|site| site.pool.address() == address)
-        {
-            site.pool.give_back(pair);
-        }
-    }
-
-    fn free(&mut self, line: &Line) {
+    pub(crate) fn free(&mut self, line: &Line) {
         if let Some(pairs) = self.workers[line.worker].remove(line.key) {
             pairs.into_iter().for_each(|pair| self.give_back(pair));
         }
@@ -469,30 +445,5 @@ impl Control {
             flow.sides[1 - answerer].mux = offerer;
         }
         offerer
-    }
-
-    fn write(
-        &self,
-        sdp: &Sdp<'_>,
-        request: &Request,
-        media: &[MediaOut<'_>],
-        dialogue: &Dialogue,
-        facing: usize,
-    ) -> String {
-        let local = dialogue.lines.first().map(|line| line.local[facing].ip());
-        let site = self
-            .sites
-            .iter()
-            .find(|site| Some(site.pool.address()) == local);
-        let own = site.unwrap_or(&self.sites[0]).advertised;
-        let address = request.media_address.unwrap_or(own);
-        rewrite(
-            sdp,
-            &Rewrite {
-                address,
-                origin: request.replace_origin,
-                media,
-            },
-        )
     }
 }

@@ -29,9 +29,24 @@ impl Events {
         }
     }
 
-    /// Tags of the sockets that have something, in the order the kernel gave them.
-    pub fn tags(&self) -> impl Iterator<Item = u64> {
-        self.list[..self.count].iter().map(|event| event.u64)
+    /// Number of sockets that have something.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Tag of one of them.
+    pub fn tag(&self, n: usize) -> u64 {
+        self.list[..self.count][n].u64
+    }
+
+    /// Takes the event with this tag out; whether there was one.
+    pub fn take(&mut self, tag: u64) -> bool {
+        let found = (0..self.count).find(|&n| self.tag(n) == tag);
+        if let Some(n) = found {
+            self.count -= 1;
+            self.list[n] = self.list[self.count];
+        }
+        found.is_some()
     }
 }
 

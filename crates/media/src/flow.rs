@@ -3,6 +3,7 @@
 //! Pure apart from owning its sockets and its offloads in the kernel. Decides for every datagram
 //! where it goes; the worker does the sending.
 
+mod carry;
 mod copies;
 mod kernel;
 mod seat;
@@ -11,6 +12,7 @@ mod webrtc;
 
 use std::sync::Arc;
 
+pub use carry::FlowState;
 pub use copies::CopyTo;
 
 use crate::MediaEvent;
@@ -40,11 +42,6 @@ impl SocketId {
     /// From the two low bits of an event tag.
     pub const fn from_bits(bits: u64) -> SocketId {
         SocketId((bits & 3) as u8)
-    }
-
-    /// For the two low bits of an event tag.
-    pub const fn bits(self) -> u64 {
-        self.0 as u64
     }
 
     /// Side 0 or 1.
@@ -147,8 +144,9 @@ pub struct Flow {
     pub opaque: bool,
     /// The two sides.
     pub sides: [Side; 2],
-    /// Payload types of events that each party sends, a bit each.
-    events: [u128; 2],
+    /// Payload types that need more than to be passed on, of what each party sends, a bit each:
+    /// events, and noise that the other one does not take.
+    special: [u128; 2],
     /// What is done with sound; none: it is relayed.
     audio: Option<Box<Audio>>,
     /// Those who wait for the end of a digit; none before the first one.
@@ -191,6 +189,11 @@ pub enum Verdict {
         /// The peer it came from was learned from this packet.
         learned: bool,
     },
+    /// Held until what comes next makes it a whole packet; `learned` as above.
+    Waits {
+        /// The peer it came from was learned from this packet.
+        learned: bool,
+    },
     /// Dropped: it was seen before.
     Replayed,
     /// Dropped: the other side has no address, or must not get this packet.
@@ -205,7 +208,7 @@ impl Flow {
             clock_hz,
             opaque,
             sides: ports.map(Side::new),
-            events: [0; 2],
+            special: [0; 2],
             audio: None,
             listeners: None,
             tos: 0,
@@ -246,6 +249,7 @@ impl Flow {
             Ok((length, learned)) => {
                 match self.treat(at.side(), kind, room, length, now_ns, happened) {
                     Some(length) => self.pass_on(at, kind, room, length, learned),
+                    None if self.is_waiting(at.side()) => Verdict::Waits { learned },
                     None => Verdict::Withheld { learned },
                 }
             }

@@ -3,12 +3,15 @@
 //! Each function checks more than the absence of panics; `crates/media/fuzz` and the property
 //! tests below call the same ones.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
+use crate::address::RawAddress;
 use crate::audio::clip::Clip;
 use crate::audio::event::{Event, EventListener};
 use crate::audio::reports::{Renaming, rename};
 use crate::codec::{Codec, SAMPLES_MAX};
+use crate::epoll::monotonic_ns;
 use crate::ng::bencode::{Measured, Value, decode, encode, from_json, measure};
 use crate::ng::request::{command, read};
 use crate::packet::{Kind, classify, payload};
@@ -16,6 +19,8 @@ use crate::sdp::{MediaOut, Rewrite, Sdp, SdpError, Takes, rewrite};
 use crate::security::{check_transport, offered_lines};
 use crate::srtp::{Inbound, MasterKey, Suite};
 use crate::stream::Quality;
+use crate::webrtc::stun::Message;
+use crate::webrtc::{Credentials, Handshake, Identity, Leg, Remote, Spec};
 
 /// A datagram at an RTP port: its header, its sound in every codec, events, encryption.
 pub fn rtp(input: &[u8]) {
@@ -82,6 +87,59 @@ pub fn rtcp(input: &[u8]) {
     // A report of four bytes names nobody.
     if input[1] == 201 && input[2..4] != [0, 0] {
         assert_eq!(renamed[4..8], name.to_be_bytes());
+    }
+}
+
+/// Made once: a certificate takes longer than what is tried with it.
+static IDENTITY: LazyLock<Option<Arc<Identity>>> = LazyLock::new(|| Identity::new().ok());
+
+/// A datagram of STUN, to a party that is asked and asks itself: nothing is believed that does not
+/// know the password.
+pub fn stun(input: &[u8]) {
+    if let Some(message) = Message::parse(input) {
+        assert!(!message.is_genuine("nobody knows this password"));
+    }
+    let (ours, theirs) = (Credentials::random(), Credentials::random());
+    let remote = Remote {
+        credentials: theirs,
+        lite: true,
+        candidates: [vec![SocketAddr::from(([192, 0, 2, 1], 9))], Vec::new()],
+    };
+    let spec = Spec {
+        ice: Some((ours, remote)),
+        dtls: None,
+    };
+    let Some(identity) = &*IDENTITY else { return };
+    let mut leg = Leg::new(identity, spec, 1);
+    let source = RawAddress::from(SocketAddr::from(([192, 0, 2, 1], 9)));
+    for rtcp in [false, true] {
+        let taken = leg.hear(rtcp, &source, input, 2);
+        assert!(taken.valid.is_none() && taken.keys.is_none());
+    }
+    leg.tick(Some(&source), 3);
+}
+
+/// Records of DTLS, to both ends of a connection: no bytes make keys. Each datagram is a length
+/// (one byte, times 8) and as many bytes.
+pub fn dtls(input: &[u8]) {
+    let Some(identity) = &*IDENTITY else { return };
+    let now_ns = monotonic_ns();
+    for active in [false, true] {
+        let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let expected = vec![identity.fingerprint().clone()];
+        let Some(mut end) = Handshake::begin(identity, active, expected, source, now_ns) else {
+            return;
+        };
+        drop(end.tick(now_ns));
+        let mut rest = input;
+        while let Some((length, behind)) = rest.split_first() {
+            let (packet, next) = behind.split_at(behind.len().min(usize::from(*length) * 8));
+            rest = next;
+            match end.take(packet, now_ns) {
+                Ok(step) => assert!(step.keys.is_none(), "keys for nobody"),
+                Err(_) => break,
+            }
+        }
     }
 }
 
@@ -198,6 +256,19 @@ mod tests {
             }
             rtp(&input);
             rtcp(&input);
+        }
+
+        #[test]
+        fn no_bytes_make_ice_or_dtls_panic(mut input in bytes(), kind in 0_u8..3) {
+            if let [first, second, third, ..] = &mut input[..] {
+                match kind {
+                    0 => (*first, *second) = (0, 1),
+                    1 => (*first, *second, *third) = (20, 22, 0xfe),
+                    _ => {}
+                }
+            }
+            stun(&input);
+            dtls(&input);
         }
 
         #[test]

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   NG datagram -> ng -> control (calls, ports) --name peers--> flows
-//!   RTP, RTCP   -> worker (epoll, own thread) --judge--> flow --> the other party
+//!   RTP, RTCP   -> worker (own thread) --judge--> flow --> the other party
 //! ```
 //!
 //! # Layout
@@ -16,13 +16,17 @@
 //! - `srtp`: encryption of packets.
 //! - `webrtc`: ICE and DTLS with parties in browsers.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
-//! - `record`: calls in files. `mix`: rooms, where everybody hears all others.
+//! - `record`: calls in files. `tap`: what parties say, for speech recognition.
+//! - `mix`: rooms, where everybody hears all others.
 //! - `ogg`: files of Opus. `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
+//! - `packet_io`: how workers receive and send: epoll, io_uring or without sockets of ports.
 //! - `flow`, `stream`, `packet`: pure judgement of packets, learning, loss and jitter.
 //! - `reports`: what RTCP says about a stream.
 //! - `fastpath`: established flows, relayed by the kernel.
-//! - `ports`: port pairs. `sweep`: silent calls. `query`, `metrics`: figures.
+//! - `takeover`: sessions that go on at another engine, floating addresses.
+//! - `config`: how an engine is set up. `ports`: port pairs. `sweep`: silent calls.
+//!   `query`, `metrics`: figures. `event`: news.
 //! - `fuzzing`: entrances for fuzzers.
 //! - [`limits`](mod@limits): named bounds.
 
@@ -30,9 +34,11 @@ mod address;
 mod audio;
 mod call;
 pub mod codec;
+mod config;
 mod control;
 pub mod dsp;
 mod epoll;
+mod event;
 mod fastpath;
 mod flow;
 pub mod fuzzing;
@@ -42,6 +48,7 @@ mod mix;
 mod ng;
 mod ogg;
 mod packet;
+mod packet_io;
 mod ports;
 mod query;
 mod record;
@@ -51,13 +58,13 @@ mod security;
 pub mod srtp;
 mod stream;
 mod sweep;
+mod takeover;
+mod tap;
 pub mod webrtc;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -65,8 +72,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+pub use crate::config::{Floating, Interface, MediaConfig};
+pub use crate::event::{EventSink, MediaEvent};
 pub use crate::mix::event::{RoomEvent, RoomStats};
+pub use crate::packet_io::PacketIo;
 pub use crate::record::RecordingFormat;
+pub use crate::takeover::Held;
+pub use crate::tap::{TapError, TapSink};
 
 use crate::audio::clip::Clips;
 use crate::call::Call;
@@ -75,98 +87,14 @@ use crate::fastpath::FastPath;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::ng::statistics::CommandCounts;
 use crate::ng::stream::Streams;
+use crate::packet_io::Way;
 use crate::record::Recorder;
+use crate::takeover::Addresses;
+use crate::tap::Taps;
 use crate::webrtc::Identity;
 use crate::worker::{Report, Worker};
-
-/// A local address media is relayed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Interface {
-    /// Address the sockets are bound to.
-    pub local: IpAddr,
-    /// Address written into SDP instead of `local` (behind a static NAT).
-    pub advertised: Option<IpAddr>,
-}
-
-/// How a [`MediaEngine`] is set up.
-#[derive(Debug, Clone)]
-pub struct MediaConfig {
-    /// Addresses to relay on; the first of a family is its default.
-    pub interfaces: Vec<Interface>,
-    /// Ports of RTP (even) and RTCP (odd).
-    pub ports: RangeInclusive<u16>,
-    /// Worker threads; 0 means one per processor.
-    pub workers: usize,
-    /// UDP address of the NG protocol; none: only [`MediaEngine::ng`].
-    pub ng_listen: Option<SocketAddr>,
-    /// TCP address of the NG protocol, WebSocket too; none: only UDP.
-    pub ng_tcp_listen: Option<SocketAddr>,
-    /// A call without any packet for this long is reported; 0 switches the report off.
-    pub media_timeout_s: u64,
-    /// Folder of recordings; none: nothing is recorded.
-    pub recordings: Option<PathBuf>,
-    /// Folder below which `play media` finds files; none: no file is played.
-    pub prompts: Option<PathBuf>,
-    /// Let the kernel relay established flows, when it can.
-    pub fast_path: bool,
-    /// How recordings are written.
-    pub recording_format: RecordingFormat,
-}
-
-/// Something that happened to media without a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MediaEvent {
-    /// No valid packet arrived on any stream of the call. Reported once until packets
-    /// flow again; the call is kept.
-    Timeout {
-        /// NG `call-id`.
-        call_id: String,
-        /// Seconds since the last packet (or since the call was set up).
-        silent_s: u64,
-    },
-    /// A stream learned where its peer really sends from.
-    Latched {
-        /// NG `call-id`.
-        call_id: String,
-        /// Tag of the party whose packets came.
-        tag: String,
-        /// The learned source.
-        source: SocketAddr,
-    },
-    /// A party pressed a key and let it go.
-    Dtmf {
-        /// NG `call-id`.
-        call_id: String,
-        /// Tag of the party.
-        tag: String,
-        /// 0 to 9, `*`, `#`, A to D.
-        digit: char,
-        /// How long, ms.
-        duration_ms: u32,
-        /// Level below 0 dBm0; 0 when it was found in the sound.
-        volume: u8,
-        /// Found in the sound, not sent as an event (RFC 4733).
-        in_band: bool,
-    },
-    /// What was played has come to its end by itself.
-    PlayEnd {
-        /// NG `call-id`.
-        call_id: String,
-        /// Tag of the party that heard it.
-        tag: String,
-        /// How much of it was heard, ms.
-        played_ms: u64,
-    },
-    /// Something happened in a room.
-    Room {
-        /// Name of the room.
-        room: String,
-        /// What it was.
-        event: RoomEvent,
-    },
-}
 
 /// Figures of the engine since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -191,6 +119,12 @@ pub struct MediaStats {
     pub kernel_flows: u64,
     /// 1 when the kernel can relay, 0 when it cannot or may not.
     pub fast_path: u64,
+    /// Workers that receive and send with epoll.
+    pub workers_epoll: u64,
+    /// Workers that receive and send with io_uring.
+    pub workers_io_uring: u64,
+    /// Workers whose ports have no sockets.
+    pub workers_sk_lookup: u64,
     /// Bytes relayed (UDP payload).
     pub bytes: u64,
     /// Packets dropped because their source was not the peer's.
@@ -227,6 +161,14 @@ pub struct MediaStats {
     pub digits: u64,
     /// Rooms and what they did.
     pub rooms: RoomStats,
+    /// Frames of music that several parties heard and that were encoded once.
+    pub music_saved: u64,
+    /// Parties that are listened to for speech recognition.
+    pub taps: u64,
+    /// Packets that were not listened to because too many waited.
+    pub tap_lost: u64,
+    /// Batches that the consumer of taps was too slow for.
+    pub tap_refused: u64,
     /// Recordings under way.
     pub recordings: u64,
     /// Packets that were not recorded because the disk was too slow.
@@ -247,6 +189,10 @@ pub struct MediaStats {
     pub timeouts: u64,
     /// Calls removed because neither packet nor command came for an hour.
     pub abandoned: u64,
+    /// Times a worker panicked and began anew.
+    pub panics: u64,
+    /// Calls that ended with it.
+    pub lost: u64,
 }
 
 /// Why the engine cannot start.
@@ -256,6 +202,17 @@ pub enum MediaError {
     /// The configuration cannot work.
     #[error("invalid media configuration: {0}")]
     Config(String),
+    /// Addresses cannot float here.
+    #[error("cannot use floating addresses: {0}")]
+    Floating(#[from] raftpbx_vip::VipError),
+    /// A command was not carried out.
+    #[error("{0}")]
+    Refused(String),
+    /// A library of codecs cannot be used.
+    #[error(
+        "PBX_MEDIA_CODEC: cannot load the codec library {0}; correct media.codecs or the library"
+    )]
+    Codec(#[from] codec::PluginError),
     /// No certificate could be made.
     #[error("cannot make a certificate for DTLS: {0}; is there a source of random numbers?")]
     Certificate(String),
@@ -269,18 +226,18 @@ pub enum MediaError {
     },
 }
 
-/// Takes what happened, in batches, on an engine thread; must not block.
-pub type EventSink = Box<dyn Fn(Vec<MediaEvent>) + Send + Sync>;
-
 /// What the threads of an engine share.
 pub(crate) struct Core {
     control: Mutex<Control>,
     cookies: Mutex<Cookies>,
     clips: Mutex<Clips>,
+    taps: Taps,
     workers: Arc<[Worker]>,
     report: Report,
     fast_path: Option<Arc<FastPath>>,
+    addresses: Addresses,
     counts: Counts,
+    commands: CommandCounts,
     media_timeout_s: u64,
     started: Instant,
     stopping: AtomicBool,
@@ -297,6 +254,10 @@ impl Core {
             refused: counts.refused.get(),
             timeouts: counts.timeouts.get(),
             abandoned: counts.abandoned.get(),
+            lost: counts.lost.get(),
+            taps: self.taps.count() as u64,
+            tap_lost: self.taps.counts().lost.get(),
+            tap_refused: self.taps.counts().refused.get(),
             fast_path: u64::from(self.fast_path.is_some()),
             ..MediaStats::default()
         };
@@ -310,6 +271,7 @@ impl Core {
             stats.sessions_total = control.created;
             control.identity.counts.tell(&mut stats);
             let recorded = control.recorder.counts();
+            stats.music_saved = control.choirs.saved.get();
             stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
             stats.recording_lost = recorded.lost.get();
             stats.recording_failed = recorded.failed.get();
@@ -318,6 +280,11 @@ impl Core {
             let mut table = worker.table();
             table.refresh();
             let totals = table.totals;
+            match worker.way() {
+                Way::Epoll => stats.workers_epoll += 1,
+                Way::IoUring => stats.workers_io_uring += 1,
+                Way::Steered(_) => stats.workers_sk_lookup += 1,
+            }
             stats.kernel_flows += table.offloaded();
             stats.encrypted += table.encrypted();
             stats.speaking += table.speaking() as u64;
@@ -336,6 +303,7 @@ impl Core {
             stats.spoken += totals.spoken;
             stats.digits += totals.digits;
             stats.rooms.packets += totals.mixed;
+            stats.panics += totals.panics;
         }
         stats
     }
@@ -355,7 +323,8 @@ impl MediaEngine {
     /// # Errors
     /// A configuration that cannot work, or an address that cannot be bound.
     pub fn start(config: MediaConfig, events: EventSink) -> Result<MediaEngine, MediaError> {
-        check(&config)?;
+        config::check(&config)?;
+        codec::load(&config.codecs)?;
         epoll::raise_descriptor_limit();
         let failed = |action: String| move |source| MediaError::System { action, source };
         let socket = match config.ng_listen {
@@ -370,9 +339,8 @@ impl MediaEngine {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let workers: Arc<[Worker]> = (0..count.min(WORKERS_MAX))
-            .map(|number| Worker::start(number, Arc::clone(&report)))
-            .collect::<io::Result<_>>()
+        let way = packet_io::choose(&config);
+        let workers = worker::start_all(count.min(WORKERS_MAX), &way, &report)
             .map_err(failed("start a media worker".into()))?;
         let recorder = Recorder::start(config.recordings.clone(), config.recording_format)
             .map_err(failed("start the recording thread".into()))?;
@@ -382,10 +350,13 @@ impl MediaEngine {
             control: Mutex::new(Control::new(&config, shared, recorder, identity)),
             cookies: Mutex::default(),
             clips: Mutex::new(Clips::below(config.prompts.clone())),
+            taps: Taps::default(),
             workers,
             report,
             fast_path: fastpath::start(&config),
+            addresses: Addresses::new(config.floating.clone())?,
             counts: Counts::default(),
+            commands: CommandCounts::default(),
             media_timeout_s: config.media_timeout_s,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
@@ -433,11 +404,19 @@ impl MediaEngine {
         metrics::render(&self.core.stats())
     }
 
+    /// Makes a worker panic, as a mistake in it would. For tests alone.
+    #[doc(hidden)]
+    pub fn make_worker_panic(&self, number: usize) {
+        self.core.workers[number].make_panic();
+    }
+
     /// Stops all threads and closes all sockets. A second call does nothing.
     pub fn shutdown(&self) {
         let Some(thread) = self.thread.lock().take() else {
             return;
         };
+        // Whoever watches this end takes the addresses when the connections close.
+        self.core.addresses.drop_all();
         drop(self.streams.lock().take());
         self.core.stopping.store(true, Ordering::Release);
         thread.thread().unpark();
@@ -453,6 +432,7 @@ impl MediaEngine {
         control.calls.clear();
         control.rooms.clear();
         control.recorder.stop();
+        self.core.taps.stop();
     }
 }
 
@@ -460,41 +440,4 @@ impl Drop for MediaEngine {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-fn check(config: &MediaConfig) -> Result<(), MediaError> {
-    let bad = |text: &str| Err(MediaError::Config(text.into()));
-    if config.interfaces.is_empty() {
-        return bad("no interface address is given");
-    }
-    for (n, interface) in config.interfaces.iter().enumerate() {
-        if interface.local.is_unspecified() || interface.local.is_multicast() {
-            return bad("an interface address must be a single one of this server");
-        }
-        if config.interfaces[..n]
-            .iter()
-            .any(|other| other.local == interface.local)
-        {
-            return bad("an interface address is given twice");
-        }
-        // Better now than at the first call.
-        UdpSocket::bind((interface.local, 0)).map_err(|source| MediaError::System {
-            action: format!("use the interface address {}", interface.local),
-            source,
-        })?;
-    }
-    if let Some(folder) = &config.recordings {
-        std::fs::create_dir_all(folder).map_err(|source| MediaError::System {
-            action: format!("make the folder of recordings {}", folder.display()),
-            source,
-        })?;
-    }
-    let pairs = config
-        .ports
-        .clone()
-        .filter(|port| port % 2 == 0 && port < config.ports.end());
-    if *config.ports.start() < 1_024 || pairs.count() < 2 {
-        return bad("the port range must begin at 1024 or above and hold two pairs");
-    }
-    Ok(())
 }

@@ -48,6 +48,38 @@ pub const DATAGRAM_BYTES_MAX: usize = 9_216;
 /// Packets a worker handles before it lets an NG command in.
 pub const BATCH_MAX: usize = 64;
 
+/// Buffers of a worker's ring that the kernel receives into, a power of two: what comes in while
+/// all are full waits in its socket.
+pub const RING_BUFFERS: u16 = 256;
+
+/// Packets of our own that a worker's ring holds until it hands them in.
+pub const RING_OUTBOX: usize = 64;
+
+/// Things that a worker asks of its ring at once; more are handed in at once.
+pub const RING_ENTRIES: u32 = 512;
+
+/// Answers that wait in a worker's ring; the kernel keeps further ones until there is room.
+pub const RING_COMPLETIONS: u32 = 4_096;
+
+/// Addresses of ours whose ports can do without sockets; the tables of `bpf/steer.bpf.c` have as
+/// many places.
+pub const STEERED_ADDRESSES_MAX: usize = 4;
+
+/// Datagrams that a worker takes from the socket of all its ports in one call.
+pub const STEERED_BATCH: usize = 64;
+
+/// Room in the socket of all ports of a worker, bytes: a tenth of a second of 2,000 calls.
+pub const STEERED_RECEIVE_BYTES: i32 = 16 * 1024 * 1024;
+
+/// Room for packets of all ports that wait to leave, bytes.
+pub const STEERED_SEND_BYTES: i32 = 8 * 1024 * 1024;
+
+/// Most flows that wait to be watched by the ring of one worker.
+pub const ORDERS_MAX: usize = 16_384;
+
+/// How long the packets that wait at a worker may keep a flow from going to another one.
+pub const PART_WAIT_MS: u64 = 100;
+
 /// Most worker threads.
 pub const WORKERS_MAX: usize = 64;
 
@@ -96,6 +128,9 @@ pub const SEQUENCE_MAX: usize = 64;
 /// Most names of codecs for one action of one offer.
 pub const CODEC_NAMES_MAX: usize = 64;
 
+/// Most codecs of shared libraries.
+pub const PLUGGED_CODECS_MAX: usize = 32;
+
 /// Most recordings at once: three files each.
 pub const RECORDINGS_MAX: usize = 500;
 
@@ -104,6 +139,21 @@ pub const RECORD_QUEUE_MAX: usize = 32_768;
 
 /// How often recordings are written and the heads of their files put right.
 pub const RECORD_WRITE_EVERY_MS: u64 = 1_000;
+
+/// Most parties that are listened to for speech recognition: each is decoded.
+pub const TAPS_MAX: usize = 500;
+
+/// Most packets that wait to be listened to: more than half a second of 500 taps.
+pub const TAP_QUEUE_MAX: usize = 32_768;
+
+/// How often those who recognise speech get a batch: soon enough for a conversation.
+pub const TAP_EVERY_MS: u64 = 40;
+
+/// Taps that are further behind than this leave sound out instead of hurrying.
+pub const TAP_BEHIND_MS_MAX: u64 = 400;
+
+/// Batches on their way to a consumer; a slower one loses some. Two thirds of a second.
+pub const TAP_BATCHES_MAX: usize = 16;
 
 /// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
 /// new one after a transfer.
@@ -156,6 +206,9 @@ pub const CONSENT_LASTS_MS: u64 = 30_000;
 /// DTLS handshakes at once: each costs about a millisecond of a worker.
 pub const HANDSHAKES_MAX: usize = 1_000;
 
+/// Of these, with one address: an office whose browsers all come back at once.
+pub const HANDSHAKES_PER_SOURCE_MAX: u32 = 100;
+
 /// Handshakes that one party may begin for one agreement.
 pub const HANDSHAKE_TRIES_MAX: u32 = 3;
 
@@ -176,3 +229,19 @@ pub const DTLS_MTU: usize = 1_150;
 
 /// Room for what a handshake says at once (a certificate of the peer's), bytes.
 pub const DTLS_BYTES_MAX: usize = 4_096;
+
+/// Roll-overs of a source that are tried after a takeover: the counter as it was known, and those
+/// that may have followed while its state was not written down anew.
+pub const ROLLOVERS_TRIED: u64 = 3;
+
+/// Own packets a second at most, of a stream whose numbers go on at another engine.
+pub const OWN_PACKETS_PER_S: u64 = 100;
+
+/// Numbers left out behind those another engine may have used, for what its clock was wrong by.
+pub const NUMBERS_LEFT_OUT: u64 = 200;
+
+/// Most numbers left out: a receiver takes a longer way for one backwards (RFC 3711 appendix A).
+pub const NUMBERS_LEFT_OUT_MAX: u64 = 30_000;
+
+/// Most floating addresses of a group: each is a thread where it is.
+pub const FLOATING_MAX: usize = 16;

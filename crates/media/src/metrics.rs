@@ -38,6 +38,8 @@ pub struct Counts {
     pub timeouts: Count,
     /// Calls removed because nobody cared for them.
     pub abandoned: Count,
+    /// Calls that ended because their worker panicked.
+    pub lost: Count,
 }
 
 /// Name, kind, help and value of one figure.
@@ -60,7 +62,24 @@ pub fn render(stats: &MediaStats) -> String {
         let _ = writeln!(out, "# TYPE raftpbx_media_{name} {kind}");
         let _ = writeln!(out, "raftpbx_media_{name} {value}");
     }
+    workers(stats, &mut out);
     out
+}
+
+/// Which way workers receive and send.
+fn workers(s: &MediaStats, out: &mut String) {
+    let _ = writeln!(
+        out,
+        "# HELP raftpbx_media_workers Worker threads by how they receive and send."
+    );
+    let _ = writeln!(out, "# TYPE raftpbx_media_workers gauge");
+    for (way, count) in [
+        ("epoll", s.workers_epoll),
+        ("io_uring", s.workers_io_uring),
+        ("sk_lookup", s.workers_sk_lookup),
+    ] {
+        let _ = writeln!(out, "raftpbx_media_workers{{packet_io=\"{way}\"}} {count}");
+    }
 }
 
 fn calls(s: &MediaStats) -> Vec<Figure> {
@@ -92,6 +111,18 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Calls removed as abandoned",
             s.abandoned,
+        ),
+        (
+            "worker_panics_total",
+            "counter",
+            "Times a worker panicked and began anew",
+            s.panics,
+        ),
+        (
+            "lost_total",
+            "counter",
+            "Calls that ended because their worker panicked",
+            s.lost,
         ),
     ]
 }
@@ -214,6 +245,30 @@ fn sound(s: &MediaStats) -> Vec<Figure> {
             s.withheld,
         ),
         ("digits_total", "counter", "Digits heard", s.digits),
+        (
+            "music_saved_total",
+            "counter",
+            "Frames of music not encoded because others hear them too",
+            s.music_saved,
+        ),
+        (
+            "taps",
+            "gauge",
+            "Parties listened to for recognition",
+            s.taps,
+        ),
+        (
+            "tap_lost_total",
+            "counter",
+            "Packets not listened to because too many waited",
+            s.tap_lost,
+        ),
+        (
+            "tap_refused_total",
+            "counter",
+            "Batches that the consumer of taps was too slow for",
+            s.tap_refused,
+        ),
         ("recordings", "gauge", "Recordings under way", s.recordings),
         (
             "recording_lost_total",

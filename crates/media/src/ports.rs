@@ -8,35 +8,108 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::address::RawAddress;
 use crate::epoll::monotonic_ns;
 use crate::limits::PORT_REST_MS;
+use crate::packet_io::Steering;
 
-/// Two bound sockets facing one party.
+/// Two ports facing one party.
 pub struct PortPair {
     /// Address of the even port; the odd one follows.
     pub local: SocketAddr,
     /// Even port.
-    pub rtp: OwnedFd,
+    pub rtp: Door,
     /// Odd port.
-    pub rtcp: OwnedFd,
+    pub rtcp: Door,
 }
 
 impl PortPair {
     /// Marks what is sent: type of service (IPv4) or traffic class (IPv6).
     pub fn mark(&self, tos: u8) {
-        for fd in [&self.rtp, &self.rtcp] {
-            let socket = socket2::SockRef::from(fd);
-            let marked = match self.local {
-                SocketAddr::V4(_) => socket.set_tos_v4(tos.into()),
-                SocketAddr::V6(_) => socket.set_tclass_v6(tos.into()),
-            };
-            if let Err(error) = marked {
-                tracing::debug!(%error, tos, "packets are not marked");
-            }
+        self.rtp.mark(tos);
+        self.rtcp.mark(tos);
+    }
+}
+
+/// A port of ours that is open.
+pub struct Door {
+    local: SocketAddr,
+    way: Passage,
+    tos: AtomicU8,
+}
+
+/// How packets pass a door.
+enum Passage {
+    /// A socket of its own.
+    Socket(OwnedFd),
+    /// It has none.
+    Steered(Arc<Steering>),
+}
+
+impl Door {
+    fn new(local: SocketAddr, way: Passage) -> Door {
+        let tos = AtomicU8::new(0);
+        Door { local, way, tos }
+    }
+
+    /// An open one that does without a socket.
+    pub fn steered(local: SocketAddr, steering: &Arc<Steering>) -> Door {
+        steering.open(local);
+        Door::new(local, Passage::Steered(Arc::clone(steering)))
+    }
+
+    /// Its address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// How packets are marked.
+    pub fn tos(&self) -> u8 {
+        self.tos.load(Ordering::Relaxed)
+    }
+
+    /// Its socket; -1 when it does without.
+    pub fn socket(&self) -> RawFd {
+        match &self.way {
+            Passage::Socket(socket) => socket.as_raw_fd(),
+            Passage::Steered(_) => -1,
+        }
+    }
+
+    /// Sends a packet at once, past what a worker has collected; false when the kernel refuses.
+    pub fn send(&self, packet: &[u8], to: &RawAddress) -> bool {
+        match &self.way {
+            Passage::Socket(socket) => crate::epoll::send(socket.as_raw_fd(), packet, to),
+            Passage::Steered(steering) => steering.send(self.local, self.tos(), packet, to),
+        }
+    }
+
+    fn mark(&self, tos: u8) {
+        self.tos.store(tos, Ordering::Relaxed);
+        let Passage::Socket(socket) = &self.way else {
+            return;
+        };
+        let socket = socket2::SockRef::from(socket);
+        let marked = match self.local {
+            SocketAddr::V4(_) => socket.set_tos_v4(tos.into()),
+            SocketAddr::V6(_) => socket.set_tclass_v6(tos.into()),
+        };
+        if let Err(error) = marked {
+            tracing::debug!(%error, tos, "packets are not marked");
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Passage::Steered(steering) = &self.way {
+            steering.close(self.local);
         }
     }
 }
@@ -55,6 +128,8 @@ pub enum PortError {
 /// The port pairs of one local address.
 pub struct PortPool {
     address: IpAddr,
+    /// Ports do without sockets.
+    steering: Option<Arc<Steering>>,
     /// Outside the kernel's own range, and inside of it.
     free: [VecDeque<Free>; 2],
     ephemeral: Vec<RangeInclusive<u16>>,
@@ -65,14 +140,19 @@ pub struct PortPool {
 type Free = (u16, u64);
 
 impl PortPool {
-    /// A pool of the pairs that lie wholly in `range`.
-    pub fn new(address: IpAddr, range: &RangeInclusive<u16>) -> PortPool {
+    /// A pool of the pairs that lie wholly in `range`; with `steering` they do without sockets.
+    pub fn new(
+        address: IpAddr,
+        range: &RangeInclusive<u16>,
+        steering: Option<Arc<Steering>>,
+    ) -> PortPool {
         let last = *range.end();
         let pairs = range
             .clone()
             .filter(|port| port % 2 == 0 && *port != 0 && *port < last);
         let mut pool = PortPool {
             address,
+            steering,
             free: Default::default(),
             ephemeral: ephemeral(),
             total: 0,
@@ -125,7 +205,7 @@ impl PortPool {
                     continue;
                 }
                 match bind_pair(self.address, port) {
-                    Ok(pair) => return Ok(pair),
+                    Ok(pair) => return Ok(self.steered(pair)),
                     Err(error) => {
                         list.push_back((port, since_ns));
                         if error.kind() != io::ErrorKind::AddrInUse {
@@ -136,6 +216,32 @@ impl PortPool {
             }
         }
         Err(PortError::Exhausted)
+    }
+
+    /// Binds this pair, which another engine had; one that is in use here is refused by the kernel.
+    pub fn take_exactly(&mut self, port: u16) -> Result<PortPair, PortError> {
+        let pair = bind_pair(self.address, port)?;
+        for list in &mut self.free {
+            list.retain(|(free, _)| *free != port);
+        }
+        Ok(self.steered(pair))
+    }
+
+    /// The same pair, without its sockets where they are not needed: no other program has it.
+    fn steered(&self, pair: PortPair) -> PortPair {
+        let Some(steering) = &self.steering else {
+            return pair;
+        };
+        let open = |door: Door| {
+            let local = door.local();
+            drop(door);
+            Door::steered(local, steering)
+        };
+        PortPair {
+            local: pair.local,
+            rtp: open(pair.rtp),
+            rtcp: open(pair.rtcp),
+        }
     }
 
     /// Closes the pair and lets its ports rest at the end of the list.
@@ -188,22 +294,28 @@ fn without(
     left
 }
 
-fn bind_pair(address: IpAddr, port: u16) -> io::Result<PortPair> {
+/// Binds a pair. Its address may not be here yet: it floats.
+pub fn bind_pair(address: IpAddr, port: u16) -> io::Result<PortPair> {
     let local = SocketAddr::new(address, port);
     let rtp = bind(local)?;
     let rtcp = bind(SocketAddr::new(address, port + 1))?;
     Ok(PortPair { local, rtp, rtcp })
 }
 
-fn bind(local: SocketAddr) -> io::Result<OwnedFd> {
+fn bind(local: SocketAddr) -> io::Result<Door> {
     // The kernel's own buffer sizes (about 200 kB) hold seconds of audio.
     let kind = Type::DGRAM.nonblocking();
     let socket = Socket::new(Domain::for_address(local), kind, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // An address that floats is not here before its packets are to be.
+    match local {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+    }
     socket.bind(&local.into())?;
-    Ok(socket.into())
+    Ok(Door::new(local, Passage::Socket(socket.into())))
 }
 
 #[cfg(test)]
@@ -215,7 +327,7 @@ mod tests {
 
     #[test]
     fn pairs_begin_at_even_ports_inside_the_range() {
-        let pool = PortPool::new(LOCAL, &(39_101..=39_106));
+        let pool = PortPool::new(LOCAL, &(39_101..=39_106), None);
         let mut ports: Vec<u16> = pool.free.iter().flatten().map(|(port, _)| *port).collect();
         ports.sort_unstable();
         assert_eq!(ports, [39_102, 39_104]);
@@ -233,7 +345,7 @@ mod tests {
 
     #[test]
     fn ports_the_kernel_gives_away_come_last() {
-        let mut pool = PortPool::new(LOCAL, &(39_130..=39_131));
+        let mut pool = PortPool::new(LOCAL, &(39_130..=39_131), None);
         pool.ephemeral = vec![39_133..=39_134];
         for port in [39_132, 39_134, 39_136] {
             pool.push(port, 0);
@@ -247,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_pair_given_back_rests_and_is_used_last() {
-        let mut pool = PortPool::new(LOCAL, &(39_110..=39_115));
+        let mut pool = PortPool::new(LOCAL, &(39_110..=39_115), None);
         let first = pool.take().expect("free");
         assert_eq!((first.local.port(), pool.used()), (39_110, 1));
         pool.give_back(first);
@@ -264,11 +376,14 @@ mod tests {
     #[test]
     fn packets_are_marked_in_both_families() {
         for address in [LOCAL, IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)] {
-            let mut pool = PortPool::new(address, &(39_140..=39_143));
+            let mut pool = PortPool::new(address, &(39_140..=39_143), None);
             let pair = pool.take().expect("free");
             pair.mark(184);
-            for fd in [&pair.rtp, &pair.rtcp] {
-                let socket = socket2::SockRef::from(fd);
+            for door in [&pair.rtp, &pair.rtcp] {
+                let Passage::Socket(socket) = &door.way else {
+                    panic!("a socket");
+                };
+                let socket = socket2::SockRef::from(socket);
                 let marked = if address.is_ipv4() {
                     socket.tos_v4()
                 } else {
@@ -282,7 +397,7 @@ mod tests {
     #[test]
     fn ports_of_other_programs_are_passed_over_and_running_out_is_said() {
         let _stranger = UdpSocket::bind((LOCAL, 39_121)).expect("bind");
-        let mut pool = PortPool::new(LOCAL, &(39_120..=39_123));
+        let mut pool = PortPool::new(LOCAL, &(39_120..=39_123), None);
         let pair = pool.take().expect("one is free");
         assert_eq!(pair.local.port(), 39_122);
         assert_eq!(

@@ -16,7 +16,7 @@ use crate::srtp::sdes::Crypto;
 use crate::srtp::{MasterKey, Suite};
 
 /// The keys of a media line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct LineKeys {
     seed: Option<KeySeed>,
     /// One a side.
@@ -24,6 +24,7 @@ pub struct LineKeys {
 }
 
 /// What our keys for a line are made from.
+#[derive(serde::Serialize, serde::Deserialize)]
 pub struct KeySeed {
     /// The secret of the call.
     pub secret: [u8; 32],
@@ -39,7 +40,7 @@ impl fmt::Debug for KeySeed {
 }
 
 /// What stands between us and one party.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Facing {
     /// What the party offered, in its order.
     theirs: Vec<Crypto>,

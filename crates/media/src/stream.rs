@@ -3,7 +3,11 @@
 //! Pure. Invariant: once locked, packets are accepted from exactly one source until
 //! signalling names the peer again.
 
+mod state;
+
 use std::net::{IpAddr, SocketAddr};
+
+pub use state::StreamState;
 
 use crate::address::RawAddress;
 use crate::fastpath::Moved;
@@ -12,7 +16,7 @@ use crate::limits::PROVED_MAX;
 use crate::packet::RtpHeader;
 
 /// What signalling says about one port of a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Named {
     /// Address and port of the SDP; none for a disabled or held one (`0.0.0.0`).
     pub address: Option<SocketAddr>,

@@ -6,29 +6,30 @@
 
 mod kernel;
 mod legs;
+mod more;
+mod panics;
+mod relay;
 mod rooms;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::MediaEvent;
-use crate::address::RawAddress;
-use crate::epoll::{Bell, Events, Poller, Received, monotonic_ns, receive, send};
-use crate::flow::{Flow, Side, SocketId, Verdict};
+use crate::epoll::{Bell, monotonic_ns};
+use crate::flow::{Flow, SocketId, Verdict};
 use crate::limits::{BATCH_MAX, DATAGRAM_BYTES_MAX};
+use crate::packet_io::{Exchange, Sent, Steering, Watch, Way};
 use crate::ports::PortPair;
 use crate::srtp::GROWTH_MAX;
+use relay::{relay, send_from, take_back};
 use rooms::Rooms;
-
-/// Tag of the bell; no flow has it, because generations are 24 bits wide.
-const BELL: u64 = u64::MAX;
 
 /// Names a flow of a worker; a removed flow's key is never valid again (until its slot was
 /// used 16 million times).
@@ -44,8 +45,9 @@ impl FlowKey {
         self.slot as usize
     }
 
-    fn tag(self, socket: SocketId) -> u64 {
-        u64::from(self.slot) << 32 | u64::from(self.generation) << 2 | socket.bits()
+    /// Tag of its sockets, whose two low bits say which.
+    fn base(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.generation) << 2
     }
 
     fn from_tag(tag: u64) -> (FlowKey, SocketId) {
@@ -87,6 +89,8 @@ pub struct Totals {
     pub kernel_packets: u64,
     /// Packets of rooms.
     pub mixed: u64,
+    /// Times the thread panicked.
+    pub panics: u64,
 }
 
 struct Slot {
@@ -104,6 +108,8 @@ pub struct Table {
     /// Rooms whose parties are here.
     pub rooms: Rooms,
     timers: legs::Timers,
+    /// What a panic has left behind.
+    broken: panics::Broken,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -180,6 +186,15 @@ impl Table {
         self.slots.iter().map(last).collect()
     }
 
+    /// Tags of all flows but those that a panic has broken.
+    fn tags(&self) -> impl Iterator<Item = u64> {
+        let occupied = (0..).zip(&self.slots).filter(|(_, at)| at.flow.is_some());
+        occupied
+            .map(|(slot, &Slot { generation, .. })| FlowKey { slot, generation })
+            .filter(|key| !self.broken.flows.contains(key))
+            .map(FlowKey::base)
+    }
+
     fn insert(&mut self, flow: Flow) -> FlowKey {
         let slot = self.empty.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
@@ -211,9 +226,13 @@ impl Table {
 
 struct Shared {
     table: Mutex<Table>,
-    poller: Poller,
+    watch: Watch,
     bell: Bell,
     stopping: AtomicBool,
+    /// Who wants to know whether the thread could begin.
+    begun: Mutex<Option<SyncSender<io::Result<()>>>>,
+    /// A test wants the thread to panic.
+    doomed: AtomicBool,
 }
 
 /// Hands events to the owner of the engine.
@@ -225,25 +244,61 @@ pub struct Worker {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Starts workers, all in the same way: with epoll when the one that is wanted fails.
+pub fn start_all(count: usize, way: &Way, report: &Report) -> io::Result<Arc<[Worker]>> {
+    let mut workers = Vec::with_capacity(count);
+    for number in 0..count {
+        match Worker::start(number, way, report) {
+            Ok(worker) => workers.push(worker),
+            Err(error) => {
+                workers.iter().for_each(Worker::stop);
+                if matches!(way, Way::Epoll) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "media workers begin with epoll");
+                return start_all(count, &Way::Epoll, report);
+            }
+        }
+    }
+    Ok(workers.into())
+}
+
 impl Worker {
     /// Starts a thread that relays the flows it will be given.
-    pub fn start(number: usize, report: Report) -> io::Result<Worker> {
-        let (poller, bell) = (Poller::new()?, Bell::new()?);
-        poller.watch(bell.as_raw_fd(), BELL)?;
+    pub fn start(number: usize, way: &Way, report: &Report) -> io::Result<Worker> {
+        let (begun, begins) = sync_channel(1);
         let shared = Arc::new(Shared {
             table: Mutex::default(),
-            poller,
-            bell,
+            watch: Watch::new(way, number)?,
+            bell: Bell::new()?,
             stopping: AtomicBool::new(false),
+            begun: Mutex::new(Some(begun)),
+            doomed: AtomicBool::new(false),
         });
-        let seen = Arc::clone(&shared);
+        let (seen, report) = (Arc::clone(&shared), Arc::clone(report));
         let thread = std::thread::Builder::new()
             .name(format!("media-{number}"))
-            .spawn(move || run(&seen, &report))?;
+            .spawn(move || panics::guard(&seen, &report))?;
+        begins
+            .recv()
+            .map_err(|_| io::Error::other("the thread has ended"))??;
         Ok(Worker {
             shared,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// How it receives and sends.
+    pub fn way(&self) -> Way {
+        self.shared.watch.way()
+    }
+
+    /// What leads datagrams to it, when its ports have no sockets.
+    pub fn steering(&self) -> Option<Arc<Steering>> {
+        match self.way() {
+            Way::Steered(steering) => Some(steering),
+            _ => None,
+        }
     }
 
     /// The flows, locked against the worker: to be held shortly.
@@ -252,7 +307,7 @@ impl Worker {
     }
 
     /// Begins to relay a flow; gives its ports back with the error when it cannot.
-    pub fn add(&self, flow: Flow) -> Result<FlowKey, (io::Error, [PortPair; 2])> {
+    pub fn add(&self, flow: Flow) -> Result<FlowKey, (io::Error, Box<[PortPair; 2]>)> {
         let mut table = self.shared.table.lock();
         let key = table.insert(flow);
         match self.watch(&table, key) {
@@ -261,7 +316,7 @@ impl Worker {
                 let flow = table
                     .remove(key)
                     .expect("it was inserted under the same lock");
-                Err((error, flow.sides.map(|side| side.ports)))
+                Err((error, Box::new(flow.sides.map(|side| side.ports))))
             }
         }
     }
@@ -270,12 +325,8 @@ impl Worker {
         let Some(flow) = table.get(key) else {
             return Ok(());
         };
-        for (side, Side { ports, .. }) in flow.sides.iter().enumerate() {
-            let poller = &self.shared.poller;
-            poller.watch(ports.rtp.as_raw_fd(), key.tag(SocketId::new(side, false)))?;
-            poller.watch(ports.rtcp.as_raw_fd(), key.tag(SocketId::new(side, true)))?;
-        }
-        Ok(())
+        let Shared { watch, bell, .. } = &*self.shared;
+        watch.add(key.base(), relay::doors(flow), bell)
     }
 
     /// Something is to be said on a flow: wakes the thread for it.
@@ -286,9 +337,9 @@ impl Worker {
 
     /// Stops relaying a flow and gives its ports back.
     pub fn remove(&self, key: FlowKey) -> Option<[PortPair; 2]> {
-        // Closing ends the watch, but the caller may keep the sockets for a while longer:
-        // their events find no flow any more.
+        // The caller may keep the sockets for a while longer: what comes in finds no flow.
         let flow = self.shared.table.lock().remove(key)?;
+        self.shared.watch.gone(key.base(), &self.shared.bell);
         Some(flow.sides.map(|side| side.ports))
     }
 
@@ -305,38 +356,64 @@ impl Worker {
     }
 }
 
+/// The worker's part of its watch, with the flows that are there.
+fn open(shared: &Shared) -> Option<Exchange> {
+    let table = shared.table.lock();
+    let (watch, bell) = (&shared.watch, &shared.bell);
+    let opened = Exchange::open(watch, bell, table.tags(), |tag| table.descriptor(tag));
+    let begun = shared.begun.lock().take();
+    match opened {
+        Ok(io) => {
+            begun.map(|begun| begun.send(Ok(())));
+            Some(io)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a media worker cannot begin");
+            begun.map(|begun| begun.send(Err(error)));
+            None
+        }
+    }
+}
+
 fn run(shared: &Shared, report: &Report) {
-    let mut events = Events::new();
+    let Some(mut io) = open(shared) else { return };
     let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX + GROWTH_MAX];
     let mut happened = Vec::new();
     let mut most_ms = -1;
     loop {
-        if let Err(error) = shared.poller.wait(&mut events, most_ms) {
+        if let Err(error) = io.wait(most_ms) {
             tracing::error!(%error, "a media worker cannot wait for packets");
             return;
         }
+        if io.rung() {
+            shared.bell.silence();
+            if shared.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            panics::panic_if_doomed(shared);
+        }
         let now_ns = monotonic_ns();
         let mut table = shared.table.lock();
-        for (n, tag) in events.tags().enumerate() {
-            if tag == BELL {
-                shared.bell.silence();
-                if shared.stopping.load(Ordering::Acquire) {
-                    return;
-                }
-                continue;
+        for n in 0..io.count() {
+            if n > 0 && n % BATCH_MAX == 0 {
+                pass_by(&mut table, &mut io);
             }
-            if n % BATCH_MAX == BATCH_MAX - 1 {
-                MutexGuard::bump(&mut table);
-            }
-            relay(&mut table, tag, &mut buffer, now_ns, &mut happened);
+            relay(&mut table, &mut io, n, now_ns, &mut buffer, &mut happened);
         }
         if !table.clock.is_empty() {
-            speak(&mut table, &mut buffer, &mut happened);
+            speak(&mut table, &mut io, &mut buffer, &mut happened);
         }
-        Table::run_rooms(&mut table, &mut buffer, &mut happened);
+        Table::run_rooms(&mut table, &mut io, &mut buffer, &mut happened);
         let now_ns = monotonic_ns();
         legs::tick(&mut table, now_ns);
         most_ms = legs::sooner(table.most_ms(now_ns), &table, now_ns);
+        match io.finish(|tag| table.descriptor(tag)) {
+            Ok(unsent) => take_back(&mut table.totals, unsent),
+            Err(error) => {
+                tracing::error!(%error, "a media worker cannot send packets");
+                return;
+            }
+        }
         MutexGuard::unlock_fair(table);
         if !happened.is_empty() {
             report(std::mem::take(&mut happened));
@@ -344,8 +421,19 @@ fn run(shared: &Shared, report: &Report) {
     }
 }
 
+/// Lets whoever waits for the table have it for a moment.
+fn pass_by(table: &mut MutexGuard<'_, Table>, io: &mut Exchange) {
+    take_back(&mut table.totals, io.flush());
+    MutexGuard::bump(table);
+}
+
 /// Says what is due on all flows.
-fn speak(table: &mut MutexGuard<'_, Table>, buffer: &mut [u8], happened: &mut Vec<MediaEvent>) {
+fn speak(
+    table: &mut MutexGuard<'_, Table>,
+    io: &mut Exchange,
+    buffer: &mut [u8],
+    happened: &mut Vec<MediaEvent>,
+) {
     let now_ns = monotonic_ns();
     let mut spoken = 0;
     while let Some(Reverse((due_ns, key))) = table.clock.peek().copied() {
@@ -354,20 +442,20 @@ fn speak(table: &mut MutexGuard<'_, Table>, buffer: &mut [u8], happened: &mut Ve
         }
         table.clock.pop();
         if table.get(key).is_some() {
-            speak_on(table, key, buffer, now_ns, happened);
+            speak_on(table, io, (key, now_ns), buffer, happened);
         }
         spoken += 1;
         if spoken % BATCH_MAX == 0 {
-            MutexGuard::bump(table);
+            pass_by(table, io);
         }
     }
 }
 
 fn speak_on(
     table: &mut Table,
-    key: FlowKey,
+    io: &mut Exchange,
+    (key, now_ns): (FlowKey, u64),
     buffer: &mut [u8],
-    now_ns: u64,
     happened: &mut Vec<MediaEvent>,
 ) {
     for side in 0..2 {
@@ -376,7 +464,7 @@ fn speak_on(
         };
         match flow.speak(side, buffer, now_ns, happened) {
             Some(Verdict::Send { from, length, .. })
-                if send_from(flow, from, &buffer[..length]) =>
+                if send_from(io, flow, from, &buffer[..length], Sent::Spoken) =>
             {
                 table.totals.spoken += 1;
             }
@@ -388,96 +476,4 @@ fn speak_on(
         flow.was_roused();
     }
     table.note_due(key);
-}
-
-fn descriptor(flow: &Flow, id: SocketId) -> RawFd {
-    let ports = &flow.sides[id.side()].ports;
-    if id.rtcp() {
-        ports.rtcp.as_raw_fd()
-    } else {
-        ports.rtp.as_raw_fd()
-    }
-}
-
-fn send_from(flow: &Flow, from: SocketId, packet: &[u8]) -> bool {
-    let to = flow.remote(from);
-    to.is_some_and(|to| send(descriptor(flow, from), packet, to))
-}
-
-/// Relays one datagram of the socket that `tag` names; `buffer` has room for it to grow.
-fn relay(
-    table: &mut Table,
-    tag: u64,
-    buffer: &mut [u8],
-    now_ns: u64,
-    happened: &mut Vec<MediaEvent>,
-) {
-    let (key, at) = FlowKey::from_tag(tag);
-    let Some(slot) = table.slots.get_mut(key.slot as usize) else {
-        return;
-    };
-    if slot.generation != key.generation {
-        return;
-    }
-    let Some(flow) = &mut slot.flow else { return };
-    let totals = &mut table.totals;
-    let mut source = RawAddress::empty();
-    let room = &mut buffer[..DATAGRAM_BYTES_MAX];
-    let length = match receive(descriptor(flow, at), room, &mut source) {
-        Received::Datagram(length) => length,
-        Received::TooLarge => {
-            totals.not_rtp += 1;
-            return;
-        }
-        Received::Nothing => return,
-    };
-    totals.add(flow.refresh());
-    let known = happened.len();
-    match flow.judge(at, &source, buffer, length, now_ns, happened) {
-        Verdict::Send {
-            from,
-            learned: new,
-            length,
-        } => {
-            if send_from(flow, from, &buffer[..length]) {
-                totals.packets += 1;
-                totals.bytes += length as u64;
-            } else {
-                totals.unsent += 1;
-            }
-            if new && let Some(event) = latched(flow, at, &source) {
-                happened.push(event);
-            }
-        }
-        Verdict::Withheld { learned: new } => {
-            totals.withheld += 1;
-            if new && let Some(event) = latched(flow, at, &source) {
-                happened.push(event);
-            }
-        }
-        Verdict::Control { learned: new } => {
-            happened.extend(new.then(|| latched(flow, at, &source)).flatten());
-            return legs::serve(table, key, now_ns);
-        }
-        Verdict::WrongSource => totals.wrong_source += 1,
-        Verdict::NotRtp => totals.not_rtp += 1,
-        Verdict::Forged => totals.forged += 1,
-        Verdict::Replayed => totals.replayed += 1,
-        Verdict::Nowhere => totals.unsent += 1,
-    }
-    totals.add(flow.recall_if_misplaced());
-    let digit = |event: &&MediaEvent| matches!(event, MediaEvent::Dtmf { .. });
-    totals.digits += happened[known..].iter().filter(digit).count() as u64;
-    if happened.len() > known {
-        // A digit may have to be said in other words.
-        table.note_due(key);
-    }
-}
-
-fn latched(flow: &Flow, at: SocketId, source: &RawAddress) -> Option<MediaEvent> {
-    Some(MediaEvent::Latched {
-        call_id: flow.call_id.to_string(),
-        tag: flow.sides[at.side()].tag.to_string(),
-        source: source.to_std()?,
-    })
 }

@@ -4,10 +4,13 @@ mod phones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate, Output, SrtpProfile};
+use phones::callers::{Caller, amplitude};
 use phones::{DEADLINE, Lab, Phone, line, relay_address, until};
+use raftpbx_media::codec::Codec;
 use raftpbx_media::srtp::{GROWTH_MAX, Inbound, MasterKey, Outbound, Suite};
 use raftpbx_media::webrtc::stun::{self, Check, Class, Message};
 use raftpbx_media::webrtc::{Credentials, Fingerprint};
@@ -152,10 +155,14 @@ impl Browser {
     }
 
     fn say(&mut self, to: SocketAddr, payload: &str) {
+        self.send(to, payload.as_bytes());
+    }
+
+    fn send(&mut self, to: SocketAddr, payload: &[u8]) {
         let mut packet = vec![0x80, 0];
         packet.extend_from_slice(&self.sequence.to_be_bytes());
         packet.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 8]);
-        packet.extend_from_slice(payload.as_bytes());
+        packet.extend_from_slice(payload);
         self.sequence += 1;
         let length = packet.len();
         packet.resize(length + GROWTH_MAX, 0);
@@ -165,6 +172,11 @@ impl Browser {
     }
 
     fn hear(&mut self) -> String {
+        String::from_utf8_lossy(&self.payload()).into_owned()
+    }
+
+    /// The payload of the next packet of sound.
+    fn payload(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             assert!(Instant::now() < deadline, "nothing is heard");
@@ -173,7 +185,7 @@ impl Browser {
             };
             let (_, inbound) = self.keys.as_mut().expect("keys");
             let length = inbound.open_rtp(&mut packet).expect("genuine");
-            return String::from_utf8_lossy(&packet[12..length]).into_owned();
+            return packet[12..length].to_vec();
         }
     }
 }
@@ -265,6 +277,51 @@ fn a_browser_calls_a_plain_phone_and_again_in_the_same_call() {
     let stats = lab.engine.stats();
     assert_eq!((stats.encrypted, stats.handshakes), (1, 1));
     assert!(stats.checks >= 1 && stats.checks_strange >= 1);
+}
+
+#[test]
+fn a_browser_in_a_room_hears_the_others_and_is_heard() {
+    let lab = Lab::start(37_400..=37_439);
+    let (mut browser, nobody) = (Browser::new("127.0.0.2", true), Phone::at("127.0.0.3"));
+    let [_, to_browser] = call(&lab, "web", &browser, &nobody, "actpass");
+    let to = relay_address(&to_browser);
+    assert!(browser.check(to, &relays_credentials(&to_browser)));
+    assert!(browser.shake(to, true, MUCH));
+    until("keys at the relay", || lab.engine.stats().handshakes == 1);
+    let caller = Caller::call(&lab, "plain", Codec::Pcmu);
+    lab.ng(json!({"command": "room create", "room": "both"}));
+    for (call, tag) in [("web", "ta"), ("plain", "phone")] {
+        let joined = lab.ng(json!({
+            "command": "room join", "room": "both", "call-id": call, "from-tag": tag,
+        }));
+        assert_eq!(joined["result"], "ok", "{joined}");
+    }
+    let mut coder = Codec::Pcmu.coder(8_000).expect("memory");
+    let over = AtomicBool::new(false);
+    let (mut from_room, to_caller) = std::thread::scope(|scope| {
+        scope.spawn(|| caller.sing(600.0, &over));
+        let listener = scope.spawn(|| caller.listen(120));
+        let mut heard = Vec::new();
+        for n in 0..140_u32 {
+            let angle = |at: u32| f64::from(at) * 1_000.0 * std::f64::consts::TAU / 8_000.0;
+            let sample = |at: u32| (5_000.0 * angle(n * 160 + at).sin()) as i16;
+            let pcm: Vec<i16> = (0..160).map(sample).collect();
+            let mut payload = [0; 160];
+            coder.encode(&pcm, &mut payload).expect("encoded");
+            browser.send(to, &payload);
+            // The room gives the pace.
+            let packet = browser.payload();
+            let mut pcm = [0; 960];
+            let count = coder.decode(&packet, &mut pcm).expect("sound");
+            heard.extend(&pcm[..count]);
+        }
+        over.store(true, Ordering::Relaxed);
+        (heard, listener.join().expect("heard"))
+    });
+    let newest = (8_000, from_room.split_off(from_room.len() - 4_000));
+    assert!(amplitude(&newest, 600.0) > 3_000.0, "the other one");
+    assert!(amplitude(&newest, 1_000.0) < 500.0, "and not itself");
+    assert!(amplitude(&to_caller, 1_000.0) > 3_000.0, "and is heard");
 }
 
 #[test]

@@ -211,23 +211,62 @@ fn ask(ng: &UdpSocket, command: &str, sdp: &str, to_tag: &str) -> String {
     answer[at..at + bytes].to_owned()
 }
 
+/// A real rtpengine, and the way to it.
+fn rtpengine(ports: [&str; 2]) -> (Running, UdpSocket) {
+    let ng = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let listen = Sip::at("127.0.0.1").address();
+    ng.connect(listen).expect("connect");
+    let wait = std::time::Duration::from_millis(200);
+    ng.set_read_timeout(Some(wait)).expect("a deadline");
+    let running = start(
+        Command::new("rtpengine")
+            .args(["-f", "-E", "-L", "3", "--config-file=none", "--table=-1"])
+            .args(["--interface=127.0.0.7", "-m", ports[0], "-M", ports[1]])
+            .arg(format!("--listen-ng={listen}")),
+    );
+    (running, ng)
+}
+
+/// What a description says, wherever it says it: without addresses, ports and names.
+fn said(sdp: &str) -> Vec<String> {
+    let line = |line: &str| match line.split_once(' ') {
+        Some((media, rest)) if media.starts_with("m=") => {
+            let (_, formats) = rest.split_once(' ')?;
+            Some(format!("{media} {formats}"))
+        }
+        _ if line.starts_with("a=rtcp:") => None,
+        _ => line.starts_with("a=").then(|| line.to_owned()),
+    };
+    let mut lines: Vec<String> = sdp.lines().filter_map(line).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_publisher_hears_from_us_what_it_hears_from_rtpengine() {
+    if !is_installed("rtpengine") {
+        return;
+    }
+    let lab = Lab::start(33_540..=33_559);
+    let (_running, ng) = rtpengine(["33700", "33799"]);
+    let phone = Phone::at("127.0.0.2");
+    let lines = "a=rtpmap:101 telephone-event/8000\r\na=sendonly\r\na=ptime:20\r\n";
+    let sdp = phone.sdp(lines).replace("RTP/AVP 0", "RTP/AVP 8 0 101");
+    let theirs = ask(&ng, "publish", &sdp, "");
+    let ours = lab.sdp_of(serde_json::json!({
+        "command": "publish", "call-id": "interop", "from-tag": "ta", "sdp": sdp,
+        "ICE": "remove",
+    }));
+    assert_eq!(said(&ours), said(&theirs));
+}
+
 #[test]
 fn a_call_goes_through_us_and_a_real_rtpengine() {
     if !is_installed("rtpengine") {
         return;
     }
     let lab = Lab::start(33_520..=33_539);
-    let ng = UdpSocket::bind("127.0.0.1:0").expect("bind");
-    let listen = Sip::at("127.0.0.1").address();
-    ng.connect(listen).expect("connect");
-    let wait = std::time::Duration::from_millis(200);
-    ng.set_read_timeout(Some(wait)).expect("a deadline");
-    let _rtpengine = start(
-        Command::new("rtpengine")
-            .args(["-f", "-E", "-L", "3", "--config-file=none", "--table=-1"])
-            .args(["--interface=127.0.0.7", "-m", "33600", "-M", "33699"])
-            .arg(format!("--listen-ng={listen}")),
-    );
+    let (_running, ng) = rtpengine(["33600", "33699"]);
     let [a, b] = ["127.0.0.2", "127.0.0.3"].map(Phone::at);
     let ours = lab.sdp("offer", "interop", ["ta", ""], &a.sdp(""));
     let theirs = ask(&ng, "offer", &ours, "");

@@ -287,10 +287,32 @@ fn calls_are_listed_and_counted() {
     );
     lab.ng(json!({"command": "delete", "call-id": "owned"}));
     let answer = lab.ng(json!({"command": "statistics"}));
+    let all = &answer["statistics"];
+    let current = &all["currentstatistics"];
+    assert_eq!(current["sessionsown"], 1, "{answer}");
     assert_eq!(
-        answer["statistics"]["currentstatistics"]["sessionsown"], 1,
+        (&current["media_userspace"], &current["media_kernel"]),
+        (&json!(1), &json!(0))
+    );
+    let total = &all["totalstatistics"];
+    assert_eq!(
+        (
+            &total["regularterminatedsessions"],
+            &total["forcedterminatedsessions"]
+        ),
+        (&json!(1), &json!(0)),
         "{answer}"
     );
+    let seconds = total["avgcallduration"].as_str().expect("a number");
+    assert!(seconds.parse::<f64>().expect("a number") < 60.0);
+    let commands = &all["controlstatistics"];
+    assert_eq!(
+        (&commands["totaldeletecount"], &commands["totalstatscount"]),
+        (&json!(1), &json!(1)),
+        "{answer}"
+    );
+    let ports = &all["interfaces"][0]["ports"];
+    assert_eq!(ports["used"], 4, "{answer}");
 }
 
 #[test]

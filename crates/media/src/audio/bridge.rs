@@ -2,17 +2,18 @@
 //! sound is read in one codec and written in the other.
 //!
 //! Pure. One packet in, one packet out: nothing waits for the next packet, so the only delay is
-//! that of the codecs and of the filter between their rates.
+//! that of the codecs and of the filter between their rates. Only for a party that wants packets
+//! of another length than come they are cut and joined (`cut`).
 
-use crate::codec::{Codec, Coder, SAMPLES_MAX};
-use crate::dsp::resample::Resampler;
+mod cut;
+
+use crate::codec::Codec;
 use crate::packet::{RtpHeader, payload};
-use crate::sdp::{Coding, Takes};
+use crate::sdp::{Coding, Format, Repack, Takes};
 
 use super::event::{EVENT_BYTES, Event};
-
-/// Frames Opus can hold in a packet, in eighths of a millisecond at 8 kHz: 60, 40, 20, 10, 5 ms.
-const OPUS_FRAMES_MS: [usize; 5] = [60, 40, 20, 10, 5];
+use super::transcoder::Transcoder;
+use cut::Cutting;
 
 /// One direction.
 pub struct Bridge {
@@ -20,6 +21,9 @@ pub struct Bridge {
     takes: Takes,
     transcoder: Option<Transcoder>,
     time: Option<Time>,
+    cutting: Option<Cutting>,
+    /// The packet that came last waits for others.
+    waits: bool,
 }
 
 /// Media time in the clock of one side as it is in that of the other.
@@ -40,72 +44,6 @@ impl Time {
     }
 }
 
-/// What turns one codec into another.
-struct Transcoder {
-    from: Codec,
-    to: Codec,
-    reader: Box<dyn Coder>,
-    writer: Box<dyn Coder>,
-    resampler: Option<Resampler>,
-    /// Samples at the writer's rate; the first ones may be left over from the packet before.
-    pcm: Box<[i16]>,
-    left: usize,
-    rough: Box<[i16]>,
-}
-
-impl Transcoder {
-    fn new(from: Codec, to: Codec) -> Option<Transcoder> {
-        // Narrow sound is not made wider by a costlier coder.
-        let rate_hz = from.rate_hz().min(to.rate_hz());
-        let (reader, writer) = (from.coder(rate_hz)?, to.coder(rate_hz)?);
-        let resampler = Resampler::new(reader.rate_hz(), writer.rate_hz());
-        if resampler.is_none() && reader.rate_hz() != writer.rate_hz() {
-            return None;
-        }
-        Some(Transcoder {
-            from,
-            to,
-            reader,
-            writer,
-            resampler,
-            pcm: vec![0; 2 * SAMPLES_MAX].into(),
-            left: 0,
-            rough: vec![0; SAMPLES_MAX].into(),
-        })
-    }
-
-    /// Reads `length` bytes of `room` and writes the other payload in their place: its length, and
-    /// how many samples of it came from the packet before.
-    fn run(&mut self, room: &mut [u8], length: usize) -> Option<(usize, usize)> {
-        let before = self.left;
-        let pcm = &mut self.pcm[before..before + SAMPLES_MAX];
-        let content = room.get(..length)?;
-        let count = match &mut self.resampler {
-            None => self.reader.decode(content, pcm)?,
-            Some(resampler) => {
-                let count = self.reader.decode(content, &mut self.rough)?;
-                resampler.run(&self.rough[..count], pcm)
-            }
-        };
-        let there = before + count;
-        let samples = match self.to {
-            Codec::Opus => {
-                let per_ms = self.writer.rate_hz() as usize / 1_000;
-                let frames = OPUS_FRAMES_MS.iter().map(|ms| ms * per_ms);
-                frames.into_iter().find(|frame| *frame <= there)?
-            }
-            // Pairs of samples make a byte.
-            Codec::G722 => there & !1,
-            _ => there,
-        };
-        let written = self.writer.encode(&self.pcm[..samples], room)?;
-        self.pcm.copy_within(samples..there, 0);
-        // More than a packet can only be left over from packets of a strange length.
-        self.left = (there - samples).min(SAMPLES_MAX);
-        Some((written, before))
-    }
-}
-
 impl Bridge {
     /// To a party that takes this.
     pub fn new(takes: Takes) -> Bridge {
@@ -113,14 +51,18 @@ impl Bridge {
             takes,
             transcoder: None,
             time: None,
+            cutting: None,
+            waits: false,
         }
     }
 
     /// Whether a bridge is needed from who sends `sends` to who takes `takes`.
     pub fn is_needed(sends: &Takes, takes: &Takes) -> bool {
-        let mut formats = sends.formats.iter();
-        takes.first_audio().is_some()
-            && formats.any(|format| takes.coding(format.payload_type) != Some(format.coding))
+        let formats = sends.formats.iter();
+        let mut strange =
+            formats.filter(|format| takes.coding(format.payload_type) != Some(format.coding));
+        let cut = takes.repack == Repack::Always;
+        takes.first_audio().is_some() && (cut || strange.next().is_some())
     }
 
     /// Whether both lead to the same formats.
@@ -157,13 +99,15 @@ impl Bridge {
         room: &mut [u8],
         length: usize,
     ) -> Option<(RtpHeader, usize)> {
-        let Some(coding) = coding else {
-            return Some((*header, length));
+        self.begin();
+        let passed = match coding {
+            Some(Coding::Audio(codec)) => return self.pass_sound(header, codec, room, length),
+            Some(Coding::Events(clock_hz)) => self.pass_event(header, clock_hz, room, length),
+            Some(coding @ Coding::Noise(_)) => self.pass_noise(header, coding, length),
+            None => Some((*header, length)),
         };
-        match coding {
-            Coding::Audio(codec) => self.pass_sound(header, codec, room, length),
-            Coding::Events(clock_hz) => self.pass_event(header, clock_hz, room, length),
-        }
+        let (header, length) = passed?;
+        Some((self.renumbered(header)?, length))
     }
 
     fn pass_sound(
@@ -184,25 +128,50 @@ impl Bridge {
             timestamp,
             ..*header
         };
+        if let Some(came_ms) = self.is_cut(codec, to, payload(&room[..length], &header)) {
+            return self.cut_sound(&header, (codec, to), came_ms, room, length);
+        }
         if to == codec {
-            return Some((header, length));
+            return Some((self.renumbered(header)?, length));
         }
-        let known = self.transcoder.as_ref();
-        if known.is_none_or(|known| (known.from, known.to) != (codec, to)) {
-            self.transcoder = Transcoder::new(codec, to);
-        }
-        let transcoder = self.transcoder.as_mut()?;
+        let transcoder = self.transcoder(codec, to)?;
         let content = payload(&room[..length], &header).len();
         let (written, before) = transcoder.run(room.get_mut(header.payload_at..)?, content)?;
         // The padding is gone.
         room[0] &= !0x20;
-        let units =
-            before as u64 * u64::from(to.clock_hz()) / u64::from(transcoder.writer.rate_hz());
+        let units = before as u64 * u64::from(to.clock_hz()) / u64::from(transcoder.rate_hz());
         let header = RtpHeader {
             timestamp: header.timestamp.wrapping_sub(units as u32),
             ..header
         };
-        Some((header, header.payload_at + written))
+        Some((self.renumbered(header)?, header.payload_at + written))
+    }
+
+    /// What turns one codec into the other; its memory is kept from packet to packet.
+    fn transcoder(&mut self, from: Codec, to: Codec) -> Option<&mut Transcoder> {
+        let known = self.transcoder.as_ref();
+        if known.is_none_or(|known| (known.from, known.to) != (from, to)) {
+            self.transcoder = Transcoder::new(from, to);
+        }
+        self.transcoder.as_mut()
+    }
+
+    /// Comfort noise, which the other party takes under a number of its own.
+    fn pass_noise(
+        &mut self,
+        header: &RtpHeader,
+        coding: Coding,
+        length: usize,
+    ) -> Option<(RtpHeader, usize)> {
+        let noise = |format: &&Format| matches!(format.coding, Coding::Noise(_));
+        let to = self.takes.formats.iter().find(noise).copied()?;
+        let timestamp = self.convert(header, coding.clock_hz(), to.coding.clock_hz());
+        let header = RtpHeader {
+            payload_type: to.payload_type,
+            timestamp,
+            ..*header
+        };
+        Some((header, length))
     }
 
     fn pass_event(
@@ -256,7 +225,6 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sdp::Format;
     use proptest::prelude::*;
 
     fn takes(formats: &[(u8, Coding)]) -> Takes {
@@ -267,6 +235,7 @@ mod tests {
         Takes {
             formats: formats.iter().map(format).collect(),
             ptime_ms: 20,
+            repack: Repack::Never,
         }
     }
 
@@ -307,7 +276,7 @@ mod tests {
                 .expect("a packet");
             assert_eq!((passed.0.payload_type, passed.0.sequence), (111, n));
             assert_eq!(passed.0.timestamp, 1_000 + u32::from(n) * 960);
-            assert_eq!(crate::codec::packet_ms(&room[12..passed.1]), Some(20));
+            assert_eq!(Codec::Opus.packet_ms(&room[12..passed.1]), Some(20));
         }
     }
 
@@ -323,7 +292,7 @@ mod tests {
             let passed = bridge
                 .pass(&header, Some(PCMU), &mut room, 252)
                 .expect("a packet");
-            lengths.extend(crate::codec::packet_ms(&room[12..passed.1]));
+            lengths.extend(Codec::Opus.packet_ms(&room[12..passed.1]));
             times.push(passed.0.timestamp / 48);
         }
         assert_eq!(

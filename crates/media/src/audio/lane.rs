@@ -7,14 +7,16 @@ use super::bridge::Bridge;
 use super::inband::InBand;
 use super::outgoing::{Head, Outgoing};
 use super::seat::Seat;
-use super::speaker::{PlayEnd, Speaker, Voice};
+use super::speaker::{Order, PlayEnd, Sound, Speaker, Voice};
 use crate::codec::{Codec, Coder};
+use crate::dsp::noise::Background;
 use crate::packet::{RTP_HEADER_BYTES, RtpHeader, put_header};
 use crate::record::Tap;
 use crate::sdp::Coding;
+use crate::tap::Feed;
 
 /// What commands keep back from the other party.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Blocks {
     /// All of it.
     pub media: bool,
@@ -31,7 +33,12 @@ struct Speaking {
     due_ns: u64,
     /// Its media time.
     timestamp: u32,
+    /// Noise while the party is silent: what it says next ends it.
+    soothing: bool,
 }
+
+/// How long a party is heard as noise after it has said last what its silence is like, ms.
+const SOOTHED_MS: u64 = 30_000;
 
 /// More than this behind, the clock begins anew instead of sending a burst.
 const BEHIND_NS_MAX: u64 = 200_000_000;
@@ -51,6 +58,8 @@ pub struct Lane {
     pub bridge: Option<Bridge>,
     /// Where the sound is recorded.
     pub tap: Option<Tap>,
+    /// Who recognises speech in it.
+    pub feeds: Vec<Feed>,
     silencer: Option<(Codec, Box<dyn Coder>)>,
     /// The place in a room of the party that this direction comes from.
     pub seat: Option<Box<Seat>>,
@@ -77,6 +86,22 @@ impl Lane {
         }
     }
 
+    /// Gives a packet to those who record the party, or listen to it.
+    pub fn hand_out(
+        &self,
+        header: &RtpHeader,
+        coding: Option<Coding>,
+        content: &[u8],
+        now_ns: u64,
+    ) {
+        if let (Some(tap), Some(Coding::Audio(codec))) = (&self.tap, coding) {
+            tap.take(codec, header, content, now_ns);
+        }
+        for feed in &self.feeds {
+            feed.take(header, coding, content);
+        }
+    }
+
     /// Treats a relayed packet in place; its new length, none when it is kept back.
     pub fn relay(
         &mut self,
@@ -86,6 +111,9 @@ impl Lane {
         length: usize,
         now_ns: u64,
     ) -> Option<usize> {
+        if coding.is_some() {
+            self.end_noise();
+        }
         if self.speaking.is_some() {
             return None;
         }
@@ -110,17 +138,45 @@ impl Lane {
             return Some(length);
         };
         let Some((header, length)) = bridge.pass(header, coding, room, length) else {
-            self.out.break_off();
+            if !bridge.is_waiting() {
+                self.out.break_off();
+            }
             return None;
         };
-        let head = self.out.relay(&header, bridge.clock_hz(), now_ns);
+        let clock_hz = bridge.clock_hz();
+        self.put_head(&header, clock_hz, room, now_ns);
+        Some(length)
+    }
+
+    /// A further packet that came of the one that was relayed last.
+    pub fn more(&mut self, room: &mut [u8], now_ns: u64) -> Option<(RtpHeader, usize)> {
+        let bridge = self.bridge.as_mut()?;
+        let (header, length) = bridge.more(room)?;
+        let clock_hz = bridge.clock_hz();
+        self.put_head(&header, clock_hz, room, now_ns);
+        Some((header, length))
+    }
+
+    /// Another packet is looked at.
+    pub fn begin(&mut self) {
+        if let Some(bridge) = &mut self.bridge {
+            bridge.begin();
+        }
+    }
+
+    /// The packet that came last waits for others.
+    pub fn is_waiting(&self) -> bool {
+        self.bridge.as_ref().is_some_and(Bridge::is_waiting)
+    }
+
+    fn put_head(&mut self, header: &RtpHeader, clock_hz: u32, room: &mut [u8], now_ns: u64) {
+        let head = self.out.relay(header, clock_hz, now_ns);
         let head = head.unwrap_or(Head {
             ssrc: header.ssrc,
             sequence: header.sequence,
             timestamp: header.timestamp,
         });
         put_header(room, room[0], room[1] & 0x80 | header.payload_type, head);
-        Some(length)
     }
 
     /// Writes silence over a payload of the same codec.
@@ -137,6 +193,8 @@ impl Lane {
             *room = OPUS_SILENCE;
             return Some(header.payload_at + OPUS_SILENCE.len());
         }
+        // What cannot be silenced is kept back.
+        codec.bytes_per_ms()?;
         if self
             .silencer
             .as_ref()
@@ -195,9 +253,49 @@ impl Lane {
                 speaker,
                 due_ns: now_ns,
                 timestamp,
+                soothing: false,
             });
         }
-        self.speaking.as_mut().map(|speaking| &mut speaking.speaker)
+        let speaking = self.speaking.as_mut()?;
+        speaking.soothing = false;
+        Some(&mut speaking.speaker)
+    }
+
+    /// Whether noise is heard because the party is silent.
+    fn is_soothing(&self) -> bool {
+        let speaking = self.speaking.as_ref();
+        speaking.is_some_and(|speaking| speaking.soothing)
+    }
+
+    /// What is relayed is heard in place of noise.
+    pub fn end_noise(&mut self) {
+        if self.is_soothing() {
+            self.speaking = None;
+            self.out.break_off();
+        }
+    }
+
+    /// The party is silent in this way (RFC 3389): noise, until it says something or for half a
+    /// minute. What is played or kept back comes first.
+    pub fn soothe(&mut self, background: Background, voice: Voice, now_ns: u64, fresh: Head) {
+        let kept_back = self.blocks.media || self.blocks.sound;
+        if kept_back || self.speaking.is_some() && !self.is_soothing() {
+            return;
+        }
+        let order = Order {
+            sounds: vec![Sound::Noise(background)],
+            times: None,
+            start_ms: 0,
+            lasts_ms: Some(SOOTHED_MS),
+            volume: 256,
+            shared: false,
+        };
+        if let Some(speaker) = self.speaker(voice, 8_000, now_ns, fresh) {
+            speaker.play(order);
+        }
+        if let Some(speaking) = &mut self.speaking {
+            speaking.soothing = true;
+        }
     }
 
     /// The party's description has changed.
@@ -225,7 +323,10 @@ impl Lane {
 
     /// Stops playing; where it was, ms from the beginning of the clip.
     pub fn stop(&mut self) -> Option<u64> {
-        let speaking = self.speaking.as_mut()?;
+        let speaking = self
+            .speaking
+            .as_mut()
+            .filter(|speaking| !speaking.soothing)?;
         let position_ms = speaking.speaker.position_ms();
         speaking.speaker.stop();
         self.settle();
@@ -258,6 +359,7 @@ impl Lane {
         else {
             return Spoken::default();
         };
+        let soothing = speaking.soothing;
         let voice = speaking.speaker.voice();
         let (frame, ended) = speaking.speaker.next(&mut room[RTP_HEADER_BYTES..]);
         let clock = speaking.timestamp;
@@ -282,6 +384,8 @@ impl Lane {
             (RTP_HEADER_BYTES + length, header)
         });
         self.settle();
+        // Nobody has asked for noise.
+        let ended = ended.filter(|_| !soothing);
         Spoken { packet, ended }
     }
 }

@@ -5,20 +5,26 @@
 //!
 //! # Layout
 //! - `lane`: what becomes of relayed packets; when and what we say.
-//! - `speaker`: clips, tones and digits as frames. `clip`: files.
-//! - `bridge`: from one codec to another.
+//! - `speaker`: clips, tones and digits as frames. `clip`: files. `playing`: where in them we are;
+//!   `choir`: with others.
+//! - `bridge`: from one codec to another (`transcoder`), from one length of packets to another
+//!   (`packer`).
 //! - `outgoing`: one stream out of ours and theirs. `reports`: the same for RTCP.
 //! - `seat`: a place in a room. `event`: RFC 4733. `inband`: digits in the sound.
 
 pub mod bridge;
+pub mod choir;
 pub mod clip;
 pub mod event;
 pub mod inband;
 pub mod lane;
 pub mod outgoing;
+mod packer;
+mod playing;
 pub mod reports;
 pub mod seat;
 pub mod speaker;
+mod transcoder;
 
 use lane::Lane;
 

@@ -4,6 +4,9 @@
 //! ourselves, relayed packets go on behind it: same source, next number, later time. A
 //! receiver hears one stream without a break, and a context of SRTP sees no number twice.
 
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{NUMBERS_LEFT_OUT, NUMBERS_LEFT_OUT_MAX, OWN_PACKETS_PER_S};
 use crate::packet::RtpHeader;
 
 /// The stream towards one party.
@@ -31,6 +34,16 @@ pub struct Source {
     newest: u16,
 }
 
+/// A stream that has numbers of ours, written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingState {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    /// Since its newest packet, ms.
+    rest_ms: u64,
+}
+
 /// A jump of this many packets is a restart (RFC 3550 A.1: `MAX_DROPOUT`).
 const DROPOUT_MAX: u16 = 3_000;
 
@@ -55,6 +68,37 @@ impl Outgoing {
             sent_ns,
             ..Outgoing::default()
         }
+    }
+
+    /// What another engine needs to go on; none while nothing is changed.
+    pub fn state(&self, now_ns: u64) -> Option<OutgoingState> {
+        let ssrc = self.ssrc.filter(|_| self.changing)?;
+        Some(OutgoingState {
+            ssrc,
+            sequence: self.sequence,
+            timestamp: self.timestamp,
+            rest_ms: now_ns.saturating_sub(self.sent_ns) / 1_000_000,
+        })
+    }
+
+    /// Goes on where another engine was `age_ms` ago. What it sent since is not known, so as many
+    /// numbers are left out as it can have used: none may be used twice.
+    pub fn resumed(state: OutgoingState, age_ms: u64, now_ns: u64) -> Outgoing {
+        let used = age_ms * OWN_PACKETS_PER_S / 1_000 + NUMBERS_LEFT_OUT;
+        let step = used.min(NUMBERS_LEFT_OUT_MAX) as u16;
+        Outgoing {
+            ssrc: Some(state.ssrc),
+            sequence: state.sequence.wrapping_add(step),
+            timestamp: state.timestamp,
+            sent_ns: now_ns.saturating_sub((age_ms + state.rest_ms) * 1_000_000),
+            changing: true,
+            source: None,
+        }
+    }
+
+    /// The newest packet was not sent after all.
+    pub fn take_back(&mut self) {
+        self.sequence = self.sequence.wrapping_sub(1);
     }
 
     /// The source the party knows.
@@ -171,6 +215,27 @@ mod tests {
         }
         // Another source is nothing to us either.
         assert_eq!(out.relay(&header(2, 9_000, 5), 8_000, 0), None);
+    }
+
+    #[test]
+    fn a_successor_goes_on_behind_all_that_can_have_been_sent() {
+        let ms = 1_000_000;
+        let mut old = Outgoing::default();
+        assert_eq!(old.state(0), None, "nothing is changed yet");
+        let time = old.begin(8_000, 100 * ms, FRESH);
+        let before = old.own(time, 0, 100 * ms);
+        let state = old.state(140 * ms).expect("a stream of ours");
+        // Three seconds pass, in which the old one says 150 packets more.
+        let mut new = Outgoing::resumed(state, 3_000, 10_000 * ms);
+        let head = new.relay(&header(7, 9, 5), 8_000, 10_000 * ms);
+        let head = head.expect("changed");
+        assert_eq!(head.ssrc, before.ssrc);
+        assert_eq!(head.sequence - before.sequence, 300 + 200 + 1);
+        assert_eq!(head.timestamp.wrapping_sub(before.timestamp), 3_040 * 8);
+        // However old the state is, the receiver sees a step ahead.
+        let mut late = Outgoing::resumed(state, 3_600_000, 0);
+        let head = late.relay(&header(7, 9, 5), 8_000, 0).expect("changed");
+        assert!(head.sequence.wrapping_sub(before.sequence) < 0x8000);
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod g711;
 mod g722;
 mod l16;
 pub(crate) mod opus;
+mod plugin;
 
 pub use g711::{alaw_decode, alaw_encode, ulaw_decode, ulaw_encode};
 pub use g722::G722;
+pub use plugin::{PluggedCodec, PluginError, load};
 
 /// Longest packet handled, milliseconds: RFC 7587 has the longest, 120 ms; two fit.
 pub const PACKET_MS_MAX: usize = 240;
@@ -19,7 +21,7 @@ pub const PACKET_MS_MAX: usize = 240;
 pub const SAMPLES_MAX: usize = 48 * PACKET_MS_MAX;
 
 /// What a payload type means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Codec {
     /// G.711, mu-law.
     Pcmu,
@@ -31,6 +33,22 @@ pub enum Codec {
     L16(u32),
     /// Opus (RFC 6716, RFC 7587).
     Opus,
+    /// One of a shared library.
+    Plugged(PluggedCodec),
+}
+
+/// Whether this is the name of one that is brought along, or of what is no codec.
+fn is_built_in(name: &str) -> bool {
+    let names = [
+        "PCMU",
+        "PCMA",
+        "G722",
+        "L16",
+        "opus",
+        "CN",
+        "telephone-event",
+    ];
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Turns samples into payloads and payloads into samples, with the memory that takes.
@@ -68,6 +86,7 @@ impl Codec {
             (8_000, 1) if is("G722") => Some(Codec::G722),
             (48_000, 2) if is("opus") => Some(Codec::Opus),
             (8_000 | 16_000 | 48_000, 1) if is("L16") => Some(Codec::L16(clock_hz)),
+            (_, 1) => PluggedCodec::find(name, clock_hz).map(Codec::Plugged),
             _ => None,
         }
     }
@@ -78,7 +97,7 @@ impl Codec {
             0 => Some(Codec::Pcmu),
             8 => Some(Codec::Pcma),
             9 => Some(Codec::G722),
-            _ => None,
+            _ => PluggedCodec::of_type(payload_type).map(Codec::Plugged),
         }
     }
 
@@ -89,6 +108,7 @@ impl Codec {
             Codec::Pcma => Some(8),
             Codec::G722 => Some(9),
             Codec::L16(_) | Codec::Opus => None,
+            Codec::Plugged(codec) => codec.static_type(),
         }
     }
 
@@ -98,6 +118,7 @@ impl Codec {
             Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
             Codec::L16(rate_hz) => rate_hz,
             Codec::Opus => 48_000,
+            Codec::Plugged(codec) => codec.clock_hz(),
         }
     }
 
@@ -105,6 +126,7 @@ impl Codec {
     pub fn rate_hz(self) -> u32 {
         match self {
             Codec::G722 => 16_000,
+            Codec::Plugged(codec) => codec.rate_hz(),
             codec => codec.clock_hz(),
         }
     }
@@ -115,7 +137,12 @@ impl Codec {
         let name = parts.next()?;
         let clock_hz = parts.next().and_then(|text| text.parse().ok());
         let opus = name.eq_ignore_ascii_case("opus");
-        let clock_hz = clock_hz.unwrap_or(if opus { 48_000 } else { 8_000 });
+        let usual = || match PluggedCodec::named(name) {
+            Some(codec) => codec.clock_hz(),
+            None if opus => 48_000,
+            None => 8_000,
+        };
+        let clock_hz = clock_hz.unwrap_or_else(usual);
         Codec::from_rtpmap(name, clock_hz, if opus { 2 } else { 1 })
     }
 
@@ -127,6 +154,51 @@ impl Codec {
             Codec::G722 => "G722/8000".into(),
             Codec::L16(rate_hz) => format!("L16/{rate_hz}"),
             Codec::Opus => "opus/48000/2".into(),
+            Codec::Plugged(codec) => codec.rtpmap(),
+        }
+    }
+
+    /// What stands behind it in `a=fmtp`; none: nothing has to.
+    pub fn fmtp(self) -> Option<String> {
+        match self {
+            Codec::Opus => Some("useinbandfec=1".into()),
+            Codec::Plugged(codec) => codec.fmtp(),
+            _ => None,
+        }
+    }
+
+    /// Bytes of a payload in each ms, for codecs whose payloads can be cut anywhere.
+    pub fn bytes_per_ms(self) -> Option<usize> {
+        match self {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(8),
+            Codec::L16(rate_hz) => Some(rate_hz as usize / 500),
+            Codec::Opus | Codec::Plugged(_) => None,
+        }
+    }
+
+    /// Sound in a payload, whole ms; none for one that is malformed or has parts of a ms.
+    pub fn packet_ms(self, payload: &[u8]) -> Option<u32> {
+        if let Some(per_ms) = self.bytes_per_ms() {
+            let whole = !payload.is_empty() && payload.len().is_multiple_of(per_ms);
+            return whole.then_some((payload.len() / per_ms) as u32);
+        }
+        if self != Codec::Opus {
+            return None;
+        }
+        let samples = ::opus::packet::get_nb_samples(payload, 48_000).ok()?;
+        samples.is_multiple_of(48).then_some((samples / 48) as u32)
+    }
+
+    /// A length of packets that it can have, ms, when this one is wanted.
+    pub fn possible_ms(self, wanted_ms: u32) -> u32 {
+        match self {
+            // RFC 6716 section 2.1.4: a frame has 2.5, 5, 10, 20, 40 or 60 ms.
+            Codec::Opus if wanted_ms == 30 => 20,
+            Codec::Plugged(codec) => {
+                let frame_ms = codec.frame_ms();
+                (wanted_ms / frame_ms).max(1) * frame_ms
+            }
+            _ => wanted_ms,
         }
     }
 
@@ -139,15 +211,9 @@ impl Codec {
             Codec::G722 => Box::new(G722::default()),
             Codec::L16(rate_hz) => Box::new(l16::L16 { rate_hz }),
             Codec::Opus => Box::new(opus::Opus::new(source_hz)?),
+            Codec::Plugged(codec) => codec.coder()?,
         })
     }
-}
-
-/// Sound in a packet of Opus, ms.
-#[cfg(test)]
-pub fn packet_ms(payload: &[u8]) -> Option<usize> {
-    let samples = ::opus::packet::get_nb_samples(payload, 48_000).ok()?;
-    Some(samples / 48)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use crate::call::Line;
 use crate::codec::Codec;
-use crate::ng::request::CodecFlags;
-use crate::sdp::{Coding, Format, FormatsOut, Media, Takes};
+use crate::ng::codec_flags::CodecFlags;
+use crate::sdp::{Coding, Format, FormatsOut, Media, Repack, Takes};
 
 /// Names of payload types that need no `a=rtpmap` (RFC 3551 section 6).
 const STATIC: [(u8, &str); 7] = [
@@ -80,14 +80,14 @@ pub(super) fn written(takes: &Takes, known: &Takes) -> FormatsOut {
         match format.coding {
             Coding::Audio(codec) => {
                 maps.push(format!("rtpmap:{number} {}", codec.rtpmap()));
-                if codec == Codec::Opus {
-                    maps.push(format!("fmtp:{number} useinbandfec=1"));
-                }
+                let more = codec.fmtp();
+                maps.extend(more.map(|more| format!("fmtp:{number} {more}")));
             }
             Coding::Events(clock_hz) => {
                 maps.push(format!("rtpmap:{number} telephone-event/{clock_hz}"));
                 maps.push(format!("fmtp:{number} 0-15"));
             }
+            Coding::Noise(clock_hz) => maps.push(format!("rtpmap:{number} CN/{clock_hz}")),
         }
     }
     let list = takes.formats.iter().map(|format| format.payload_type);
@@ -132,25 +132,20 @@ impl Line {
             })
         };
         let known = sound.iter().filter_map(format).chain(added.iter().copied());
-        let ptime_ms = Takes::of(media).ptime_ms;
-        self.wrote[1 - offerer] = Some(Takes {
-            formats: known.chain(supplements.iter().filter_map(format)).collect(),
-            ptime_ms,
-        });
+        let takes = |formats: Box<[Format]>| Takes {
+            formats,
+            ..Takes::of(media)
+        };
+        let known = known.chain(supplements.iter().filter_map(format));
+        self.wrote[1 - offerer] = Some(takes(known.collect()));
         let usable: Vec<&Listed> = all.iter().filter(|one| !stripped(one)).collect();
-        self.usable = Some(Takes {
-            formats: usable.iter().filter_map(format).collect(),
-            ptime_ms,
-        });
+        self.usable = Some(takes(usable.iter().filter_map(format).collect()));
         let accepted = flags
             .accept
             .iter()
             .filter_map(|name| Codec::from_name(name));
         self.accepted = accepted.collect();
-        let new = Takes {
-            formats: added.into(),
-            ptime_ms,
-        };
+        let new = takes(added.into());
         let new = written(&new, &Takes::default());
         let numbers =
             |list: &[&Listed]| list.iter().map(|one| one.payload_type).collect::<Vec<_>>();
@@ -174,7 +169,7 @@ impl Line {
         let common = |format: &Format| answer.payload_type(format.coding).is_some();
         let accepted = |format: &Format| match format.coding {
             Coding::Audio(codec) => self.accepted.contains(&codec),
-            Coding::Events(_) => false,
+            Coding::Events(_) | Coding::Noise(_) => false,
         };
         let offered = || usable.formats.iter().filter(sound).copied();
         let chosen: Vec<Format> = if offered().any(|format| accepted(&format)) {
@@ -208,7 +203,7 @@ impl Line {
         let events = events.filter(|format| bridged || common(format)).copied();
         let takes = Takes {
             formats: chosen.into_iter().chain(events).collect(),
-            ptime_ms: usable.ptime_ms,
+            ..usable.clone()
         };
         let out = written(&takes, &answer);
         self.wrote[1 - answerer] = Some(takes);
@@ -218,6 +213,22 @@ impl Line {
     /// What may be sent to each party: what it said; once there is an answer only what that
     /// left over of it, in the order of the answer (RFC 3264 section 7).
     pub(super) fn agreed_takes(&self) -> [Takes; 2] {
+        let mut takes = self.agreed_formats();
+        for (side, takes) in takes.iter_mut().enumerate() {
+            let own = &self.takes[side];
+            (takes.ptime_ms, takes.repack) = match self.ptimes_ms[side] {
+                Some(ms) => (ms, Repack::Always),
+                // The other party was asked for a length that this one did not ask for.
+                None if self.ptimes_ms[1 - side].is_some() && own.repack == Repack::Bridged => {
+                    (own.ptime_ms, Repack::Always)
+                }
+                None => (own.ptime_ms, own.repack),
+            };
+        }
+        takes
+    }
+
+    fn agreed_formats(&self) -> [Takes; 2] {
         let mut takes = self.takes.clone();
         let Some(answerer) = self.answered_by else {
             return takes;
@@ -260,7 +271,7 @@ impl Line {
             sends[1 - answerer] = offerer_was_told.clone();
             sends[answerer] = Takes {
                 formats: formats.collect(),
-                ptime_ms: answerer_was_told.ptime_ms,
+                ..answerer_was_told.clone()
             };
         }
         sends

@@ -1,10 +1,13 @@
 //! What a description says about a line and its party, put into the tables.
 
+use std::net::IpAddr;
+
 use super::{Control, unix_us};
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::ng::Refusal;
+use crate::ng::bencode::{Value, dict};
 use crate::ng::request::Request;
-use crate::sdp::{FormatsOut, Media, Takes, is_rtp};
+use crate::sdp::{FormatsOut, Media, MediaOut, Rewrite, Sdp, Takes, is_rtp, rewrite};
 use crate::security::{KeySeed, LineKeys};
 use crate::webrtc::is_browser;
 
@@ -41,6 +44,56 @@ impl Control {
                 None => lines.push(line),
             }
         }
+    }
+
+    /// A call is over: by a command, or `forced` because nobody cares for it.
+    pub(super) fn note_end(&mut self, call: &Call, forced: bool) {
+        self.ended
+            .add(forced, unix_us().saturating_sub(call.created_us));
+    }
+
+    /// Addresses and their ports, as `statistics` has them.
+    pub fn interfaces(&self) -> Vec<Value> {
+        let one = |(address, used, free): (IpAddr, u64, u64)| {
+            // Each pair is two ports.
+            let (used, free) = (2 * used, 2 * free);
+            let ports = dict([
+                ("used", used.into()),
+                ("free", free.into()),
+                ("totals", (used + free).into()),
+            ]);
+            let address = address.to_string();
+            Value::from(dict([
+                ("name", "default".into()),
+                ("address", address.into()),
+                ("ports", ports.into()),
+            ]))
+        };
+        self.sites.pairs().map(one).collect()
+    }
+
+    /// The description that a party gets.
+    pub(super) fn write(
+        &self,
+        sdp: &Sdp<'_>,
+        request: &Request,
+        media: &[MediaOut<'_>],
+        dialogue: &Dialogue,
+        facing: usize,
+    ) -> String {
+        let local = dialogue.lines.first().map(|line| line.local[facing].ip());
+        let own = self
+            .sites
+            .advertised(local.unwrap_or_else(|| self.sites.usual()));
+        let address = request.media_address.unwrap_or(own);
+        rewrite(
+            sdp,
+            &Rewrite {
+                address,
+                origin: request.replace_origin,
+                media,
+            },
+        )
     }
 }
 
@@ -93,6 +146,8 @@ pub(super) fn note_offer(
     line.takes[side] = Takes::of(media);
     line.named[side] = media.address;
     line.answered_by = None;
+    line.ptimes_ms[side] = request.ptime_reverse_ms;
+    line.ptimes_ms[1 - side] = request.ptime_ms;
     media.protocol.clone_into(&mut line.protocol);
     let protocol = match &request.protocol {
         Some(protocol) if media.is_rtp() => &protocol[..],

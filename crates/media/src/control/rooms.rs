@@ -323,6 +323,13 @@ impl Control {
         Ok(answer)
     }
 
+    /// Forgets the rooms that are no longer at a worker.
+    pub(super) fn forget_rooms(&mut self, worker: usize) {
+        let table = self.workers[worker].table();
+        let entries = &mut self.rooms.entries;
+        entries.retain(|_, entry| entry.worker != worker || table.rooms.get(entry.id).is_some());
+    }
+
     /// Ends rooms that nobody has been in for long: their owner must have died.
     pub fn sweep_rooms(&mut self, now_ns: u64) {
         let mut abandoned = Vec::new();

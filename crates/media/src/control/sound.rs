@@ -44,9 +44,9 @@ impl Control {
                 if let Some(lasts_ms) = lasts_ms(&order) {
                     answer.insert(b"duration".to_vec(), lasts_ms.into());
                 }
-                self.begin(&places, |flow, side, now_ns| {
-                    flow.play(side, order.clone(), now_ns)
-                })?;
+                for place in &places {
+                    self.play(place, &order)?;
+                }
             }
             (_, SoundOrder::Digit(order)) => {
                 self.begin(&places, |flow, side, now_ns| {
@@ -97,6 +97,19 @@ impl Control {
         Some(act(table.get_mut(line.key)?, *side))
     }
 
+    fn play(&self, place: &Place<'_>, order: &Order) -> Result<(), Refusal> {
+        let voice = self.on(place, |flow, side| flow.voice(side)).flatten();
+        let join = |voice| self.choirs.join(place.0.worker, voice, order);
+        let mut member = voice.filter(|_| order.shared).and_then(join);
+        self.begin(
+            std::slice::from_ref(place),
+            |flow, side, now_ns| match member.take() {
+                Some(member) => flow.join(side, member, now_ns),
+                None => flow.play(side, order.clone(), now_ns),
+            },
+        )
+    }
+
     /// Begins to speak on lines and wakes their workers.
     fn begin(
         &self,
@@ -125,7 +138,7 @@ impl Control {
 pub(super) fn lasts_ms(order: &Order) -> Option<u64> {
     let one = |sound: &Sound| match sound {
         Sound::Clip(clip) => Some(clip.lasts_ms()),
-        Sound::Signal(_) => None,
+        Sound::Signal(_) | Sound::Noise(_) => None,
     };
     order.sounds.iter().map(one).sum()
 }

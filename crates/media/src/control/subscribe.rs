@@ -17,7 +17,7 @@ use crate::ng::Refusal;
 use crate::ng::bencode::{Dict, Value, dict};
 use crate::ng::request::Request;
 use crate::ng::sound::SoundCommand;
-use crate::sdp::{Media, Sdp, Takes};
+use crate::sdp::{Coding, Format, Media, Sdp, Takes};
 
 impl Control {
     /// Offers copies of what the parties send whom the request names.
@@ -166,11 +166,7 @@ impl Control {
 
     fn describe(&self, lines: &[Subscribed], request: &Request) -> String {
         let address = |local: SocketAddr| {
-            let site = self
-                .sites
-                .iter()
-                .find(|site| site.pool.address() == local.ip());
-            let own = site.map_or(local.ip(), |site| site.advertised);
+            let own = self.sites.advertised(local.ip());
             request.media_address.unwrap_or(own)
         };
         let name = |local: SocketAddr| {
@@ -228,11 +224,14 @@ fn sources(call: &Call, request: &Request) -> Result<Vec<Subscribed>, Refusal> {
     let mut found: Vec<Subscribed> = Vec::new();
     for (line, side) in places {
         let sends = line.agreed_sends()[side].clone();
-        let offered = if sends.first_audio().is_some() {
+        let mut offered = if sends.first_audio().is_some() {
             sends
         } else {
             line.takes[side].clone()
         };
+        // A recorder need not know what silence is like.
+        let sound = |format: &&Format| !matches!(format.coding, Coding::Noise(_));
+        offered.formats = offered.formats.iter().filter(sound).copied().collect();
         let tag = call.tag_of(line.key, side);
         let (Some(from), Some(_)) = (tag, offered.first_audio()) else {
             continue;

@@ -13,6 +13,10 @@ const DEPTH_MAX: u16 = 10;
 /// Packets given out, without one that was late, before the buffer may shrink: 5 s at 20 ms.
 const CALM: u32 = 250;
 
+/// Packets one behind the other that were all given out before, after which a sender has begun anew
+/// even if it says the same again: the network repeats no second without anything new in between.
+const REPEATED_MAX: u16 = 16;
+
 /// Room for a payload that is taken at once; few streams ever need more.
 const PAYLOAD_BYTES_USUAL: usize = 160;
 
@@ -26,6 +30,8 @@ struct Slot {
     given: Option<u16>,
     timestamp: u32,
     payload: Vec<u8>,
+    /// No sound, but what stands for it.
+    aside: bool,
 }
 
 /// What is to be played now.
@@ -33,6 +39,8 @@ struct Slot {
 pub enum Played<'a> {
     /// This payload, with its timestamp.
     Packet(u32, &'a [u8]),
+    /// This payload, which is no sound but says what is to be heard (comfort noise).
+    Aside(&'a [u8]),
     /// A packet is missing though later ones are there: to be concealed.
     Lost,
     /// There is nothing yet, or nothing any more.
@@ -66,6 +74,8 @@ pub struct JitterBuffer {
     calm: u32,
     /// Least that was there in the calm time.
     spare: u16,
+    /// The newest packet that was given out before, and how many stood before it in a row.
+    repeated: (u16, u16),
     counts: JitterCounts,
 }
 
@@ -84,6 +94,7 @@ impl Default for JitterBuffer {
             depth: 1,
             calm: 0,
             spare: u16::MAX,
+            repeated: (0, 0),
             counts: JitterCounts::default(),
         }
     }
@@ -102,6 +113,15 @@ impl JitterBuffer {
 
     /// Takes a packet; what is too long is no sound.
     pub fn put(&mut self, sequence: u16, timestamp: u32, payload: &[u8]) {
+        self.put_in(sequence, timestamp, payload, false);
+    }
+
+    /// Takes a packet that is given out as [`Played::Aside`].
+    pub fn put_aside(&mut self, sequence: u16, timestamp: u32, payload: &[u8]) {
+        self.put_in(sequence, timestamp, payload, true);
+    }
+
+    fn put_in(&mut self, sequence: u16, timestamp: u32, payload: &[u8], aside: bool) {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return;
         }
@@ -110,9 +130,11 @@ impl JitterBuffer {
         if ahead >= 0x8000 {
             let behind = next.wrapping_sub(sequence);
             if self.slots[usize::from(sequence % SLOTS)].given == Some(sequence) {
-                return;
-            }
-            if !self.begun && self.newest.wrapping_sub(sequence) < SLOTS {
+                if !self.says_another(sequence, timestamp, payload) {
+                    return;
+                }
+                self.restart(sequence);
+            } else if !self.begun && self.newest.wrapping_sub(sequence) < SLOTS {
                 // Nothing was given out yet: it begins earlier.
                 self.next = Some(sequence);
             } else if behind < SLOTS {
@@ -126,6 +148,7 @@ impl JitterBuffer {
         } else if ahead >= SLOTS {
             self.restart(sequence);
         }
+        self.repeated.1 = 0;
         let highest = sequence.wrapping_sub(self.newest) < 0x8000;
         if highest || self.held() == 0 {
             self.newest = sequence;
@@ -133,9 +156,28 @@ impl JitterBuffer {
         let slot = &mut self.slots[usize::from(sequence % SLOTS)];
         if slot.sequence != Some(sequence) {
             (slot.sequence, slot.timestamp) = (Some(sequence), timestamp);
+            slot.aside = aside;
             slot.payload.clear();
             slot.payload.extend_from_slice(payload);
         }
+    }
+
+    /// Whether a number that was given out before stands for something else now: its sender has
+    /// begun anew a little way back. Else the network has doubled a packet.
+    fn says_another(&mut self, sequence: u16, timestamp: u32, payload: &[u8]) -> bool {
+        let slot = &self.slots[usize::from(sequence % SLOTS)];
+        if slot.sequence.is_some() {
+            // Its place was taken by a later packet: nobody knows.
+            return false;
+        }
+        let (newest, count) = self.repeated;
+        let row = if sequence == newest.wrapping_add(1) {
+            count + 1
+        } else {
+            1
+        };
+        self.repeated = (sequence, row);
+        row >= REPEATED_MAX || slot.timestamp != timestamp || slot.payload != payload
     }
 
     /// Gives out what is to be played now.
@@ -159,6 +201,9 @@ impl JitterBuffer {
         let slot = &mut self.slots[usize::from(next % SLOTS)];
         if slot.sequence.take() == Some(next) {
             slot.given = Some(next);
+            if slot.aside {
+                return Played::Aside(&slot.payload);
+            }
             return Played::Packet(slot.timestamp, &slot.payload);
         }
         self.counts.lost += 1;
@@ -261,6 +306,32 @@ mod tests {
         assert_eq!(number(buffer.take()), Some(40_000));
         put(&mut buffer, 100);
         assert_eq!(number(buffer.take()), Some(100));
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_a_little_way_back_is_heard_at_once() {
+        let mut buffer = JitterBuffer::default();
+        for sequence in 100..150 {
+            put(&mut buffer, sequence);
+            assert_eq!(number(buffer.take()), Some(sequence));
+        }
+        for sequence in 120..160_u16 {
+            let timestamp = 0x1_0000 | u32::from(sequence);
+            buffer.put(sequence, timestamp, &timestamp.to_be_bytes());
+            assert_eq!(number(buffer.take()), Some(sequence));
+        }
+        assert_eq!(buffer.counts(), JitterCounts::default());
+    }
+
+    #[test]
+    fn a_sender_that_says_the_same_again_is_heard_after_a_third_of_a_second() {
+        let mut buffer = JitterBuffer::default();
+        let mut heard = 0;
+        for sequence in (100..150).chain(100..150) {
+            put(&mut buffer, sequence);
+            heard += u16::from(number(buffer.take()).is_some());
+        }
+        assert_eq!(heard, 100 - (REPEATED_MAX - 1));
     }
 
     #[test]

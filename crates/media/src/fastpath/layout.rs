@@ -100,7 +100,7 @@ impl Wanted {
 }
 
 /// An address as it stands in a packet.
-fn words(ip: IpAddr) -> [u32; 4] {
+pub fn words(ip: IpAddr) -> [u32; 4] {
     let mut bytes = [0_u8; 16];
     match ip {
         IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),

@@ -282,7 +282,7 @@ impl Drop for Tallies {
 }
 
 /// An error with what it comes from.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

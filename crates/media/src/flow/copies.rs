@@ -3,12 +3,10 @@
 //! A copy is the party's packet as it came, without its encryption: before anything is changed in
 //! it for the other party.
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::Flow;
 use crate::address::RawAddress;
-use crate::epoll::send;
 use crate::packet::Kind;
 use crate::ports::PortPair;
 
@@ -47,7 +45,7 @@ impl Flow {
         let Kind::Rtp(header) = kind else { return };
         for copy in &self.copies[side] {
             if copy.takes >> header.payload_type & 1 != 0 {
-                send(copy.ports.rtp.as_raw_fd(), packet, &copy.to);
+                copy.ports.rtp.send(packet, &copy.to);
             }
         }
     }

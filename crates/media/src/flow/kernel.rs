@@ -41,7 +41,7 @@ impl Flow {
             target,
             ssrc,
             clock_hz: self.clock_hz,
-            refused: self.events[side] | LIKE_RTCP,
+            refused: self.special[side] | LIKE_RTCP,
             tos: self.tos,
         })
     }

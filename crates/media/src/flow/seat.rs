@@ -10,7 +10,9 @@ impl Flow {
     /// A party takes its place in a room. While it is there it hears the room alone, and nobody
     /// hears it elsewhere.
     pub fn sit(&mut self, side: usize, seat: Seat) {
-        self.audio().lanes[side].seat = Some(Box::new(seat));
+        let lanes = &mut self.audio().lanes;
+        lanes[side].seat = Some(Box::new(seat));
+        lanes[1 - side].end_noise();
     }
 
     /// A party leaves its place; what is relayed to it goes on behind what the room said.
@@ -39,7 +41,12 @@ impl Flow {
         let voice = self.voice(side).filter(|_| !speaking)?;
         Some(Form {
             codec: voice.audio.1,
-            packet_ms: voice.frame_ms,
+            // Rooms have frames of 20 ms.
+            packet_ms: if voice.frame_ms == 30 {
+                20
+            } else {
+                voice.frame_ms
+            },
         })
     }
 

@@ -4,15 +4,17 @@ use super::{Flow, SocketId, Verdict};
 use crate::MediaEvent;
 use crate::audio::Audio;
 use crate::audio::bridge::Bridge;
+use crate::audio::choir::Member;
 use crate::audio::event::{Event, EventListener, Pressed};
 use crate::audio::lane::{Blocks, Lane};
 use crate::audio::outgoing::{Head, Outgoing};
 use crate::audio::reports::{Renaming, rename};
 use crate::audio::speaker::{DigitOrder, Order, Sound, Voice};
+use crate::dsp::noise::Background;
 use crate::ng::Refusal;
 use crate::packet::{Kind, RtpHeader, payload};
 use crate::record::Tap;
-use crate::sdp::{Coding, Takes};
+use crate::sdp::{Coding, STATIC_NOISE, Takes};
 
 impl Flow {
     /// Signalling says what each party takes and what it was told that it may send.
@@ -23,11 +25,20 @@ impl Flow {
         for side in 0..2 {
             let [own, other] = [&self.sides[side], &self.sides[1 - side]];
             let said = own.sends.events_mask();
-            self.events[side] = if said == 0 {
+            let events = if said == 0 {
                 own.takes.events_mask()
             } else {
                 said
             };
+            // Noise that the other party does not take is made by us, also for who sends it
+            // without having agreed on it.
+            let unknown = other.takes.first_audio().is_some() && other.takes.noise_mask() == 0;
+            let noise = if unknown {
+                own.takes.noise_mask() | own.sends.noise_mask() | 1 << STATIC_NOISE
+            } else {
+                0
+            };
+            self.special[side] = events | noise;
             let needed = Bridge::is_needed(&own.sends, &other.takes);
             let bridge = needed.then(|| Bridge::new(other.takes.clone()));
             let voice = self.voice(1 - side);
@@ -45,13 +56,13 @@ impl Flow {
     }
 
     /// How packets to a party have to look; none when it takes no sound that we can make.
-    pub(super) fn voice(&self, side: usize) -> Option<Voice> {
+    pub fn voice(&self, side: usize) -> Option<Voice> {
         let takes = &self.sides[side].takes;
         let audio = takes.first_audio()?;
         Some(Voice {
             audio,
             events: takes.events(audio.1.clock_hz()),
-            frame_ms: takes.ptime_ms,
+            frame_ms: audio.1.possible_ms(takes.ptime_ms),
         })
     }
 
@@ -59,13 +70,15 @@ impl Flow {
     fn coding(&self, side: usize, payload_type: u8) -> Option<Coding> {
         let own = &self.sides[side];
         let said = own.sends.coding(payload_type);
-        said.or_else(|| own.takes.coding(payload_type))
+        let known = said.or_else(|| own.takes.coding(payload_type));
+        let noise = payload_type == STATIC_NOISE;
+        known.or_else(|| noise.then_some(Coding::Noise(8_000)))
     }
 
     /// Whether a packet needs more than to be passed on.
     pub(super) fn is_treated(&self, side: usize, kind: Kind) -> bool {
         let event = match kind {
-            Kind::Rtp(header) => self.events[side] >> header.payload_type & 1 != 0,
+            Kind::Rtp(header) => self.special[side] >> header.payload_type & 1 != 0,
             _ => false,
         };
         event || self.audio.is_some() || self.listeners.is_some()
@@ -100,14 +113,14 @@ impl Flow {
             happened.push(dtmf(id, tag, pressed, false));
             self.sound_out(side, pressed, now_ns);
         }
+        let quiet = self.quiet_voice(side, coding);
         let Some(audio) = &mut self.audio else {
             return Some(length);
         };
         let deaf = audio.lanes[1 - side].seat.is_some();
         let lane = &mut audio.lanes[side];
-        if let (Some(tap), Some(Coding::Audio(codec))) = (&lane.tap, coding) {
-            tap.take(codec, &header, content, now_ns);
-        }
+        lane.begin();
+        lane.hand_out(&header, coding, content, now_ns);
         // Who has sent events means them.
         if lane.listening
             && self
@@ -130,7 +143,43 @@ impl Flow {
             // Who is in a room hears the room alone.
             return None;
         }
+        if let Some(voice) = quiet {
+            if let Some(background) = Background::parse(content) {
+                lane.soothe(background, voice, now_ns, fresh());
+            }
+            return None;
+        }
         lane.relay(&header, coding, room, length, now_ns)
+    }
+
+    /// Makes a further packet of what came from `side`, when it was longer than the other party
+    /// wants.
+    pub fn more(&mut self, side: usize, room: &mut [u8], now_ns: u64) -> Option<Verdict> {
+        let lane = &mut self.audio.as_mut()?.lanes[side];
+        let (header, length) = lane.more(room, now_ns)?;
+        let at = SocketId::new(side, false);
+        Some(self.pass_on(at, Kind::Rtp(header), room, length, false))
+    }
+
+    /// Whether the packet that came last from `side` waits for others.
+    pub(super) fn is_waiting(&self, side: usize) -> bool {
+        let audio = self.audio.as_ref();
+        audio.is_some_and(|audio| audio.lanes[side].is_waiting())
+    }
+
+    /// When a packet says that its party is silent, in words that the other one does not know: how
+    /// that one is told, by noise.
+    fn quiet_voice(&mut self, side: usize, coding: Option<Coding>) -> Option<Voice> {
+        let is_noise = matches!(coding, Some(Coding::Noise(_)));
+        if !is_noise || self.sides[1 - side].takes.noise_mask() != 0 {
+            return None;
+        }
+        let voice = self.voice(1 - side)?;
+        if self.audio.is_none() {
+            // The packet at hand counts as relayed, and is not.
+            self.audio().lanes[side].out.take_back();
+        }
+        Some(voice)
     }
 
     fn listen_for_events(
@@ -264,13 +313,26 @@ impl Flow {
     pub fn play(&mut self, to: usize, order: Order, now_ns: u64) -> Result<(), Refusal> {
         let source_hz = order.sounds.iter().map(|sound| match sound {
             Sound::Clip(clip) => clip.rate_hz,
-            Sound::Signal(_) => 8_000,
+            Sound::Signal(_) | Sound::Noise(_) => 8_000,
         });
         let source_hz = source_hz.max().unwrap_or(8_000);
         let voice = self.voice(to).ok_or_else(no_codec)?;
         let lane = &mut self.audio().lanes[1 - to];
         let speaker = lane.speaker(voice, source_hz, now_ns, fresh());
         speaker.ok_or_else(no_codec)?.play(order);
+        Ok(())
+    }
+
+    /// Lets a party hear with others what they hear.
+    ///
+    /// # Errors
+    /// When it takes no sound that we can make.
+    pub fn join(&mut self, to: usize, member: Member, now_ns: u64) -> Result<(), Refusal> {
+        let voice = self.voice(to).ok_or_else(no_codec)?;
+        let lane = &mut self.audio().lanes[1 - to];
+        // The others' coder is used, not this one.
+        let speaker = lane.speaker(voice, 8_000, now_ns, fresh());
+        speaker.ok_or_else(no_codec)?.join(member);
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! What comes from a party, as even frames: ordered, decoded, gaps filled.
 //!
 //! Pure. Packets wait in the adaptive buffer; each frame takes as many as it needs. What is lost
-//! is made up, by the codec or from what was heard before, and fades out when nothing follows.
+//! is made up, by the codec or from what was heard before, and fades out when nothing follows. Who
+//! has said what its silence is like (RFC 3389) is heard so while it sends nothing.
 
 use crate::codec::{Codec, Coder, PACKET_MS_MAX, SAMPLES_MAX};
 use crate::dsp::conceal::Concealer;
 use crate::dsp::jitter::{JitterBuffer, JitterCounts, Played};
+use crate::dsp::noise::{Background, NoiseMaker};
 use crate::dsp::resample::Resampler;
 use crate::packet::RtpHeader;
 use crate::sdp::Coding;
@@ -14,6 +16,9 @@ use super::FRAME_MS;
 
 /// Frames that are made up when nothing comes any more; later ones are silence.
 const DRY_FRAMES: u32 = 3;
+
+/// Frames of noise after the last packet: half a minute. Who is silent for longer has gone.
+const QUIET_FRAMES: u32 = 1_500;
 
 /// Packets taken for one frame at most: senders of 2.5 ms are not served.
 const PACKETS_A_FRAME: usize = 8;
@@ -40,6 +45,10 @@ pub struct Ear {
     held: usize,
     pcm: Box<[i16]>,
     dry: u32,
+    /// Its silence, while it says nothing.
+    noise: Option<NoiseMaker>,
+    /// Frames of it since the last packet.
+    quiet: u32,
 }
 
 impl Ear {
@@ -54,6 +63,8 @@ impl Ear {
             held: 0,
             pcm: vec![0; SAMPLES_MAX].into(),
             dry: DRY_FRAMES,
+            noise: None,
+            quiet: 0,
         }
     }
 
@@ -62,12 +73,17 @@ impl Ear {
         self.buffer.counts()
     }
 
-    /// Takes a packet. What is no sound (events, comfort noise) holds its place as silence.
+    /// Takes a packet. What is no sound (events) holds its place as silence.
     pub fn put(&mut self, header: &RtpHeader, coding: Option<Coding>, content: &[u8]) {
         if self.ssrc.replace(header.ssrc) != Some(header.ssrc) {
             self.buffer = JitterBuffer::default();
         }
         let content = match coding {
+            Some(Coding::Noise(_)) => {
+                return self
+                    .buffer
+                    .put_aside(header.sequence, header.timestamp, content);
+            }
             Some(Coding::Audio(codec)) => {
                 if !self.reads(codec) {
                     return;
@@ -122,10 +138,20 @@ impl Ear {
             }
             let count = match self.buffer.take() {
                 Played::Packet(_, content) => {
-                    self.dry = 0;
+                    (self.dry, self.noise) = (0, None);
                     reader.read(content, &mut self.pcm)
                 }
+                Played::Aside(content) => {
+                    (self.dry, self.quiet) = (DRY_FRAMES, 0);
+                    let background = Background::parse(content);
+                    self.noise = background.map(NoiseMaker::new);
+                    reader.quiet(&mut self.noise, &mut self.pcm)
+                }
                 Played::Lost => reader.conceal(reader.packet, &mut self.pcm),
+                Played::Nothing if self.noise.is_some() && self.quiet < QUIET_FRAMES => {
+                    self.quiet += 1;
+                    reader.quiet(&mut self.noise, &mut self.pcm)
+                }
                 Played::Nothing if self.dry < DRY_FRAMES => {
                     self.dry += 1;
                     // No more than this frame needs: it may come in a moment.
@@ -168,6 +194,19 @@ impl Reader {
             self.concealer.heard(&mut pcm[..count]);
         }
         count
+    }
+
+    /// A frame of silence as the party describes it.
+    fn quiet(&mut self, noise: &mut Option<NoiseMaker>, pcm: &mut [i16]) -> usize {
+        let samples = (self.coder.rate_hz() / 1_000 * FRAME_MS) as usize;
+        let frame = &mut pcm[..samples];
+        match noise {
+            Some(noise) => noise.fill(frame),
+            None => frame.fill(0),
+        }
+        // What follows is joined to what was heard before, not to something made up.
+        self.concealer.heard(frame);
+        samples
     }
 
     /// Makes up so many samples; how many there are then.
@@ -259,6 +298,26 @@ mod tests {
         }
         assert!(ear.next(&mut frame) && frame[159] == 4_000);
         assert_eq!(ear.counts(), JitterCounts::default());
+    }
+
+    #[test]
+    fn who_says_nothing_is_heard_as_the_noise_it_describes() {
+        let mut ear = Ear::new(16_000);
+        put(&mut ear, 0, Codec::Pcmu, 4_000, 160);
+        ear.put(&header(1, 1), Some(Coding::Noise(8_000)), &[50]);
+        let mut frame = [0; 320];
+        assert!(ear.next(&mut frame));
+        for n in 0..100 {
+            assert!(ear.next(&mut frame), "{n}");
+            if n > 1 {
+                let power: f32 = frame.iter().map(|s| f32::from(*s).powi(2)).sum();
+                let level = 10.0 * (power / 320.0 / 32_768.0_f32.powi(2)).log10();
+                assert!((-55.0..-46.0).contains(&level), "{n}: {level}");
+            }
+        }
+        put(&mut ear, 2, Codec::Pcmu, 4_000, 160);
+        assert!(ear.next(&mut frame));
+        assert!(frame[300] > 3_000, "and then as it speaks");
     }
 
     #[test]

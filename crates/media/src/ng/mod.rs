@@ -4,14 +4,18 @@
 //! time its answer is kept.
 
 pub mod bencode;
+pub mod codec_flags;
 pub mod cookies;
 pub mod request;
 pub mod rooms;
 pub mod server;
 pub mod sound;
+pub mod statistics;
 pub mod stream;
+pub mod takeover;
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::Core;
 use crate::epoll::monotonic_ns;
@@ -120,7 +124,7 @@ pub(crate) fn handle(core: &Core, datagram: &[u8], from: SocketAddr) -> Vec<u8> 
 fn answer_body(core: &Core, body: &[u8], out: &mut Vec<u8>) {
     core.counts.ng_requests.add(1);
     let json = body.first() == Some(&b'{');
-    let result = read_body(body, json).and_then(|dict| execute(core, &dict));
+    let result = read_body(body, json).and_then(|dict| guard(|| execute(core, &dict)));
     let dict = result.unwrap_or_else(|refusal| {
         core.counts.ng_errors.add(1);
         core.counts.refused.add(u64::from(refusal.limit));
@@ -133,6 +137,16 @@ fn answer_body(core: &Core, body: &[u8], out: &mut Vec<u8>) {
     } else {
         bencode::encode(&value, out);
     }
+}
+
+/// A panic is a mistake of ours that this command has brought to light: its sender is told, and
+/// the next command is answered.
+fn guard(command: impl FnOnce() -> Result<Dict, Refusal>) -> Result<Dict, Refusal> {
+    // Locks are given up on the way out; a call that was changed in part goes with its deletion.
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        tracing::error!("an NG command panicked");
+        Err(Refusal::error("Internal error"))
+    })
 }
 
 fn read_body(body: &[u8], json: bool) -> Result<Dict, Refusal> {
@@ -154,9 +168,20 @@ fn read_body(body: &[u8], json: bool) -> Result<Dict, Refusal> {
 
 fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
     let command = request::command(dict).map_err(Refusal::error)?;
+    core.commands.add(command);
     let request = request::read(dict).map_err(Refusal::error)?;
     if let Command::Room(command) = command {
         return rooms::execute(core, command, dict, &request);
+    }
+    if let Command::Takeover(command) = command {
+        return takeover::execute(core, command, dict, &request);
+    }
+    if command == Command::Statistics {
+        let statistics = statistics::statistics(core).into();
+        return Ok(bencode::dict([
+            ("result", "ok".into()),
+            ("statistics", statistics),
+        ]));
     }
     let order = match command {
         // Files are read before calls are locked.
@@ -171,6 +196,7 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
         Command::Ping => return Ok(bencode::dict([("result", "pong".into())])),
         Command::Offer => bencode::dict([("sdp", control.offer(&request)?.into())]),
         Command::Answer => bencode::dict([("sdp", control.answer(&request)?.into())]),
+        Command::Publish => bencode::dict([("sdp", control.publish(&request)?.into())]),
         Command::Delete => {
             if request.call_id.is_empty() {
                 return Err(Refusal::error("No call-id in message"));
@@ -197,40 +223,26 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
         Command::List => query::list(&control, &request),
         Command::Sound(command) => control.sound(command, &request, order)?,
         // Carried out above.
-        Command::Room(_) => Dict::new(),
-        Command::Statistics => {
-            drop(control);
-            bencode::dict([("statistics", statistics(core).into())])
-        }
+        Command::Room(_) | Command::Takeover(_) | Command::Statistics => Dict::new(),
     };
+    if matches!(command, Command::Offer | Command::Answer) && takeover::wants_state(dict) {
+        // Without it the call is anchored anew when this engine dies.
+        if let Ok(state) = control.snapshot(&request.call_id) {
+            answer.insert(b"state".to_vec(), state.into());
+        }
+    }
     answer.insert(b"result".to_vec(), "ok".into());
     Ok(answer)
 }
 
-/// The few figures clients look at, under rtpengine's names.
-fn statistics(core: &Core) -> Dict {
-    let stats = core.stats();
-    let errors = stats.wrong_source + stats.not_rtp + stats.unsent;
-    let current = dict([
-        ("sessionsown", stats.sessions.into()),
-        ("sessionsforeign", 0_u64.into()),
-        ("sessionstotal", stats.sessions.into()),
-        ("transcodedmedia", stats.bridged.into()),
-    ]);
-    let total = dict([
-        (
-            "uptime",
-            core.started.elapsed().as_secs().to_string().into(),
-        ),
-        ("managedsessions", stats.sessions_total.into()),
-        ("rejectedsessions", stats.refused.into()),
-        ("silenttimeoutsessions", stats.timeouts.into()),
-        ("relayedpackets", stats.packets.into()),
-        ("relayedbytes", stats.bytes.into()),
-        ("relayedpacketerrors", errors.into()),
-    ]);
-    dict([
-        ("currentstatistics", current.into()),
-        ("totalstatistics", total.into()),
-    ])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_panics_is_refused() {
+        let refused = guard(|| panic!("as a test wants it"));
+        assert_eq!(refused, Err(Refusal::error("Internal error")));
+        assert_eq!(guard(|| Ok(Dict::new())), Ok(Dict::new()));
+    }
 }

@@ -8,9 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::bencode::{Dict, Value};
+use super::codec_flags::CodecFlags;
 use super::rooms::RoomCommand;
 use super::sound::SoundCommand;
-use crate::limits::{CODEC_NAMES_MAX, LEGS_MAX, NAME_BYTES_MAX};
+use super::takeover::TakeoverCommand;
+use crate::limits::{LEGS_MAX, NAME_BYTES_MAX};
+use crate::sdp::packet_time;
 use crate::srtp::Suite;
 
 /// What the client wants.
@@ -22,6 +25,8 @@ pub enum Command {
     Offer,
     /// An SDP answer on its way.
     Answer,
+    /// What somebody sends who gets no answer from anybody but us.
+    Publish,
     /// End of a call or of one of its branches.
     Delete,
     /// Figures of a call.
@@ -40,6 +45,8 @@ pub enum Command {
     Sound(SoundCommand),
     /// Something about a room.
     Room(RoomCommand),
+    /// Something about what goes from one engine to another.
+    Takeover(TakeoverCommand),
 }
 
 /// What to do about RTCP multiplexing (`rtcp-mux` list).
@@ -96,36 +103,6 @@ pub struct SdesFlags {
     pub pad: bool,
     /// Write the lifetime of keys.
     pub lifetime: bool,
-}
-
-/// What to do about codecs (`codec` dictionary): names, or `all`, or `full`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CodecFlags {
-    /// Not for the answerer, and not used at all.
-    pub strip: Vec<String>,
-    /// Not for the answerer; the offerer may use them.
-    pub mask: Vec<String>,
-    /// Excepted from the two above.
-    pub offer: Vec<String>,
-    /// Offered too.
-    pub transcode: Vec<String>,
-    /// The offerer uses them even when the answerer does not.
-    pub accept: Vec<String>,
-}
-
-impl CodecFlags {
-    fn add(&mut self, action: &str, names: impl IntoIterator<Item = String>) {
-        let list = match action {
-            "strip" => &mut self.strip,
-            "mask" => &mut self.mask,
-            "offer" | "except" => &mut self.offer,
-            "transcode" => &mut self.transcode,
-            "accept" => &mut self.accept,
-            _ => return,
-        };
-        let room = CODEC_NAMES_MAX.saturating_sub(list.len());
-        list.extend(names.into_iter().take(room));
-    }
 }
 
 /// What to do about encryption that is offered without being asked for (RFC 8643, `OSRTP` list).
@@ -192,6 +169,10 @@ pub struct Request {
     pub limit: Option<usize>,
     /// `codec`.
     pub codecs: CodecFlags,
+    /// `ptime`: length of packets to the answerer, ms.
+    pub ptime_ms: Option<u32>,
+    /// `ptime-reverse`: the same to the offerer.
+    pub ptime_reverse_ms: Option<u32>,
     /// `detect-DTMF`: listen for digits in the sound of the sender.
     pub detect_dtmf: bool,
     /// `record-call`: begin or end a recording.
@@ -202,6 +183,27 @@ pub struct Request {
     pub all: bool,
     /// `address`: the party with this address in its SDP.
     pub address: Option<String>,
+}
+
+impl Command {
+    /// What rtpengine's statistics call it; none for those it does not have.
+    pub fn short_name(self) -> Option<&'static str> {
+        Some(match self {
+            Command::Ping => "ping",
+            Command::Offer => "offer",
+            Command::Answer => "answer",
+            Command::Publish => "pub",
+            Command::Delete => "delete",
+            Command::Query => "query",
+            Command::List => "list",
+            Command::Statistics => "stats",
+            Command::Subscribe => "subreq",
+            Command::SubscribeAnswer => "subans",
+            Command::Unsubscribe => "unsub",
+            Command::Sound(command) => command.short_name(),
+            Command::Room(_) | Command::Takeover(_) => return None,
+        })
+    }
 }
 
 /// The command of a dictionary, or the error text rtpengine has for it.
@@ -217,6 +219,7 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         "offer" => Command::Offer,
         "answer" => Command::Answer,
         "delete" => Command::Delete,
+        "publish" => Command::Publish,
         "query" => Command::Query,
         "list" => Command::List,
         "statistics" => Command::Statistics,
@@ -226,7 +229,9 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
         name => {
             let sound = SoundCommand::from_name(name).map(Command::Sound);
             let room = || RoomCommand::from_name(name).map(Command::Room);
-            sound.or_else(room).ok_or("Unrecognized command")?
+            let takeover = || TakeoverCommand::from_name(name).map(Command::Takeover);
+            let known = sound.or_else(room).or_else(takeover);
+            known.ok_or("Unrecognized command")?
         }
     })
 }
@@ -294,7 +299,9 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     for word in words(dict, "SDES") {
         sdes(&mut request.sdes, &word);
     }
-    read_codecs(&mut request.codecs, dict);
+    request.codecs.read(dict);
+    request.ptime_ms = text(dict, "ptime").and_then(|ms| packet_time(&ms));
+    request.ptime_reverse_ms = text(dict, "ptime-reverse").and_then(|ms| packet_time(&ms));
     for word in words(dict, "OSRTP") {
         osrtp(&mut request.osrtp, &word);
     }
@@ -302,17 +309,6 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         .iter()
         .for_each(|word| flag(&mut request, word));
     Ok(request)
-}
-
-fn read_codecs(flags: &mut CodecFlags, dict: &Dict) {
-    if let Some(Value::Dict(codecs)) = dict.get(&b"codec"[..]) {
-        for action in codecs
-            .keys()
-            .filter_map(|key| std::str::from_utf8(key).ok())
-        {
-            flags.add(action, words(codecs, action));
-        }
-    }
 }
 
 /// One of the `flags`.
@@ -414,7 +410,7 @@ pub(super) fn text(dict: &Dict, key: &str) -> Option<String> {
 }
 
 /// A list of words or one string of them; spaces inside a listed word count as hyphens.
-fn words(dict: &Dict, key: &str) -> Vec<String> {
+pub(super) fn words(dict: &Dict, key: &str) -> Vec<String> {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match dict.get(key.as_bytes()) {
         Some(Value::List(list)) => list

@@ -205,6 +205,7 @@ fn resume(playback: &Playback, clips: &Mutex<Clips>) -> Option<(Order, Playback)
         start_ms: 0,
         lasts_ms: None,
         volume: playback.volume,
+        shared: false,
     };
     (!order.sounds.is_empty()).then(|| (order, playback.clone()))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::Core;
 use crate::epoll::monotonic_ns;
-use crate::limits::{NG_BYTES_MAX, SWEEP_EVERY_MS};
+use crate::limits::{EVENTS_MAX, NG_BYTES_MAX, SWEEP_EVERY_MS};
 use crate::sweep::sweep;
 use crate::worker::Worker;
 
@@ -78,6 +78,11 @@ pub(crate) fn wake(mut address: SocketAddr) {
 }
 
 fn sweep_calls(core: &Core) {
+    let (lost, calls) = core.control.lock().end_broken();
+    core.counts.lost.add(calls);
+    for batch in lost.chunks(EVENTS_MAX) {
+        (core.report)(batch.to_vec());
+    }
     if let Some(path) = &core.fast_path {
         path.settle();
         let tend = |worker: &Worker| worker.tend(path, monotonic_ns());

@@ -63,6 +63,24 @@ impl SoundCommand {
         })
     }
 
+    /// What rtpengine's statistics call it.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            SoundCommand::Play => "playmedia",
+            SoundCommand::Stop => "stopmedia",
+            SoundCommand::PlayDtmf => "playdtmf",
+            SoundCommand::BlockMedia(true) => "blkmedia",
+            SoundCommand::BlockMedia(false) => "unblkmedia",
+            SoundCommand::BlockDtmf(true) => "blkdtmf",
+            SoundCommand::BlockDtmf(false) => "unblkdtmf",
+            SoundCommand::Silence(true) => "slnmedia",
+            SoundCommand::Silence(false) => "unslnmedia",
+            SoundCommand::Record(Recorded::Start) => "startrec",
+            SoundCommand::Record(Recorded::Stop) => "stoprec",
+            SoundCommand::Record(Recorded::Pause) => "pauserec",
+        }
+    }
+
     /// Whether it needs a party: the others are for the whole call when none is named.
     pub fn needs_party(self) -> bool {
         matches!(
@@ -147,6 +165,7 @@ pub(super) fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Re
         start_ms: positive("start-pos").unwrap_or(0),
         lasts_ms: lasts_ms.filter(|lasts_ms| *lasts_ms > 0),
         volume: gain(number(dict, "volume").unwrap_or(0)),
+        shared: text(dict, "shared").is_some_and(|value| value == "yes"),
     })
 }
 

@@ -6,14 +6,14 @@ mod formats;
 mod parse;
 mod rewrite;
 
-pub use formats::{Coding, Format, Takes};
+pub use formats::{Coding, Format, Repack, STATIC_NOISE, Takes, packet_time};
 pub use parse::{Media, Sdp, is_rtp};
 pub use rewrite::{FormatsOut, MediaOut, Rewrite, Way, rewrite};
 
 use std::fmt;
 
 /// Who sends on a media line (RFC 8866 section 6.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub enum Direction {
     /// Both.
     #[default]

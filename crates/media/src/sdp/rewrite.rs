@@ -73,6 +73,8 @@ pub struct MediaOut<'a> {
     pub way: Way,
     /// Payload types to write in place of the given ones.
     pub formats: Option<FormatsOut>,
+    /// Length of packets to write in place of the given one, ms.
+    pub ptime_ms: Option<u32>,
 }
 
 /// What is said about ICE and DTLS on one media line.
@@ -231,10 +233,19 @@ fn rewrite_media(
     for attribute in change.crypto.iter().chain(&change.way.secrecy) {
         push(out, &format!("a={attribute}"));
     }
-    packet_times.into_iter().for_each(|line| push(out, line));
+    write_packet_times(out, change, &packet_times);
     if !change.way.ice.is_empty() {
         write_ice(out, change, changes.address);
     }
+}
+
+/// Lines about the length of packets, ours in place of the given one.
+fn write_packet_times(out: &mut String, change: &MediaOut<'_>, given: &[&str]) {
+    if let Some(ms) = change.ptime_ms {
+        push(out, &format!("a=ptime:{ms}"));
+    }
+    let kept = |line: &&&str| change.ptime_ms.is_none() || !line.starts_with("a=ptime:");
+    given.iter().filter(kept).for_each(|line| push(out, line));
 }
 
 /// Our one address, and for RTCP the next port unless it shares the first.

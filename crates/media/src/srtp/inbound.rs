@@ -3,13 +3,16 @@
 use super::cipher::Protection;
 use super::index::{Window, rollover};
 use super::keys::{MasterKey, Stream};
+use super::state::{InboundState, SourceState, ahead};
 use super::{ENCRYPTED, Unopened, payload_at, rtcp_source, rtp_fields};
-use crate::limits::SRTP_SOURCES_MAX;
+use crate::limits::{ROLLOVERS_TRIED, SRTP_SOURCES_MAX};
 
 struct Source {
     ssrc: u32,
     rtp: Window,
     rtcp: Window,
+    /// Another engine has heard more than we know of.
+    behind: bool,
 }
 
 impl Source {
@@ -18,6 +21,7 @@ impl Source {
             ssrc,
             rtp: Window::default(),
             rtcp: Window::default(),
+            behind: false,
         }
     }
 }
@@ -31,6 +35,8 @@ pub struct Inbound {
     sources: Vec<Source>,
     /// Bytes of the master key identifier (MKI) in each packet.
     mki_bytes: usize,
+    /// Another engine may have heard sources we know nothing of.
+    resumed: bool,
 }
 
 impl Inbound {
@@ -39,10 +45,42 @@ impl Inbound {
     pub fn new(key: MasterKey, mki_bytes: usize) -> Inbound {
         Inbound {
             mki_bytes,
+            resumed: false,
             rtp: key.session(Stream::Rtp),
             rtcp: key.session(Stream::Rtcp),
             key,
             sources: Vec::new(),
+        }
+    }
+
+    /// Goes on where another engine was some time ago.
+    pub fn resumed(state: InboundState) -> Inbound {
+        let mut inbound = Inbound::new(state.key, state.mki_bytes);
+        inbound.resumed = true;
+        let window = |newest: Option<u64>| newest.map_or_else(Window::default, Window::at);
+        let known = state.sources.into_iter().take(SRTP_SOURCES_MAX);
+        inbound.sources = known
+            .map(|source| Source {
+                ssrc: source.ssrc,
+                rtp: window(source.rtp),
+                rtcp: window(source.rtcp),
+                behind: true,
+            })
+            .collect();
+        inbound
+    }
+
+    /// What another engine needs to go on.
+    pub fn state(&self) -> InboundState {
+        let sources = self.sources.iter().map(|source| SourceState {
+            ssrc: source.ssrc,
+            rtp: source.rtp.newest(),
+            rtcp: source.rtcp.newest(),
+        });
+        InboundState {
+            key: self.key.clone(),
+            mki_bytes: self.mki_bytes,
+            sources: sources.collect(),
         }
     }
 
@@ -63,12 +101,21 @@ impl Inbound {
         let from = payload_at(packet).ok_or(Unopened::Malformed)?;
         let place = self.place(ssrc);
         let window = place.map_or_else(Window::default, |at| self.sources[at].rtp);
+        let end = packet.len().checked_sub(self.rtp.tag_bytes());
+        let end = end.filter(|end| *end >= from).ok_or(Unopened::Malformed)?;
+        if place.map_or(self.resumed, |at| self.sources[at].behind) {
+            let known = window
+                .newest()
+                .map_or(u64::from(sequence), |newest| ahead(newest, sequence));
+            let index = self.find_index(packet, from, ssrc, known)?;
+            let source = self.heard(place, ssrc);
+            (source.behind, source.rtp) = (false, Window::at(index));
+            return Ok(end);
+        }
         let index = window.guess(sequence);
         if !window.is_new(index) {
             return Err(Unopened::Replayed);
         }
-        let end = packet.len().checked_sub(self.rtp.tag_bytes());
-        let end = end.filter(|end| *end >= from).ok_or(Unopened::Malformed)?;
         let rollover = rollover(index);
         let extra = self.rtp.rollover_for_tag(&rollover);
         if !self.rtp.open(packet, from, extra, ssrc, index) {
@@ -76,6 +123,29 @@ impl Inbound {
         }
         self.heard(place, ssrc).rtp.note(index);
         Ok(end)
+    }
+
+    /// Opens the first packet of a source that another engine has heard before: its tag says how
+    /// often the counter has rolled over since `known` was the least that it could be.
+    fn find_index(
+        &self,
+        packet: &mut [u8],
+        from: usize,
+        ssrc: u32,
+        known: u64,
+    ) -> Result<u64, Unopened> {
+        for turns in 0..ROLLOVERS_TRIED {
+            let index = known + (turns << 16);
+            let rollover = rollover(index);
+            let extra = self.rtp.rollover_for_tag(&rollover);
+            // A packet that was tried in vain is not to be used any more.
+            let mut tried = packet.to_vec();
+            if self.rtp.open(&mut tried, from, extra, ssrc, index) {
+                packet.copy_from_slice(&tried);
+                return Ok(index);
+            }
+        }
+        Err(Unopened::Forged)
     }
 
     /// Opens an RTCP packet in place; answers its length without tag and index.

@@ -20,6 +20,11 @@ impl Window {
         }
     }
 
+    /// The newest index; none before the first packet.
+    pub fn newest(&self) -> Option<u64> {
+        self.newest
+    }
+
     /// The index that a sequence number most likely means (appendix A).
     pub fn guess(&self, sequence: u16) -> u64 {
         let Some(newest) = self.newest else {

@@ -7,13 +7,15 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::cipher::{Block, Protection};
+use super::state::KeyText;
 use super::suite::Suite;
 
 /// Most bytes of a master key with its salt.
 const BYTES_MAX: usize = 32 + 14;
 
 /// A master key with its salt, as it stands in `inline:`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "KeyText", try_from = "KeyText")]
 pub struct MasterKey {
     suite: Suite,
     bytes: [u8; BYTES_MAX],

@@ -6,6 +6,7 @@
 //! - `suite`: the crypto suites. `keys`: from a master key to session keys.
 //! - `cipher`: AES in counter mode and GCM, authentication. `index`: roll-over and replay.
 //! - `outbound`, `inbound`: the two kinds of context. `sdes`: keys in session descriptions.
+//! - `state`: contexts written down, for another engine.
 
 mod cipher;
 mod inbound;
@@ -13,6 +14,7 @@ mod index;
 mod keys;
 mod outbound;
 pub mod sdes;
+mod state;
 mod suite;
 
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod tests;
 pub use inbound::Inbound;
 pub use keys::MasterKey;
 pub use outbound::Outbound;
+pub use state::{InboundState, OutboundState};
 pub use suite::Suite;
 
 /// Bytes a packet grows by at most: an authentication tag and, in SRTCP, its index.

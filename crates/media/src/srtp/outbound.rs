@@ -3,6 +3,7 @@
 use super::cipher::Protection;
 use super::index::{Window, rollover};
 use super::keys::{MasterKey, Stream};
+use super::state::{OutboundState, SourceState, ahead};
 use super::{ENCRYPTED, GROWTH_MAX, payload_at, rtcp_source, rtp_fields};
 use crate::limits::SRTP_SOURCES_MAX;
 
@@ -12,6 +13,8 @@ const RTCP_INDEX_MAX: u32 = 0x7fff_ffff;
 struct Source {
     ssrc: u32,
     sent: Window,
+    /// Another engine has sent more than we know of.
+    behind: bool,
 }
 
 /// Protects packets under one key.
@@ -36,6 +39,36 @@ impl Outbound {
         }
     }
 
+    /// Goes on where another engine was some time ago; its reports are counted from `rtcp_index`
+    /// on, or from where it was if that is further.
+    pub fn resumed(state: OutboundState, rtcp_index: u32) -> Outbound {
+        let mut out = Outbound::new(state.key, rtcp_index);
+        out.rtcp_index = out.rtcp_index.max(state.rtcp_index);
+        let known = state.sources.into_iter().take(SRTP_SOURCES_MAX);
+        out.sources = known
+            .map(|source| Source {
+                ssrc: source.ssrc,
+                sent: source.rtp.map_or_else(Window::default, Window::at),
+                behind: true,
+            })
+            .collect();
+        out
+    }
+
+    /// What another engine needs to go on.
+    pub fn state(&self) -> OutboundState {
+        let sources = self.sources.iter().map(|source| SourceState {
+            ssrc: source.ssrc,
+            rtp: source.sent.newest(),
+            rtcp: None,
+        });
+        OutboundState {
+            key: self.key.clone(),
+            sources: sources.collect(),
+            rtcp_index: self.rtcp_index,
+        }
+    }
+
     /// The key it works with.
     pub fn key(&self) -> &MasterKey {
         &self.key
@@ -50,6 +83,12 @@ impl Outbound {
         let (sequence, ssrc) = rtp_fields(&room[..length])?;
         let from = payload_at(&room[..length])?;
         let source = self.source(ssrc);
+        if let (true, Some(known)) = (source.behind, source.sent.newest()) {
+            let index = ahead(known, sequence);
+            // What stands before it was sent by another engine, or never will be.
+            source.sent = Window::at(index.saturating_sub(1));
+        }
+        source.behind = false;
         let index = source.sent.guess(sequence);
         // The same packet twice under one index is only harmless when it is the same one; a relay
         // repeats what the network repeated, but never another payload (RFC 3711 section 9.1).
@@ -97,6 +136,7 @@ impl Outbound {
             self.sources.push(Source {
                 ssrc,
                 sent: Window::default(),
+                behind: false,
             });
             self.sources.len() - 1
         });

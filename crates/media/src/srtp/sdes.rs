@@ -20,7 +20,7 @@ const MKI_BYTES_MAX: usize = 128;
 const TAG_DIGITS_MAX: usize = 9;
 
 /// One `a=crypto` line that we can use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Crypto {
     /// Its number: an answer repeats that of the offered line it takes.
     pub tag: u32,

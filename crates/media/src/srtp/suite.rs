@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A crypto suite (RFC 4568 section 6.2, RFC 6188 section 4, RFC 7714 section 14.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Suite {
     /// AES-256 in Galois/counter mode, tag of 16 bytes.
     AeadAes256Gcm,

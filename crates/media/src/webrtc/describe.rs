@@ -8,7 +8,7 @@ use crate::limits::{CANDIDATES_MAX, FINGERPRINTS_MAX};
 use crate::sdp::{Media, Sdp};
 
 /// Who begins the handshake (`a=setup`, RFC 4145).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Setup {
     /// The writer.
     Active,
@@ -21,7 +21,7 @@ pub enum Setup {
 }
 
 /// What a party says on one media line.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Peer {
     /// Its ICE; none: it has none.
     pub ice: Option<Remote>,

@@ -44,7 +44,8 @@ impl Hash {
 }
 
 /// A fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Fingerprint {
     hash: Hash,
     bytes: Vec<u8>,
@@ -84,6 +85,20 @@ impl Fingerprint {
         };
         let right = best.of(certificate);
         all.iter().any(|one| one.hash == best && one.bytes == right)
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> String {
+        fingerprint.to_string()
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Fingerprint, &'static str> {
+        Fingerprint::parse(&text).ok_or("no fingerprint")
     }
 }
 

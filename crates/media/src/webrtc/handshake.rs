@@ -1,6 +1,7 @@
 //! One DTLS connection: a handshake whose only fruit are keys for SRTP (RFC 5764). Pure but for
 //! the random numbers of the library.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dimpl::{Dtls, Output, SrtpProfile};
@@ -52,15 +53,16 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// Begins; none when too many are under way.
+    /// Begins with a peer at this address; none when too many are under way.
     pub fn begin(
         identity: &Arc<Identity>,
         active: bool,
         expected: Vec<Fingerprint>,
+        source: IpAddr,
         now_ns: u64,
     ) -> Option<Handshake> {
         Some(Handshake {
-            slot: Some(identity.take_slot()?),
+            slot: Some(identity.take_slot(source)?),
             dtls: identity.connection(active, now_ns),
             identity: Arc::clone(identity),
             active,
@@ -170,10 +172,11 @@ fn keys(material: &[u8], profile: SrtpProfile, active: bool) -> Option<Keys> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::HANDSHAKES_MAX;
+    use crate::limits::{HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX};
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn identity() -> Arc<Identity> {
         Identity::new().expect("an identity")
@@ -185,8 +188,8 @@ mod tests {
         let expects = |who: &Arc<Identity>| vec![who.fingerprint().clone()];
         let now_ns = now();
         let ends = [
-            Handshake::begin(&client, true, expects(&server), now_ns),
-            Handshake::begin(&server, false, expects(&client), now_ns),
+            Handshake::begin(&client, true, expects(&server), HOME, now_ns),
+            Handshake::begin(&server, false, expects(&client), HOME, now_ns),
         ];
         (server, ends.map(|end| end.expect("begun")))
     }
@@ -263,7 +266,7 @@ mod tests {
     #[test]
     fn a_silent_peer_is_given_up_and_places_are_bounded() {
         let identity = identity();
-        let mut end = Handshake::begin(&identity, true, Vec::new(), now()).expect("begun");
+        let mut end = Handshake::begin(&identity, true, Vec::new(), HOME, now()).expect("begun");
         let (mut now_ns, mut packets) = (now(), 0);
         let failure = loop {
             match end.tick(now_ns) {
@@ -275,10 +278,27 @@ mod tests {
         assert_eq!(failure, Failure::Broken);
         assert!((2..=16).contains(&packets), "{packets}");
         drop(end);
-        let slots: Vec<_> = (0..HANDSHAKES_MAX).map(|_| identity.take_slot()).collect();
+        let from = |n: usize| IpAddr::from([10, 0, (n / 100) as u8, (n % 100) as u8]);
+        let take = |n| identity.take_slot(from(n));
+        let slots: Vec<_> = (0..HANDSHAKES_MAX).map(take).collect();
         assert!(slots.iter().all(Option::is_some));
-        assert!(Handshake::begin(&identity, false, Vec::new(), now()).is_none());
+        assert!(Handshake::begin(&identity, false, Vec::new(), HOME, now()).is_none());
         drop(slots);
+        assert_eq!(identity.running(), 0);
+    }
+
+    #[test]
+    fn one_address_cannot_take_the_places_of_all() {
+        let identity = identity();
+        let begin = |source| Handshake::begin(&identity, false, Vec::new(), source, now());
+        let greedy = (0..HANDSHAKES_PER_SOURCE_MAX).map(|_| begin(HOME));
+        let mut greedy: Vec<_> = greedy.collect();
+        assert!(greedy.iter().all(Option::is_some));
+        assert!(begin(HOME).is_none());
+        assert!(begin(IpAddr::from([10, 0, 0, 1])).is_some());
+        greedy.pop();
+        assert!(begin(HOME).is_some(), "a place is free again");
+        drop(greedy);
         assert_eq!(identity.running(), 0);
     }
 
@@ -302,7 +322,8 @@ mod tests {
             active: bool,
             packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..4),
         ) {
-            let mut end = Handshake::begin(&identity(), active, Vec::new(), now()).expect("begun");
+            let end = Handshake::begin(&identity(), active, Vec::new(), HOME, now());
+            let mut end = end.expect("begun");
             for packet in packets {
                 let mut record = vec![22, 0xfe, 0xfd];
                 record.extend_from_slice(&[0; 9]);

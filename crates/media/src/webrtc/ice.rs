@@ -62,7 +62,7 @@ impl Credentials {
 }
 
 /// What a description says about its writer's ICE.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Remote {
     /// `ice-ufrag` and `ice-pwd`.
     pub credentials: Credentials,

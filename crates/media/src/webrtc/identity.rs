@@ -1,11 +1,14 @@
 //! Who we are towards DTLS: a certificate that is made at the start and that descriptions name by
 //! its fingerprint. Shared by all flows, with what is counted and bounded for all of them.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate};
+use parking_lot::Mutex;
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::fingerprint::Fingerprint;
@@ -13,6 +16,7 @@ use crate::MediaStats;
 use crate::epoll::monotonic_ns;
 use crate::limits::{
     DTLS_FIRST_WAIT_MS, DTLS_HANDSHAKE_MS, DTLS_MTU, DTLS_REPEATS, HANDSHAKES_MAX,
+    HANDSHAKES_PER_SOURCE_MAX,
 };
 use crate::metrics::Count;
 
@@ -51,6 +55,8 @@ pub struct Identity {
     fingerprint: Fingerprint,
     config: Arc<Config>,
     running: AtomicUsize,
+    /// Of them, how many with each address.
+    sources: Mutex<HashMap<IpAddr, u32>>,
     /// The same moment by both clocks.
     epoch: (Instant, u64),
     /// What happened.
@@ -58,11 +64,21 @@ pub struct Identity {
 }
 
 /// A place among the handshakes that are under way.
-pub struct Slot(Arc<Identity>);
+pub struct Slot {
+    identity: Arc<Identity>,
+    source: IpAddr,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.identity.running.fetch_sub(1, Ordering::Relaxed);
+        let mut sources = self.identity.sources.lock();
+        if let Some(count) = sources.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                sources.remove(&self.source);
+            }
+        }
     }
 }
 
@@ -94,6 +110,7 @@ impl Identity {
             },
             config: Arc::new(config),
             running: AtomicUsize::new(0),
+            sources: Mutex::default(),
             epoch: (Instant::now(), monotonic_ns()),
             counts: WebrtcCounts::default(),
         }))
@@ -109,12 +126,22 @@ impl Identity {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// A place among the handshakes, unless all are taken.
-    pub fn take_slot(self: &Arc<Identity>) -> Option<Slot> {
+    /// A place among the handshakes, unless all are taken, or too many by this address.
+    pub fn take_slot(self: &Arc<Identity>, source: IpAddr) -> Option<Slot> {
+        let mut sources = self.sources.lock();
+        let known = sources.get(&source).copied().unwrap_or(0);
+        if known >= HANDSHAKES_PER_SOURCE_MAX {
+            return None;
+        }
         let more = |running| (running < HANDSHAKES_MAX).then_some(running + 1);
         let order = Ordering::Relaxed;
         let taken = self.running.fetch_update(order, order, more);
-        taken.is_ok().then(|| Slot(Arc::clone(self)))
+        taken.ok()?;
+        sources.insert(source, known + 1);
+        Some(Slot {
+            identity: Arc::clone(self),
+            source,
+        })
     }
 
     /// One end of a connection that has not begun.

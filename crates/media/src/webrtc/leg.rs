@@ -12,7 +12,7 @@ use crate::address::RawAddress;
 use crate::limits::HANDSHAKE_TRIES_MAX;
 
 /// What signalling has agreed on for one party.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Spec {
     /// Credentials of ours, and what the party said.
     pub ice: Option<(Credentials, Remote)>,
@@ -202,7 +202,7 @@ impl Leg {
         let Some(secrecy) = &mut self.secrecy else {
             return Taken::strange();
         };
-        if secrecy.running.is_none() && !secrecy.begin(&self.identity, now_ns) {
+        if secrecy.running.is_none() && !secrecy.begin(&self.identity, source, now_ns) {
             return Taken::strange();
         }
         let Some(running) = &mut secrecy.running else {
@@ -239,7 +239,7 @@ impl Leg {
             let begins = secrecy.active && secrecy.running.is_none() && secrecy.keys.is_none();
             if begins && let Some(remote) = remote {
                 secrecy.peer = Some(*remote);
-                secrecy.begin(&self.identity, now_ns);
+                secrecy.begin(&self.identity, remote, now_ns);
             }
             if let Some(running) = &mut secrecy.running
                 && running.due_ns().is_some_and(|due_ns| due_ns <= now_ns)
@@ -300,19 +300,23 @@ impl Leg {
 
 impl Secrecy {
     /// Begins a handshake, unless there were enough or too many are under way.
-    fn begin(&mut self, identity: &Arc<Identity>, now_ns: u64) -> bool {
+    fn begin(&mut self, identity: &Arc<Identity>, peer: &RawAddress, now_ns: u64) -> bool {
         if self.keys.is_some() {
             // The connection is over; a new one needs a new agreement.
             return false;
         }
         let may = self.tries < HANDSHAKE_TRIES_MAX;
         let expected = self.expected.clone();
-        let begun = may.then(|| Handshake::begin(identity, self.active, expected, now_ns));
-        self.running = begun.flatten();
+        let source = peer.to_std().filter(|_| may).map(|address| address.ip());
+        let begin = |source| Handshake::begin(identity, self.active, expected, source, now_ns);
+        self.running = source.and_then(begin);
         if self.running.is_none() {
             identity.counts.refused.add(1);
-            // Asked again by time, an active end would never rest.
-            self.tries = HANDSHAKE_TRIES_MAX.max(self.tries);
+            if self.active {
+                // Asked again by time, an active end would never rest; a passive one is asked
+                // again by its peer.
+                self.tries = HANDSHAKE_TRIES_MAX.max(self.tries);
+            }
         } else {
             self.tries += 1;
         }

@@ -13,7 +13,7 @@ use crate::ng::request::{IceFlag, Request};
 use crate::sdp::Way;
 
 /// What stands between us and one party.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct Facing {
     /// What it said last.
     peer: Peer,
@@ -24,10 +24,12 @@ struct Facing {
     offered_dtls: bool,
     /// What was agreed on last.
     spec: Spec,
+    /// The certificate it knows: of the engine that shook hands with it, if that was another one.
+    known: Option<Fingerprint>,
 }
 
 /// ICE and DTLS of a line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct LineLegs {
     facing: [Facing; 2],
     /// The offerer is not to begin handshakes with us as its server: we wait for it.
@@ -63,6 +65,7 @@ impl LineLegs {
         (to.offered_ice, to.offered_dtls) = (ice, dtls);
         let ours = ice.then(|| to.ours.get_or_insert_with(Credentials::random).clone());
         let setup = dtls.then_some("actpass");
+        let fingerprint = to.known.as_ref().unwrap_or(fingerprint);
         Way {
             // The name of a line is between its two ends.
             mid: to.peer.mid.clone(),
@@ -104,7 +107,7 @@ impl LineLegs {
         );
         let off = self.off || request.dtls.off;
         let answerer = &mut self.facing[side];
-        answerer.peer = peer;
+        answerer.hear(peer);
         answerer.spec = answerer.agreed(answerer.offered_ice, answerer.offered_dtls, |setup| {
             setup == Some(Setup::Passive)
         });
@@ -117,6 +120,7 @@ impl LineLegs {
             _ => !passive,
         });
         let spec = offerer.spec.clone();
+        let fingerprint = offerer.known.as_ref().unwrap_or(fingerprint);
         let setup = spec.dtls.as_ref().map(|(active, _)| match active {
             true => ("active", fingerprint),
             false => ("passive", fingerprint),
@@ -137,6 +141,17 @@ impl LineLegs {
     }
 }
 
+impl LineLegs {
+    /// Is written down for another engine, whose certificate is not the one that parties know.
+    pub fn keep(&mut self, fingerprint: &Fingerprint) {
+        for facing in &mut self.facing {
+            if facing.spec.dtls.is_some() {
+                facing.known.get_or_insert_with(|| fingerprint.clone());
+            }
+        }
+    }
+}
+
 impl Facing {
     /// Its offer. New credentials of its are a restart of ICE.
     fn note(&mut self, peer: Peer) {
@@ -148,6 +163,14 @@ impl Facing {
         let said = peer.ice.as_ref().map(|remote| &remote.credentials);
         if agreed.is_some() && said.is_some() && agreed != said {
             self.ours = None;
+        }
+        self.hear(peer);
+    }
+
+    /// It says something about itself. One with another certificate shakes hands anew, with us.
+    fn hear(&mut self, peer: Peer) {
+        if self.peer.fingerprints != peer.fingerprints {
+            self.known = None;
         }
         self.peer = peer;
     }

@@ -25,7 +25,9 @@ pub mod stun;
 
 pub use describe::{Peer, is_browser};
 pub use fingerprint::Fingerprint;
+pub(crate) use handshake::Handshake;
 pub use ice::Credentials;
+pub(crate) use ice::Remote;
 pub use identity::{Identity, WebrtcCounts};
 pub use leg::{Control, Leg, Spec, Taken};
 pub use line::LineLegs;

@@ -8,6 +8,7 @@ use super::{FlowKey, Slot, Table, Totals, Worker};
 use crate::fastpath::{FastPath, Moved};
 use crate::flow::Flow;
 use crate::limits::BATCH_MAX;
+use crate::ng::statistics::Relays;
 
 impl Totals {
     pub(super) fn add(&mut self, moved: Moved) {
@@ -39,6 +40,12 @@ impl Table {
     pub fn offloaded(&self) -> u64 {
         let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
         flows.map(Flow::offloaded).sum::<usize>() as u64
+    }
+
+    /// Counts flows by who relays them.
+    pub fn count_relays(&self, relays: &mut Relays) {
+        let flows = self.slots.iter().filter_map(|slot| slot.flow.as_ref());
+        flows.for_each(|flow| relays.add(flow.offloaded()));
     }
 
     /// Looks after one slot: takes counts over, recalls what is no longer right, offloads what is

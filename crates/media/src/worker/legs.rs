@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{FlowKey, Table, Worker, descriptor};
-use crate::epoll::{monotonic_ns, send};
+use super::{FlowKey, Table, Worker, relay::door};
+use crate::epoll::monotonic_ns;
 
 /// When legs want to be asked, soonest first. What was told too late is recognised and passed over.
 pub type Timers = BinaryHeap<Reverse<(u64, FlowKey)>>;
@@ -16,7 +16,7 @@ pub fn serve(table: &mut Table, key: FlowKey, now_ns: u64) {
     };
     let mut unsent = 0;
     for (from, to, bytes) in flow.tick_legs(now_ns) {
-        unsent += u64::from(!send(descriptor(flow, from), &bytes, &to));
+        unsent += u64::from(!door(flow, from).send(&bytes, &to));
     }
     let due_ns = flow.take_leg_due(now_ns);
     table.totals.unsent += unsent;

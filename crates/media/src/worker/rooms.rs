@@ -3,9 +3,11 @@
 //! All parties of a room have their flows at its worker, so that no lock is shared. A room runs
 //! while somebody is in it.
 
+use std::sync::Arc;
+
 use parking_lot::MutexGuard;
 
-use super::{FlowKey, Table, Worker, legs, send_from};
+use super::{FlowKey, Table, Worker, legs, pass_by, relay, send_from};
 use crate::audio::seat::Seat;
 use crate::epoll::monotonic_ns;
 use crate::flow::{Flow, Verdict};
@@ -14,6 +16,8 @@ use crate::mix::FRAME_MS;
 use crate::mix::party::{Place, Who, Wishes};
 use crate::mix::room::{Floor, Heard, Room};
 use crate::mix::writer::Form;
+use crate::packet_io::{Exchange, Sent};
+use crate::ports::Door;
 use crate::{MediaEvent, RoomStats};
 
 const FRAME_NS: u64 = FRAME_MS as u64 * 1_000_000;
@@ -46,6 +50,18 @@ impl Rooms {
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Room> {
         let running = self.list.iter_mut().find(|running| running.room.id == id)?;
         Some(&mut running.room)
+    }
+
+    /// Ends all rooms; who was in which.
+    pub fn clear(&mut self) -> Vec<(Arc<str>, Who)> {
+        let rooms = std::mem::take(&mut self.list);
+        let parties = rooms.into_iter().flat_map(|running| {
+            let Room { name, parties, .. } = *running.room;
+            parties
+                .into_iter()
+                .map(move |party| (Arc::clone(&name), party.who))
+        });
+        parties.collect()
     }
 
     /// Begins a room.
@@ -149,6 +165,7 @@ impl Table {
     /// Runs what is due in all rooms; lets others at the table between two of them.
     pub(super) fn run_rooms(
         table: &mut MutexGuard<'_, Table>,
+        io: &mut Exchange,
         buffer: &mut [u8],
         happened: &mut Vec<MediaEvent>,
     ) {
@@ -158,11 +175,11 @@ impl Table {
             let due = |running: &Running| running.due_ns.is_some_and(|due_ns| due_ns <= now_ns);
             if due(&table.rooms.list[at]) {
                 let mut running = table.rooms.list.swap_remove(at);
-                running.run(table, buffer, now_ns, happened);
+                running.run(table, io, buffer, now_ns, happened);
                 table.rooms.list.push(running);
                 let last = table.rooms.list.len() - 1;
                 table.rooms.list.swap(at, last);
-                MutexGuard::bump(table);
+                pass_by(table, io);
             }
             at += 1;
         }
@@ -174,6 +191,7 @@ impl Running {
     fn run(
         &mut self,
         table: &mut Table,
+        io: &mut Exchange,
         buffer: &mut [u8],
         now_ns: u64,
         happened: &mut Vec<MediaEvent>,
@@ -195,6 +213,7 @@ impl Running {
         self.room.run(
             &mut Benches {
                 table,
+                io,
                 room,
                 buffer,
                 now_ns,
@@ -211,6 +230,7 @@ impl Running {
 /// The flows of a worker, as a room sees them.
 struct Benches<'a> {
     table: &'a mut Table,
+    io: &'a mut Exchange,
     room: u64,
     buffer: &'a mut [u8],
     now_ns: u64,
@@ -253,7 +273,7 @@ impl Floor for Benches<'_> {
         };
         match flow.say(place.side, payload, packet_ms, self.buffer, self.now_ns) {
             Some(Verdict::Send { from, length, .. })
-                if send_from(flow, from, &self.buffer[..length]) =>
+                if send_from(self.io, flow, from, &self.buffer[..length], Sent::Mixed) =>
             {
                 totals.mixed += 1;
             }
@@ -278,12 +298,12 @@ impl Worker {
     /// whether it is there. When the other one cannot watch its sockets it stays; none when there
     /// is no such flow.
     pub fn hand_over(&self, key: FlowKey, to: &Worker) -> Option<(FlowKey, bool)> {
+        let sockets = relay::doors(self.shared.table.lock().get(key)?).map(Door::socket);
+        // Control, which calls this, is the only one that removes flows.
+        self.shared
+            .watch
+            .part(key.base(), sockets, &self.shared.bell);
         let mut flow = self.shared.table.lock().remove(key)?;
-        for side in &flow.sides {
-            let poller = &self.shared.poller;
-            poller.forget(std::os::fd::AsRawFd::as_raw_fd(&side.ports.rtp));
-            poller.forget(std::os::fd::AsRawFd::as_raw_fd(&side.ports.rtcp));
-        }
         // The clocks of the old worker do not know it any more.
         flow.was_roused();
         flow.forget_leg_due();

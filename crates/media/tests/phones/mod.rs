@@ -8,10 +8,21 @@ use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, PacketIo};
 use serde_json::{Value, json};
 
 pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How the engines of all tests receive and send: `RAFTPBX_PACKET_IO`, else what works best.
+pub fn packet_io() -> PacketIo {
+    match std::env::var("RAFTPBX_PACKET_IO").as_deref() {
+        Ok("epoll") => PacketIo::Epoll,
+        Ok("io_uring") => PacketIo::IoUring,
+        Ok("sk_lookup") => PacketIo::SkLookup,
+        Ok("auto") | Err(_) => PacketIo::Auto,
+        Ok(other) => panic!("RAFTPBX_PACKET_IO is {other}"),
+    }
+}
 
 /// An engine on the loopback and what it reports.
 pub struct Lab {
@@ -32,6 +43,7 @@ impl Lab {
         };
         let mut config = MediaConfig {
             interfaces: vec![local("127.0.0.1"), local("::1")],
+            floating: None,
             ports,
             workers: 2,
             ng_listen: None,
@@ -40,7 +52,9 @@ impl Lab {
             recordings: None,
             prompts: Some(std::env::temp_dir()),
             fast_path: false,
+            packet_io: packet_io(),
             recording_format: raftpbx_media::RecordingFormat::default(),
+            codecs: Vec::new(),
         };
         change(&mut config);
         let (sender, events) = channel();

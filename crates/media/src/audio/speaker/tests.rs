@@ -1,6 +1,10 @@
 //! What a speaker says, frame by frame.
 
+use std::sync::Arc;
+
+use super::super::clip::Clip;
 use super::*;
+use crate::dsp::resample::Resampler;
 use proptest::prelude::*;
 
 const PCMU: Voice = Voice {
@@ -21,6 +25,7 @@ fn order(sounds: Vec<Sound>) -> Order {
         start_ms: 0,
         lasts_ms: None,
         volume: 256,
+        shared: false,
     }
 }
 

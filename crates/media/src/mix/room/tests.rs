@@ -207,6 +207,7 @@ fn what_is_played_is_heard_by_all_encoded_once_and_ends() {
         start_ms: 0,
         lasts_ms: None,
         volume: 256,
+        shared: false,
     };
     let (mut room, mut hall) = room(8_000, &[L16; 20]);
     let listen = |party: &mut Party| party.wishes.listen_only = true;

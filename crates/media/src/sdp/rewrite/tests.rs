@@ -28,6 +28,7 @@ const OUT: MediaOut<'_> = MediaOut {
     crypto: Vec::new(),
     way: NO_WAY,
     formats: None,
+    ptime_ms: None,
 };
 
 const NO_WAY: Way = Way {

@@ -1,0 +1,134 @@
+//! A flow written down, and how another engine goes on with it; see [`crate::takeover`].
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Flow, Secure, Side};
+use crate::audio::lane::Blocks;
+use crate::audio::outgoing::{Outgoing, OutgoingState};
+use crate::control::unix_us;
+use crate::sdp::Takes;
+use crate::security::rtcp_index;
+use crate::srtp::{Inbound, InboundState, Outbound, OutboundState};
+use crate::stream::{Stream, StreamState};
+use crate::webrtc::{Identity, Leg, LegState};
+
+/// A flow as it is now; without its ports, which its line names.
+#[derive(Serialize, Deserialize)]
+pub struct FlowState {
+    clock_hz: u32,
+    opaque: bool,
+    tos: u8,
+    sides: [SideState; 2],
+    lanes: [LaneState; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct SideState {
+    tag: Arc<str>,
+    mux: bool,
+    secure: Option<(InboundState, OutboundState)>,
+    leg: Option<LegState>,
+    rtp: StreamState,
+    rtcp: StreamState,
+    takes: Takes,
+    sends: Takes,
+}
+
+/// What commands want of a direction, and its stream once we have changed its numbers.
+#[derive(Default, Serialize, Deserialize)]
+struct LaneState {
+    blocks: Blocks,
+    listening: bool,
+    out: Option<OutgoingState>,
+}
+
+impl FlowState {
+    /// Clock of the first payload type, Hz.
+    pub fn clock_hz(&self) -> u32 {
+        self.clock_hz
+    }
+
+    /// Not RTP.
+    pub fn opaque(&self) -> bool {
+        self.opaque
+    }
+}
+
+impl Side {
+    fn state(&self) -> SideState {
+        let secure = self.secure.as_ref();
+        let leg = self.leg.as_ref();
+        SideState {
+            tag: Arc::clone(&self.tag),
+            mux: self.mux,
+            secure: secure.map(|secure| (secure.inbound.state(), secure.outbound.state())),
+            leg: leg.map(|leg| leg.state(self.rtp.remote())),
+            rtp: self.rtp.state(),
+            rtcp: self.rtcp.state(),
+            takes: self.takes.clone(),
+            sends: self.sends.clone(),
+        }
+    }
+
+    fn resume(&mut self, state: SideState, identity: &Arc<Identity>, now_ns: u64) {
+        (self.tag, self.mux) = (state.tag, state.mux);
+        self.rtp = Stream::resumed(state.rtp);
+        self.rtcp = Stream::resumed(state.rtcp);
+        let resumed = |(inbound, outbound): (InboundState, OutboundState)| Secure {
+            inbound: Inbound::resumed(inbound),
+            outbound: Outbound::resumed(outbound, rtcp_index(unix_us())),
+        };
+        self.secure = state.secure.map(resumed).map(Box::new);
+        let leg = state.leg.as_ref();
+        let leg = leg.map(|state| Leg::restored(identity, state, now_ns));
+        self.leg = leg.map(Box::new);
+    }
+}
+
+impl Flow {
+    /// What another engine needs to go on.
+    pub fn state(&self, now_ns: u64) -> FlowState {
+        let lane = |side: usize| {
+            let lane = self.audio.as_ref().map(|audio| &audio.lanes[side]);
+            lane.map_or_else(LaneState::default, |lane| LaneState {
+                blocks: lane.blocks,
+                listening: lane.listening,
+                out: lane.out.state(now_ns),
+            })
+        };
+        FlowState {
+            clock_hz: self.clock_hz,
+            opaque: self.opaque,
+            tos: self.tos,
+            sides: [self.sides[0].state(), self.sides[1].state()],
+            lanes: [lane(0), lane(1)],
+        }
+    }
+
+    /// Whether another engine could go on: a handshake has to be over.
+    pub fn is_settled(&self) -> bool {
+        !self.sides.iter().any(Side::waits_for_keys)
+    }
+
+    /// Goes on with what another engine has written down `age_ms` ago.
+    pub fn resume(&mut self, state: FlowState, age_ms: u64, identity: &Arc<Identity>, now_ns: u64) {
+        if state.tos != 0 {
+            self.mark(state.tos);
+        }
+        let formats = |side: &SideState| (side.takes.clone(), side.sends.clone());
+        let [(takes_0, sends_0), (takes_1, sends_1)] = [0, 1].map(|n| formats(&state.sides[n]));
+        for (side, state) in self.sides.iter_mut().zip(state.sides) {
+            side.resume(state, identity, now_ns);
+        }
+        self.agree_formats([takes_0, takes_1], [sends_0, sends_1]);
+        for (n, lane) in state.lanes.into_iter().enumerate() {
+            self.block(n, |blocks| *blocks = lane.blocks);
+            self.listen(n, lane.listening);
+            if let Some(out) = lane.out {
+                self.audio().lanes[n].out = Outgoing::resumed(out, age_ms, now_ns);
+            }
+        }
+    }
+}
