@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use napi_derive::napi;
 use serde::Serialize;
@@ -23,6 +24,9 @@ use crate::{Sink, deliver, failure};
 const LINES_WAITING_MAX: usize = 8192;
 /// Lines that cross in one batch.
 const BATCH_LINES_MAX: usize = 256;
+/// How long lines wait for others: each batch wakes two threads, and a call writes several lines. A
+/// warning or an error goes at once when nothing waits.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// The filter of lines, once the log was started.
 static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
@@ -34,6 +38,12 @@ struct Line {
     target: String,
     message: String,
     fields: BTreeMap<&'static str, String>,
+}
+
+impl Line {
+    fn is_urgent(&self) -> bool {
+        matches!(self.level, "warn" | "error")
+    }
 }
 
 struct ToJavaScript {
@@ -82,6 +92,9 @@ fn level_name(level: &Level) -> &'static str {
 
 fn forward(lines: &Receiver<Line>, sink: &Sink) {
     while let Ok(first) = lines.recv() {
+        if !first.is_urgent() {
+            std::thread::sleep(GATHER);
+        }
         let mut batch = vec![first];
         batch.extend(lines.try_iter().take(BATCH_LINES_MAX - 1));
         let dropped = DROPPED.swap(0, Ordering::Relaxed);

@@ -3,10 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use napi::bindgen_prelude::Buffer;
+use napi::bindgen_prelude::{Buffer, Status};
+use napi::threadsafe_function::{
+    ThreadsafeFunction, ThreadsafeFunctionCallMode, UnknownReturnValue,
+};
 use napi_derive::napi;
 use parking_lot::Mutex;
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, MediaEvent, RecordingFormat, RoomEvent};
+use raftpbx_media::limits::TAP_BATCHES_MAX;
+use raftpbx_media::{
+    Floating, Interface, MediaConfig, MediaEngine, MediaEvent, PacketIo, RecordingFormat, RoomEvent,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Sink, deliver, failure, options};
@@ -15,6 +21,7 @@ use crate::{Sink, deliver, failure, options};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireMediaOptions {
     interfaces: Vec<WireInterface>,
+    floating: Option<WireFloating>,
     port_from: u16,
     port_to: u16,
     workers: usize,
@@ -24,7 +31,18 @@ struct WireMediaOptions {
     recordings: Option<PathBuf>,
     prompts: Option<PathBuf>,
     fast_path: bool,
+    packet_io: WirePacketIo,
     recording_format: WireRecordingFormat,
+    codecs: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WirePacketIo {
+    Auto,
+    Epoll,
+    IoUring,
+    SkLookup,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +57,20 @@ enum WireRecordingFormat {
 struct WireInterface {
     local: IpAddr,
     advertised: Option<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireFloating {
+    interface: Option<String>,
+    addresses: Vec<IpAddr>,
+    group: Vec<IpAddr>,
+}
+
+#[derive(Serialize)]
+struct WireHeld {
+    address: IpAddr,
+    calls: usize,
 }
 
 #[derive(Serialize)]
@@ -68,6 +100,9 @@ enum WireMediaEvent {
         call_id: String,
         tag: String,
         played_ms: u64,
+    },
+    Lost {
+        call_id: String,
     },
     RoomJoined {
         room: String,
@@ -165,6 +200,7 @@ fn wire_event(event: MediaEvent) -> Option<WireMediaEvent> {
             tag,
             played_ms,
         }),
+        MediaEvent::Lost { call_id } => Some(WireMediaEvent::Lost { call_id }),
         MediaEvent::Room { room, event } => wire_room_event(room, event),
         _ => None,
     }
@@ -180,6 +216,10 @@ struct WireMediaStats {
     dropped: u64,
     ports_free: u64,
 }
+
+/// A JavaScript function that takes batches of samples; a batch too many is refused. Weak, as all.
+type SoundSink =
+    ThreadsafeFunction<Buffer, UnknownReturnValue, Buffer, Status, false, true, TAP_BATCHES_MAX>;
 
 /// Who sends an NG message that did not come over the network.
 const IN_PROCESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -203,6 +243,11 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
                 advertised: interface.advertised,
             })
             .collect(),
+        floating: wire.floating.map(|floating| Floating {
+            interface: floating.interface,
+            addresses: floating.addresses,
+            group: floating.group,
+        }),
         ports: wire.port_from..=wire.port_to,
         workers: wire.workers,
         ng_listen: wire.ng_listen,
@@ -211,10 +256,17 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
         recordings: wire.recordings,
         prompts: wire.prompts,
         fast_path: wire.fast_path,
+        packet_io: match wire.packet_io {
+            WirePacketIo::Auto => PacketIo::Auto,
+            WirePacketIo::Epoll => PacketIo::Epoll,
+            WirePacketIo::IoUring => PacketIo::IoUring,
+            WirePacketIo::SkLookup => PacketIo::SkLookup,
+        },
         recording_format: match wire.recording_format {
             WireRecordingFormat::Wav => RecordingFormat::Wav,
             WireRecordingFormat::Opus => RecordingFormat::Opus,
         },
+        codecs: wire.codecs,
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();
@@ -242,6 +294,69 @@ impl NativeMedia {
     #[napi]
     pub fn ng(&self, message: Buffer) -> napi::Result<Buffer> {
         self.with(|engine| engine.ng(&message, IN_PROCESS).into())
+    }
+
+    /// Writes a call down for another engine, JSON. Secret: keys are in it.
+    #[napi]
+    pub fn snapshot(&self, call_id: String) -> napi::Result<String> {
+        self.with(|engine| engine.snapshot(&call_id))?
+            .map_err(failure)
+    }
+
+    /// Goes on with a call that another engine has written down, once its address is here.
+    #[napi]
+    pub fn restore(&self, state: String) -> napi::Result<()> {
+        self.with(|engine| engine.restore(&state))?.map_err(failure)
+    }
+
+    /// Brings a floating address here.
+    #[napi]
+    pub fn activate(&self, address: String) -> napi::Result<()> {
+        let address = address.parse().map_err(failure)?;
+        self.with(|engine| engine.activate(address))?
+            .map_err(failure)
+    }
+
+    /// Lets a floating address go; false when it was not here.
+    #[napi]
+    pub fn deactivate(&self, address: String) -> napi::Result<bool> {
+        let address = address.parse().map_err(failure)?;
+        self.with(|engine| engine.deactivate(address))
+    }
+
+    /// Floating addresses that are here, JSON.
+    #[napi]
+    pub fn held(&self) -> napi::Result<String> {
+        let held = self.with(MediaEngine::held)?;
+        let wire = held.into_iter().map(|one| WireHeld {
+            address: one.address,
+            calls: one.calls,
+        });
+        serde_json::to_string(&wire.collect::<Vec<_>>()).map_err(failure)
+    }
+
+    /// Batches of what taps hear go to `sink` from now on; see `raftpbx_media::TapSink`.
+    #[napi]
+    pub fn on_sound(&self, sink: SoundSink) -> napi::Result<()> {
+        let take = move |batch: Vec<u8>| {
+            let mode = ThreadsafeFunctionCallMode::NonBlocking;
+            sink.call(batch.into(), mode) == Status::Ok
+        };
+        self.with(|engine| engine.on_sound(Box::new(take)))?
+            .map_err(failure)
+    }
+
+    /// Listens to a party; the number of the tap.
+    #[napi]
+    pub fn tap(&self, call_id: String, tag: String, rate_hz: u32) -> napi::Result<u32> {
+        self.with(|engine| engine.tap(&call_id, &tag, rate_hz))?
+            .map_err(failure)
+    }
+
+    /// Ends a tap; false when it has ended before.
+    #[napi]
+    pub fn untap(&self, tap: u32) -> napi::Result<bool> {
+        self.with(|engine| engine.untap(tap))
     }
 
     /// Where the NG listener really is.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw};
+use napi::bindgen_prelude::Buffer;
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_store::{
@@ -17,7 +17,6 @@ use raftpbx_store::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::oneshot;
 
 use crate::wire::{decode_requests, encode, encode_replies};
 use crate::{Sink, deliver, failure, options};
@@ -217,6 +216,7 @@ pub struct WireEntry {
 #[napi]
 pub struct NativeStore {
     store: Store,
+    settled: Arc<Settled>,
 }
 
 /// Recovers the log, opens the listeners and joins the cluster.
@@ -231,7 +231,32 @@ pub async fn open_store(wire: String) -> napi::Result<NativeStore> {
         .await
         .map_err(failure)?
         .map_err(failure)?;
-    Ok(NativeStore { store })
+    let settled = Arc::default();
+    Ok(NativeStore { store, settled })
+}
+
+/// Replies on their way to JavaScript. Bounded by the requests the store lets wait.
+#[derive(Default)]
+struct Settled {
+    replies: Mutex<Vec<u8>>,
+    sink: Mutex<Option<Sink>>,
+}
+
+impl Settled {
+    /// The first reply wakes JavaScript; what comes before it looks goes along.
+    fn add(&self, id: u32, reply: Option<Vec<u8>>) {
+        let mut replies = self.replies.lock();
+        let wakes = replies.is_empty();
+        let length = reply.as_ref().map(Vec::len);
+        let length = length.map_or(u32::MAX, |length| u32::try_from(length).unwrap_or(u32::MAX));
+        replies.extend_from_slice(&id.to_le_bytes());
+        replies.extend_from_slice(&length.to_le_bytes());
+        replies.extend(reply.into_iter().flatten());
+        drop(replies);
+        if let Some(sink) = self.sink.lock().as_ref().filter(|_| wakes) {
+            sink.call(String::new(), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
 }
 
 impl NativeStore {
@@ -259,30 +284,36 @@ impl NativeStore {
         Ok(encode_replies(&replies).into())
     }
 
-    /// Commits one request as the leader; its reply, or null when this node does not lead any
-    /// more and the outcome is not known. It is submitted when this returns, so that what the SIP
-    /// engine is told to commit afterwards comes later in the log.
+    /// Commits one request as the leader. It is submitted when this returns, so that what the SIP
+    /// engine is told to commit afterwards comes later in the log. The reply is settled under
+    /// `id`: there is none when this node does not lead any more and the outcome is not known.
     #[napi]
-    pub fn submit_as_leader<'env>(
-        &self,
-        env: &'env Env,
-        request: Buffer,
-        patience_ms: u32,
-    ) -> napi::Result<PromiseRaw<'env, Option<Buffer>>> {
+    pub fn submit_as_leader(&self, id: u32, request: Buffer, patience_ms: u32) -> napi::Result<()> {
         let request = decode_requests(&request).map_err(failure)?.pop();
         let request = request.ok_or_else(|| failure("PBX_OPTIONS: a request is missing"))?;
-        let (told, answer) = oneshot::channel();
-        let done = Box::new(move |outcome| drop(told.send(outcome)));
-        let patience = Duration::from_millis(u64::from(patience_ms));
-        self.store.submit_as_leader(request, patience, done);
-        env.spawn_future(async move {
-            let reply = answer.await.unwrap_or(Err(StoreError::Closed));
+        let settled = self.settled.clone();
+        let done = Box::new(move |reply| {
             let lost = matches!(
                 reply,
                 Err(StoreError::NotLeader { .. } | StoreError::OutcomeUnknown | StoreError::Closed)
             );
-            Ok((!lost).then(|| encode_replies(&[reply]).into()))
-        })
+            settled.add(id, (!lost).then(|| encode_replies(&[reply])));
+        });
+        let patience = Duration::from_millis(u64::from(patience_ms));
+        self.store.submit_as_leader(request, patience, done);
+        Ok(())
+    }
+
+    /// Calls `sink` when replies are there to be taken.
+    #[napi]
+    pub fn on_settled(&self, sink: Sink) {
+        *self.settled.sink.lock() = Some(sink);
+    }
+
+    /// The replies that were settled: u32 id, u32 length or its maximum for none, bytes.
+    #[napi]
+    pub fn take_settled(&self) -> Buffer {
+        std::mem::take(&mut *self.settled.replies.lock()).into()
     }
 
     /// Reads this node's own copy.
