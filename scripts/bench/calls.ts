@@ -2,58 +2,57 @@
  * Processor time of a call from INVITE to BYE: through the engine's proxy beside a kamailio with
  * Record-Route, both on one network cable, and through call control of the whole cluster.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { labDomain, labPorts } from '../../src/lab/index.ts';
-import { inNamespace } from '../../src/lab/network.ts';
+import { withCallers } from './callers.ts';
 import { startKamailio } from './kamailio.ts';
-import { addUsers, type BenchLab, withLab } from './lab.ts';
+import { type BenchLab, withLab } from './lab.ts';
 import { cpuSeconds, cpuSecondsOfTree } from './machine.ts';
 import { cable, type Place } from './network.ts';
 import { type Running, start, until } from './processes.ts';
 import { type PartResult, say } from './report.ts';
 import { scaled } from './scale.ts';
-import {
-  applyLoad,
-  authentication,
-  type Load,
-  loadHead,
-  loadRow,
-  perSuccess,
-  startAnswering,
-} from './sipp.ts';
+import { applyLoad, type Load, loadHead, loadRow, perSuccess, startAnswering } from './sipp.ts';
 
 const proxied = { calls: scaled(10_000), perSecond: 500 };
-const controlled = { calls: scaled(1200), perSecond: 40 };
+/** A call is cheaper where more of them share entries of the log, wake-ups and reads. */
+const controlled = [
+  { calls: scaled(1200), perSecond: 40 },
+  { calls: scaled(2400), perSecond: 80 },
+];
+/** Before anything counts: JavaScript has been compiled, and pages have been touched. */
+const warmUp = { calls: scaled(600), perSecond: 40 };
+const idleMs = 5_000;
 const talkMs = 500;
 const serverAddress = '10.79.0.1';
 const callerAddress = '10.79.0.2';
 const calleeAddress = '10.79.0.3';
 const secret = 'of-the-benchmark';
 const root = fileURLToPath(new URL('../..', import.meta.url));
-/** Users of call control; so many that nobody is called twice at once. */
-const firstUser = 200_000;
-const pairs = 100;
-const labCaller = '10.77.0.230';
-const labCallee = '10.77.0.231';
 
 type Row = string[];
 
 export async function measureCalls(): Promise<PartResult> {
-  const rows = [...(await measureProxies()), ...(await withLab(measureControl))];
+  const proxies = await measureProxies();
+  const { rows, idle } = await withLab(measureControl);
+  const rates = controlled.map(({ perSecond }) => perSecond).join(' and ');
   return {
     part: 'calls',
-    title: `Calls: ${proxied.perSecond} proxied, ${controlled.perSecond} controlled a second`,
+    title: `Calls: ${proxied.perSecond} proxied, ${rates} controlled a second`,
     notes: [
       `INVITE, 180, 200, ACK, ${talkMs} ms, BYE; sipp calls sipp. Times are from the INVITE to ` +
         'its 200. CPU is user and system time of the named processes, divided by calls.',
       'Proxy: `raftpbx sip` alone, its calls not replicated, an unmodified drachtio-srf ' +
         'application that says where each goes; kamailio with Record-Route and two workers.',
       'Call control: three Call Managers and two media servers with all they do: digest, both ' +
-        'legs replicated before they are answered, media anchored though no audio flows, records.',
+        'legs replicated before they are answered, media anchored though no audio flows, records; ' +
+        `after ${warmUp.calls} calls to warm up.`,
+      'What a server does without any call is in its rows: a second costs the leader ' +
+        `${idle.leader} ms, all Call Managers ${idle.managers} ms.`,
       'All of them share the processors with sipp.',
     ],
     head: [...loadHead, 'CPU us a call'],
-    rows,
+    rows: [...proxies, ...rows],
   };
 }
 
@@ -139,53 +138,53 @@ function callThrough(phones: Place): Promise<Load> {
   });
 }
 
-async function measureControl(lab: BenchLab): Promise<Row[]> {
-  const password = await addUsers(lab, firstUser, 2 * pairs);
+interface Controlled {
+  rows: Row[];
+  /** Milliseconds of processor time a second without calls. */
+  idle: { leader: string; managers: string };
+}
+
+async function measureControl(lab: BenchLab): Promise<Controlled> {
   const { leader } = await lab.untilHealthy();
-  const inside = (argv: readonly string[]) => inNamespace(lab.plan.phonesNamespace, argv);
-  const common = { inside, remote: `${lab.plan.vip[0]}:${labPorts.sip}`, domain: labDomain };
-  const user = (number: number) => String(firstUser + number);
-  const login = (number: number) => [user(number), authentication(user(number), password)];
-  const numbers = Array.from({ length: pairs }, (_, i) => i);
-  await applyLoad({
-    ...common,
-    scenario: 'register.xml',
-    ...{ address: labCallee, port: 5070, perSecond: 100, calls: pairs, timeoutMs: 30_000 },
-    rows: numbers.map((i) => login(pairs + i)),
+  return withCallers(lab, async (callers) => {
+    const call = async (rate: { calls: number; perSecond: number }) => {
+      say(`${rate.calls} calls through call control, ${rate.perSecond} a second`);
+      const load = await callers.call({ ...rate, talkMs, timeoutMs: 120_000 });
+      const over = async () => (await lab.api.status())?.calls === 0;
+      await until('all calls to be over', 15_000, over);
+      return load;
+    };
+    await call(warmUp);
+    return await chargeCalls(lab, leader ?? '', call);
   });
-  const callee = await startAnswering(inside, labCallee, 5070);
-  try {
-    say(`${controlled.calls} calls through call control`);
-    const names = lab.plan.servers.map(({ name }) => name);
-    const managers = new Set(
-      lab.plan.servers.filter(({ id }) => id !== null).map(({ name }) => name),
-    );
+}
+
+/** What the servers of a lab spend while nothing happens, and on calls at each rate. */
+async function chargeCalls(
+  lab: BenchLab,
+  leader: string,
+  call: (rate: (typeof controlled)[number]) => Promise<Load>,
+): Promise<Controlled> {
+  const names = lab.plan.servers.map(({ name }) => name);
+  const managers = lab.plan.servers.filter(({ id }) => id !== null).map(({ name }) => name);
+  const begin = () => {
     const before = new Map(names.map((name) => [name, cpuSeconds(lab.pidOf(name))]));
-    const load = await applyLoad({
-      ...common,
-      scenario: 'call-digest.xml',
-      ...{ address: labCaller, port: 5060, ...controlled, talkMs, timeoutMs: 120_000 },
-      rows: numbers.map((i) => [...login(i), user(pairs + i)]),
-    });
-    await until('all calls to be over', 15_000, async () => {
-      const status = await lab.api.status();
-      return status?.calls === 0;
-    });
-    const spent = (of: readonly string[]) =>
+    return (of: readonly string[]) =>
       of.reduce((sum, name) => sum + cpuSeconds(lab.pidOf(name)) - (before.get(name) ?? 0), 0);
-    const row = (name: string, of: readonly string[]) => [
-      ...loadRow(name, load),
-      perSuccess(spent(of), load),
-    ];
-    return [
-      row('raftpbx call control, leader', [leader ?? '']),
-      row(
-        'raftpbx call control, all Call Managers',
-        names.filter((name) => managers.has(name)),
-      ),
-      row('raftpbx call control, media servers too', names),
-    ];
-  } finally {
-    await callee.stop();
+  };
+  const ofIdle = begin();
+  await delay(idleMs);
+  const aSecond = (of: readonly string[]) => ((ofIdle(of) * 1e6) / idleMs).toFixed(0);
+  const idle = { leader: aSecond([leader]), managers: aSecond(managers) };
+  const rows: Row[] = [];
+  for (const rate of controlled) {
+    const spent = begin();
+    const load = await call(rate);
+    const row = (name: string, of: readonly string[]) =>
+      rows.push([...loadRow(name, load), perSuccess(spent(of), load)]);
+    row('raftpbx call control, leader', [leader]);
+    row('raftpbx call control, all Call Managers', managers);
+    row('raftpbx call control, media servers too', names);
   }
+  return { rows, idle };
 }

@@ -123,10 +123,7 @@ function insertUsers(store: Store, from: number, count: number): Promise<unknown
 
 function insertCdrs(store: Store, from: number, count: number): Promise<unknown> {
   const rows = Array.from({ length: count }, (_, i) => cdrArguments(cdrAt(from + i)));
-  const sql = insertCdr.replace(
-    /\([?, ]+\)$/,
-    rows.map(() => '(?, ?, ?, ?, ?, ?, ?, ?)').join(', '),
-  );
+  const sql = insertCdr.replace(/\([?, ]+\)$/, (row) => rows.map(() => row).join(', '));
   return store.execute(['SQL.EXEC', sql, JSON.stringify(rows.flat())]);
 }
 

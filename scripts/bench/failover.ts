@@ -5,47 +5,67 @@
 import { fileURLToPath } from 'node:url';
 import { labPorts } from '../../src/lab/index.ts';
 import { inNamespace } from '../../src/lab/network.ts';
+import { type Callers, withCallers } from './callers.ts';
 import { type BenchLab, withLab } from './lab.ts';
 import { percentile } from './machine.ts';
 import { type Running, start, until } from './processes.ts';
 import { type PartResult, say } from './report.ts';
+import type { Load } from './sipp.ts';
 
-const kills = 20;
+const { KILLS: wanted = '20' } = process.env;
+const kills = Number(wanted);
 const probeMs = 5;
-const phoneAddress = '10.77.0.231';
+/** Beside the addresses of the callers. */
+const phoneAddress = '10.77.0.232';
 /** A takeover later than this ends the run as failed. */
 const giveUpMs = 15_000;
+const callLoad = { perSecond: 5, talkMs: 3000, calls: 1_000_000, timeoutMs: 3_600_000 };
+
+type Samples = readonly number[];
 
 export async function measureFailover(): Promise<PartResult> {
-  const samples = await withLab(async (lab) => {
-    const taken: number[] = [];
-    for (let number = 1; number <= kills; number += 1) {
-      const ms = await oneKill(lab);
-      say(`kill ${number}: ${ms.toFixed(0)} ms`);
-      taken.push(ms);
-    }
-    return taken;
+  const { idle, busy, load } = await withLab(async (lab) => {
+    const quiet = await killAgainAndAgain(lab);
+    return { idle: quiet, ...(await withCallers(lab, (callers) => underCalls(lab, callers))) };
   });
-  const show = (ms: number) => ms.toFixed(0);
+  const list = (samples: Samples) => samples.map(show).join(', ');
   return {
     part: 'failover',
     title: `Failover: ${kills} times kill -9 of the leader`,
     notes: [
-      `From the kill to the first SIP answer at the VIP to an OPTIONS sent after it, asked every ` +
+      'From the kill to the first SIP answer at the VIP to an OPTIONS sent after it, asked every ' +
         `${probeMs} ms from the phones' namespace; the cluster is whole before each kill.`,
-      `Milliseconds of each kill: ${samples.map(show).join(', ')}.`,
+      `The second row is measured while ${callLoad.perSecond} calls a second begin, each of ` +
+        `${callLoad.talkMs / 1000} s: ${load.successful} calls, ${load.failed} of them failed.`,
+      `Milliseconds of each kill: ${list(idle)}; in calls: ${list(busy)}.`,
     ],
-    head: ['kills', 'min ms', 'p50 ms', 'p95 ms', 'max ms'],
-    rows: [
-      [
-        String(samples.length),
-        show(Math.min(...samples)),
-        show(percentile(samples, 0.5)),
-        show(percentile(samples, 0.95)),
-        show(Math.max(...samples)),
-      ],
-    ],
+    head: ['load', 'kills', 'min ms', 'p50 ms', 'p95 ms', 'p99 ms', 'max ms'],
+    rows: [row('none', idle), row(`${callLoad.perSecond} calls/s`, busy)],
   };
+}
+
+const show = (ms: number) => ms.toFixed(0);
+
+function row(name: string, samples: Samples): string[] {
+  const shares = [0, 0.5, 0.95, 0.99, 1].map((share) => show(percentile(samples, share)));
+  return [name, String(samples.length), ...shares];
+}
+
+async function killAgainAndAgain(lab: BenchLab): Promise<number[]> {
+  const taken: number[] = [];
+  for (let number = 1; number <= kills; number += 1) {
+    const ms = await oneKill(lab);
+    say(`kill ${number}: ${show(ms)} ms`);
+    taken.push(ms);
+  }
+  return taken;
+}
+
+async function underCalls(lab: BenchLab, callers: Callers): Promise<{ busy: Samples; load: Load }> {
+  const done = Promise.withResolvers<void>();
+  const calling = callers.call({ ...callLoad, enough: done.promise });
+  const busy = await killAgainAndAgain(lab).finally(done.resolve);
+  return { busy, load: await calling };
 }
 
 async function oneKill(lab: BenchLab): Promise<number> {

@@ -52,11 +52,12 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(late);
 }
 
-/** Runs a program to its end, or to `timeoutMs`. */
+/** Runs a program to its end, or to `timeoutMs`; `onStart` may signal it meanwhile. */
 export function finish(
   argv: readonly string[],
   timeoutMs: number,
   cwd?: string,
+  onStart?: (child: ChildProcess) => void,
 ): Promise<Finished> {
   const options = { stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'] };
   const child = spawn(
@@ -64,6 +65,7 @@ export function finish(
     argv.slice(1),
     cwd === undefined ? options : { ...options, cwd },
   );
+  onStart?.(child);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (bytes: Buffer) => {

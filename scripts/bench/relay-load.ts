@@ -7,6 +7,8 @@ import { say } from './report.ts';
 const relayAddress = '10.78.0.1';
 const phoneAddresses = ['10.78.0.2', '10.78.0.3'];
 const ng = `${relayAddress}:2223`;
+/** Where a relay answers commands. */
+export const ngAddress = ng;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What `rtpload` prints. */
@@ -30,7 +32,7 @@ export interface LoadSize {
   profile: string;
 }
 
-/** Builds `rtpload` and runs `measure` between two namespaces, which are removed afterwards. */
+/** Builds the load programs; runs `measure` between two namespaces, which it removes afterwards. */
 export async function withRelay<T>(
   measure: (phones: Place, relay: Place) => Promise<T>,
 ): Promise<T> {
@@ -40,7 +42,7 @@ export async function withRelay<T>(
     root,
   );
   if (built.status !== 0) {
-    throw new Error(`rtpload was not built: ${built.stderr.slice(-500)}`);
+    throw new Error(`the load programs were not built: ${built.stderr.slice(-500)}`);
   }
   const [phones, relay] = cable(
     { namespace: 'pbxbnch-rtp', addresses: phoneAddresses },
@@ -72,7 +74,7 @@ export function loadRow(name: string, load: Load): string[] {
   ];
 }
 
-/** Our media server; `path` is `auto` or `epoll`. */
+/** Our media server; `path` is `auto`, or the way in which threads move all packets. */
 export function ourCommand(path: string): string[] {
   const node = [process.execPath, `${root}src/cli/index.ts`];
   return [...node, 'media', '--interface', relayAddress, '--ng', ng].concat([

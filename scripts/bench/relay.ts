@@ -17,7 +17,9 @@ const size = { calls: 500, seconds: 10, profile: 'plain' };
 /** Values of `--path`, and what they mean. */
 const ourPaths = [
   ['auto', 'kernel'],
-  ['epoll', 'threads'],
+  ['epoll', 'epoll'],
+  ['io_uring', 'io_uring'],
+  ['sk_lookup', 'sk_lookup'],
 ] as const;
 
 export async function measureRelay(): Promise<PartResult> {
@@ -45,7 +47,8 @@ export async function measureRelay(): Promise<PartResult> {
         'Both relays share the processors with the load generator; its own CPU is shown because ' +
           'it should not differ between the rows.',
         'Where the kernel relays (`media.fastPath`), its work is in no process: the first second of ' +
-          'the calls is what the relay is charged for, and latency tells the rest.',
+          'the calls is what the relay is charged for, and latency tells the rest. In the other rows ' +
+          'threads move all packets, each in the way that is named (`media.packetIo`).',
         'rtpengine runs in user space (`--table=-1`) with two threads.',
       ],
       head: loadColumns,

@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { machine } from './machine.ts';
+import { plotPart } from './plot.ts';
 import { isFullSize } from './scale.ts';
 
 export interface PartResult {
@@ -44,6 +45,7 @@ export function record(result: PartResult): void {
   if (!isFullSize) {
     return;
   }
+  const picture = plotPart(result.part, result.head, result.rows);
   const day = new Date().toISOString().slice(0, 10);
   const section = [
     mark(result.part, 'begin'),
@@ -51,6 +53,7 @@ export function record(result: PartResult): void {
     '',
     `\`scripts/bench/run ${result.part}\`, ${day}, ${machine()}.`,
     '',
+    ...(picture === null ? [] : [picture, '']),
     body,
     '',
     ...result.notes.map((note) => `- ${note}`),

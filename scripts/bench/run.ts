@@ -2,13 +2,13 @@
  * The benchmarks.
  *
  * # Layout
- * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay` and `conversions`
+ * - one file a part: `registrations`, `storm`, `calls`, `parsers`, `relay`, `conversions` and `ng`
  *   (with `relay-load`), `rooms` (with `janus-room`), `failover`, `store`, `store-failover`,
- *   `store-size`, `cdrs`
+ *   `store-size`, `steady`, `cdrs`, `media-failover` (with `media-phones`)
  * - `store-cluster.ts`, `store-inside.ts`, `etcd.ts`, `redis-benchmark.ts`: the store alone, and
  *   what it is compared with
- * - `lab.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
- * - `machine.ts`, `report.ts`: processor time, tables, `docs/benchmarks.md`
+ * - `lab.ts`, `callers.ts`, `network.ts`, `processes.ts`: what is measured and where it runs
+ * - `machine.ts`, `report.ts`, `plot.ts`: processor time, tables, pictures, `docs/benchmarks.md`
  * - `scale.ts`: runs with less of everything
  * - `sipp.ts` with its scenarios, `kamailio.ts` with its configurations, `proxy-application.ts`
  * - `probe.ts`: asks the VIP; `etcdput/`: writes to etcd
@@ -20,11 +20,14 @@ import { measureCalls } from './calls.ts';
 import { measureCdrs } from './cdrs.ts';
 import { measureConversions } from './conversions.ts';
 import { measureFailover } from './failover.ts';
+import { measureMediaFailover } from './media-failover.ts';
+import { measureNg } from './ng.ts';
 import { measureParsers } from './parsers.ts';
 import { measureRegistrations } from './registrations.ts';
 import { measureRelay } from './relay.ts';
 import { type PartResult, record, say } from './report.ts';
 import { measureRooms } from './rooms.ts';
+import { measureSteady } from './steady.ts';
 import { measureStore } from './store.ts';
 import { measureStoreFailover } from './store-failover.ts';
 import { measureStoreSize } from './store-size.ts';
@@ -37,15 +40,21 @@ const parts: Record<string, () => Promise<PartResult>> = {
   parsers: measureParsers,
   relay: measureRelay,
   conversions: measureConversions,
+  ng: measureNg,
   rooms: measureRooms,
   store: measureStore,
   'store-failover': measureStoreFailover,
   'store-size': measureStoreSize,
+  steady: measureSteady,
   cdrs: measureCdrs,
   failover: measureFailover,
+  'media-failover': measureMediaFailover,
 };
 
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+// It takes an hour: only when it is asked for by name.
+const long = new Set(['steady']);
+const all = Object.keys(parts).filter((name) => !long.has(name));
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : all;
 const unknown = wanted.filter((name) => !Object.hasOwn(parts, name));
 if (unknown.length > 0) {
   say(`there is no part ${unknown.join(', ')}; parts: ${Object.keys(parts).join(', ')}`);

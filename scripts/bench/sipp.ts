@@ -31,7 +31,12 @@ export interface SippLoad {
   /** Length of the pause in the scenario. */
   talkMs?: number;
   timeoutMs: number;
+  /** When it resolves no more calls begin; those that are up go to their end. */
+  enough?: Promise<unknown>;
 }
+
+/** What makes sipp begin no more calls. */
+const enoughSignal = 'SIGUSR1';
 
 /** What came of it; times are those between the marks of the scenario. */
 export interface Load {
@@ -68,7 +73,9 @@ export async function applyLoad(load: SippLoad): Promise<Load> {
       ...['-buff_size', '4194304'],
     ]);
     const startedAt = performance.now();
-    const sipp = await finish(argv, load.timeoutMs, folder);
+    const sipp = await finish(argv, load.timeoutMs, folder, (child) => {
+      load.enough?.then(() => child.kill(enoughSignal));
+    });
     if (sipp.status === null || sipp.status > 1) {
       throw new Error(`sipp failed (${sipp.status}): ${sipp.stderr.slice(-500)}`);
     }

@@ -5,13 +5,14 @@
 //!
 //! # Layout
 //! - [`options`]: command lines. [`cpu`]: processor time of a process.
-//! - [`ng`]: sets calls up at any NG server.
+//! - [`ng`]: sets calls up at any NG server. [`cycles`]: nothing but that.
 //! - [`profile`]: what the phones of a call speak. [`plan`]: which packet is sent when.
 //! - [`speech`]: what is in the packets; [`sound`]: a voice for it.
 //! - [`traffic`]: the sending and the receiving thread. [`results`]: latency and the report.
 //! - [`room`]: the load of a room.
 
 pub mod cpu;
+pub mod cycles;
 pub mod ng;
 pub mod options;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! Sets calls up and takes them down at any NG server, in the JSON notation.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use raftpbx_media::srtp::MasterKey;
@@ -14,6 +15,9 @@ use crate::speech::Agreed;
 /// How long one command may take, and how often it is sent.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
+
+/// Clients of this process so far: the cookies of two must differ.
+static CLIENTS: AtomicU64 = AtomicU64::new(0);
 
 /// An NG client over UDP.
 pub struct Client {
@@ -50,7 +54,11 @@ impl Client {
         let socket = open().map_err(BenchError::system("reach the NG server"))?;
         Ok(Client {
             socket,
-            prefix: format!("rtpload{}", std::process::id()),
+            prefix: format!(
+                "load{}-{}",
+                std::process::id(),
+                CLIENTS.fetch_add(1, Ordering::Relaxed)
+            ),
             next: 0,
         })
     }

@@ -30,6 +30,14 @@ impl Histogram {
         self.total += 1;
     }
 
+    /// Adds what another one has counted.
+    pub fn merge(&mut self, other: &Histogram) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+    }
+
     /// Microseconds that this share of all packets did not exceed; 0 without packets.
     pub fn quantile_us(&self, share: f64) -> usize {
         let wanted = (self.total as f64 * share).ceil() as u64;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, PacketIo, RecordingFormat};
 use serde_json::Value;
 
 #[test]
@@ -13,6 +13,7 @@ fn a_small_room_is_heard_by_all_and_leaves_nothing() {
             local,
             advertised: None,
         }],
+        floating: None,
         ports: 34_100..=34_199,
         workers: 1,
         ng_listen: Some((local, 0).into()),
@@ -20,8 +21,10 @@ fn a_small_room_is_heard_by_all_and_leaves_nothing() {
         media_timeout_s: 0,
         recordings: None,
         recording_format: RecordingFormat::default(),
+        codecs: Vec::new(),
         prompts: None,
         fast_path: false,
+        packet_io: PacketIo::Auto,
     };
     let engine = MediaEngine::start(config, Box::new(drop)).expect("start");
     let ng = engine.ng_address().expect("listening").to_string();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use raftpbx_media::{Interface, MediaConfig, MediaEngine, RecordingFormat};
+use raftpbx_media::{Interface, MediaConfig, MediaEngine, PacketIo, RecordingFormat};
 use serde_json::Value;
 
 fn rtpload(arguments: &[&str]) -> (bool, String, String) {
@@ -25,6 +25,7 @@ fn engine(first_port: u16) -> MediaEngine {
             local,
             advertised: None,
         }],
+        floating: None,
         ports: first_port..=first_port + 99,
         workers: 1,
         ng_listen: Some((local, 0).into()),
@@ -33,7 +34,9 @@ fn engine(first_port: u16) -> MediaEngine {
         recordings: None,
         prompts: None,
         fast_path: false,
+        packet_io: PacketIo::Auto,
         recording_format: RecordingFormat::default(),
+        codecs: Vec::new(),
     };
     MediaEngine::start(config, Box::new(drop)).expect("start")
 }
