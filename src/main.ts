@@ -8,10 +8,16 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type CallManagerHandle, startCallManager } from './call-manager/index.ts';
-import { joinAddress, splitAddress } from './config/address.ts';
+import { joinAddress } from './config/address.ts';
 import { loadConfig } from './config/load.ts';
 import type { ServerConfig } from './config/schema.ts';
 import { readSecret } from './config/secrets.ts';
+import {
+  engineAddress,
+  registrarElsewhere,
+  type SipConfig,
+  sipOptions,
+} from './config/sip-options.ts';
 import { storeAccounts } from './config/store-accounts.ts';
 import { migrations } from './domain/schema.ts';
 import type { RoleHandle } from './domain/server.ts';
@@ -140,6 +146,7 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
       local,
       advertised: advertised ?? null,
     })),
+    floating: media.floating ?? null,
     ngListen: media.ngListen,
     ngTcpListen: media.ngTcpListen,
     ports: media.ports,
@@ -148,7 +155,9 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
     recordings: media.recordings,
     prompts: media.prompts,
     fastPath: media.fastPath,
+    packetIo: media.packetIo,
     recordingFormat: media.recordingFormat,
+    codecs: media.codecs,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,
@@ -182,12 +191,8 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
 
   const feed = new SipEventFeed();
   const secret = readSecret(sip.drachtioSecretFile);
-  const engine = SipEngine.start(sipOptions(config, sip, secret), store, feed.push);
-  undo.push(() => engine.close());
-  metrics.add(() => engine.metrics());
-  health.check('sip', () => (engine.status().applications === 0 ? unled : null));
-
-  const drachtio = splitAddress(sip.drachtioListen) ?? { host: '', port: 0 };
+  const isOwn = sip.engine === 'embedded';
+  const engine = isOwn ? startEngine(here, undo, { config, sip, secret, store, feed }) : null;
   const calls = await startCallManager({
     name: config.name,
     log: partLog(here, 'call-manager'),
@@ -200,7 +205,8 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     store,
     engine,
     sipEvents: feed,
-    drachtio: { ...drachtio, secret },
+    drachtio: { ...engineAddress(sip), secret },
+    elsewhere: isOwn ? null : { registrar: registrarElsewhere(config, sip) },
     clusterSecret: readSecret(config.cluster.secretFile),
     push: sip.push ?? null,
     musicOnHold: sip.musicOnHold === '' ? null : sip.musicOnHold,
@@ -223,10 +229,24 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
   metrics.add(() => vipMetrics(held));
 }
 
+/** The engine in this process. */
+function startEngine(
+  { metrics, health }: Surroundings,
+  undo: Undo[],
+  parts: { config: ServerConfig; sip: SipConfig; secret: string; store: Store; feed: SipEventFeed },
+): SipEngine {
+  const { config, sip, secret, store, feed } = parts;
+  const engine = SipEngine.start(sipOptions(config, sip, secret), store, feed.push);
+  undo.push(() => engine.close());
+  metrics.add(() => engine.metrics());
+  health.check('sip', () => (engine.status().applications === 0 ? unled : null));
+  return engine;
+}
+
 async function startPortal(
   here: Surroundings,
   undo: Undo[],
-  parts: { store: Store; calls: CallManagerHandle; engine: SipEngine; holding: Holding },
+  parts: { store: Store; calls: CallManagerHandle; engine: SipEngine | null; holding: Holding },
 ): Promise<void> {
   const { config, log, health, reload } = here;
   const { store, calls, engine, holding } = parts;
@@ -258,7 +278,8 @@ async function startPortal(
     backups: store,
     traces: {
       server: config.name,
-      here: (ids) => engine.trace(ids),
+      // An engine elsewhere keeps no trace for us.
+      here: (ids) => engine?.trace(ids) ?? { callIds: [], messages: [], skipped: 0 },
       others: () => otherNodes(store, config.name, api.listen),
       ask: (node, ids, authorization) => askForTrace(node, ids, { authorization, authority }),
     },
@@ -308,58 +329,6 @@ function openStore(config: ServerConfig, id: number): Promise<Store> {
     electionMinMs: config.store.electionMinMs,
     electionMaxMs: config.store.electionMaxMs,
   });
-}
-
-type SipConfig = NonNullable<ServerConfig['sip']>;
-
-function sipOptions(config: ServerConfig, sip: SipConfig, drachtioSecret: string) {
-  return {
-    listen: sip.listen,
-    udpWorkers: sip.udpWorkers,
-    nameServers: sip.nameServers,
-    connectionsPerAddress: sip.connectionsPerAddress,
-    dialogsPerAddress: sip.dialogsPerAddress,
-    dialogsPerUser: sip.dialogsPerUser,
-    tls: sip.tls === undefined ? null : { ...sip.tls, authority: sip.tls.authority ?? null },
-    drachtio: {
-      listen: sip.drachtioListen,
-      secure: sip.applications.tlsListen ?? null,
-      tls: sip.applications.tls ?? null,
-      secret: drachtioSecret,
-    },
-    requestHandlers: sip.applications.requestHandlers.map(({ method, http, url }) => ({
-      sipMethod: method,
-      httpMethod: http,
-      url,
-    })),
-    registrar: {
-      domains: [sip.domain, ...(config.cluster.vip?.addresses ?? [])],
-      realm: sip.domain,
-      minExpiresS: sip.minExpiresS,
-      maxExpiresS: sip.maxExpiresS,
-      defaultExpiresS: sip.defaultExpiresS,
-      maxBindings: sip.maxBindings,
-      digest: sip.digest,
-      whenFull: sip.whenFull,
-      serviceRoutes: sip.serviceRoutes ?? [],
-      pushProviders: sip.push?.providers ?? [],
-      qualifyS: sip.qualifyS,
-      flowTimerS: sip.flowTimerS,
-      trusted: [...config.cluster.peers.map((peer) => peer.address), ...(sip.neverBanned ?? [])],
-    },
-    authenticateCalls: true,
-    trusted: sip.trustedPeers,
-    sessionTimer: { expiresS: sip.sessionTimerS, minSeS: sip.sessionTimerMinS },
-    topologyHiding: sip.topologyHiding,
-    traceBytes: sip.trace.enabled ? sip.trace.memoryMb * 1024 * 1024 : 0,
-    hep: sip.hep === undefined ? null : collectorOf(sip.hep),
-    secret: readSecret(config.cluster.secretFile),
-  };
-}
-
-function collectorOf({ address, id, passwordFile }: NonNullable<SipConfig['hep']>) {
-  const password = passwordFile === undefined ? null : readSecret(passwordFile);
-  return { address, id, password };
 }
 
 function observeRole(handle: RoleHandle, name: string, metrics: Metrics, health: Health): void {

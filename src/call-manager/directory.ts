@@ -1,14 +1,10 @@
 /** What call control looks up in this node's own copy of the store: users and their devices. */
 
 import type { CdrResult } from '../domain/cdr.ts';
-import {
-  type Binding,
-  parseRegistration,
-  reachable,
-  registrationKey,
-} from '../domain/registration.ts';
+import { type Binding, reachable } from '../domain/registration.ts';
 import { cleanDisplayName } from '../domain/user.ts';
 import type { Store } from '../native/index.ts';
+import { registrationOf } from './registrations.ts';
 
 export class Directory {
   readonly #store: Store;
@@ -31,8 +27,7 @@ export class Directory {
 
   /** Devices that can be rung now. Those that do not answer are left out, unless none does. */
   devices(user: string, now: number): Binding[] {
-    const value = this.#store.read(['GET', registrationKey(user)]);
-    const registration = typeof value === 'string' ? parseRegistration(value) : null;
+    const registration = registrationOf(this.#store, user);
     const all = registration === null ? [] : reachable(registration, now);
     const heard = all.filter((one) => !this.#isSilent(user, one.contact));
     return heard.length === 0 ? all : heard;

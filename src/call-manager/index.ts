@@ -5,26 +5,34 @@
  * - `calls/`: the calls; `routing/`: where they go
  * - `trunks/`: providers, and our registrations there
  * - `directory.ts`: users and devices, `media-control.ts`: media servers
+ * - `elsewhere/`: what is done here when the SIP engine is on another machine
+ * - `media-links.ts`: sees media servers die, `media-takeover.ts`: lets others go on
  * - `api.ts`: what others may ask, `queries.ts`: the answers
  * - `README.md`: what is kept when this server dies
  *
  * Order at a takeover: the engine leads first (in the addon), then this node's call control,
- * as soon as it is connected to the engine; an INVITE that is faster pulls it along.
+ * as soon as it is connected to the engine; an INVITE that is faster pulls it along. To an engine
+ * elsewhere only the leader is connected.
  */
 import { ServerLease, ServerWatch } from '../cluster/index.ts';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
+import { lostPrefix, parseLostKey } from '../domain/lost-session.ts';
 import { mediaOwner, sealingKey } from '../domain/sealing.ts';
 import type { RoleHandle } from '../domain/server.ts';
 import type { SipEngine, Store, StoreEvent } from '../native/index.ts';
-import { connectEngine, type SipConnection } from '../sip/connection.ts';
+import { type ConnectionOptions, engineConnection, type SipConnection } from '../sip/connection.ts';
 import type { SipEventFeed } from '../sip/event-feed.ts';
-import { DialogReplica } from '../sip/rehydrate.ts';
+import { type DialogHandler, DialogReplica } from '../sip/rehydrate.ts';
+import type { SipRequest, SipResponse } from '../sip/srf.ts';
 import type { CallManagerApi } from './api.ts';
 import { CallRegistry } from './calls/index.ts';
 import { Directory } from './directory.ts';
+import { type ElsewhereOptions, EngineElsewhere } from './elsewhere/index.ts';
 import { Leftovers } from './leftovers.ts';
 import { type ChooseServer, MediaControl } from './media-control.ts';
+import { MediaLinks } from './media-links.ts';
+import { MediaTakeover } from './media-takeover.ts';
 import { Push } from './push.ts';
 import { Queries } from './queries.ts';
 import { Reachability } from './reachability.ts';
@@ -49,10 +57,14 @@ export interface CallManagerContext {
   peers: readonly { id: number; name: string }[];
   vip: readonly string[];
   store: Store;
-  engine: SipEngine;
+  /** Null: it is elsewhere. */
+  engine: SipEngine | null;
   /** The feed whose `push` was given to `SipEngine.start`. */
   sipEvents: SipEventFeed;
-  drachtio: { host: string; port: number; secret: string };
+  /** Where the engine takes applications; with an authority (PEM) over TLS. */
+  drachtio: { host: string; port: number; secret: string; authority?: string | null };
+  /** What an engine that is elsewhere does not do. */
+  elsewhere?: ElsewhereOptions | null;
   /** The same on every node: seals what the log must not show. */
   clusterSecret: string;
   /** The push service that wakes devices, and how long a call waits for them. */
@@ -69,7 +81,7 @@ export interface CallManagerHandle extends RoleHandle {
   api: CallManagerApi;
 }
 
-/** Resolves when call control is connected to the engine. */
+/** Resolves when call control is connected to the engine, or when it will be as leader. */
 export async function startCallManager(context: CallManagerContext): Promise<CallManagerHandle> {
   const manager = new CallManager(context);
   await manager.start();
@@ -83,6 +95,8 @@ class CallManager implements CallManagerHandle {
   readonly #servers: ServerWatch;
   readonly #media: MediaControl;
   readonly #leftovers: Leftovers;
+  readonly #links: MediaLinks;
+  readonly #takeover: MediaTakeover;
   readonly #lease: ServerLease | null;
   readonly #connection: SipConnection;
   readonly #dialogs: DialogReplica;
@@ -91,10 +105,12 @@ class CallManager implements CallManagerHandle {
   readonly #health: TrunkHealth;
   readonly #reachability: Reachability;
   readonly #push: Push;
+  readonly #elsewhere: EngineElsewhere | null;
   readonly #connected = Promise.withResolvers<void>();
   #timers: NodeJS.Timeout[] = [];
   /** The term this node leads in, whether or not call control has followed yet. */
   #term: number | null = null;
+  #stopped = false;
 
   constructor(context: CallManagerContext) {
     const { store, log, domain } = context;
@@ -104,23 +120,14 @@ class CallManager implements CallManagerHandle {
     this.#servers = new ServerWatch(store, now);
     this.#media = this.#makeMedia();
     this.#leftovers = this.#makeLeftovers();
-    this.#connection = connectEngine({
-      ...context.drachtio,
-      log,
-      onInvite: (req, res) => this.#registry.onInvite(req, res),
-      onUp: () => this.#up(),
-      onDown: () => this.#down(),
-    });
+    this.#links = this.#makeLinks();
+    this.#takeover = this.#makeTakeover();
+    const key = sealingKey(context.clusterSecret);
+    const trunks = new TrunkBook(store, key);
+    this.#elsewhere = this.#makeElsewhere(trunks);
+    this.#connection = this.#makeConnection();
     const { srf } = this.#connection;
-    this.#dialogs = new DialogReplica(
-      srf,
-      {
-        onBye: (...args) => this.#registry.onBye(...args),
-        onModify: (...args) => this.#registry.onModify(...args),
-        onPass: (...args) => this.#registry.onPass(...args),
-      },
-      log,
-    );
+    this.#dialogs = this.#makeDialogs();
     this.#reachability = new Reachability();
     const directory = new Directory(store, (user, contact) =>
       this.#reachability.isSilent(user, contact),
@@ -132,8 +139,6 @@ class CallManager implements CallManagerHandle {
       now,
       devices: (user) => directory.devices(user, now()),
     });
-    const key = sealingKey(context.clusterSecret);
-    const trunks = new TrunkBook(store, key);
     const intervalMs = context.trunkOptionsMs ?? 0;
     this.#registrar = new TrunkRegistrar({ srf, store, book: trunks, log, now });
     this.#health = new TrunkHealth({ srf, store, book: trunks, log, intervalMs, now });
@@ -142,6 +147,7 @@ class CallManager implements CallManagerHandle {
       push: this.#push,
       srf,
       dialogs: this.#dialogs,
+      elsewhere: this.#elsewhere,
       media: this.#media,
       music: context.musicOnHold ?? null,
       store,
@@ -151,6 +157,7 @@ class CallManager implements CallManagerHandle {
       directory,
       answerTimeoutMs: context.answerTimeoutMs ?? limits.answerTimeoutMs,
       isDown: (server) => this.#servers.isDown(server),
+      isTaken: (server) => this.#takeover.isBusy(server),
       leads: () => (store.status().role === 'leader' ? store.status().term : null),
     });
     this.#lease = leaseOf(context, () => this.#registry.size);
@@ -165,6 +172,48 @@ class CallManager implements CallManagerHandle {
       now,
       isSilent: (user, contact) => this.#reachability.isSilent(user, contact),
     });
+  }
+
+  #makeElsewhere(trunks: TrunkBook): EngineElsewhere | null {
+    const { elsewhere, store, log, clusterSecret, domain } = this.#context;
+    const here = { realm: domain, clusterSecret, store, trunks, log, now: Date.now };
+    return elsewhere ? new EngineElsewhere(elsewhere, here) : null;
+  }
+
+  #makeConnection(): SipConnection {
+    const { drachtio, log } = this.#context;
+    const elsewhere = this.#elsewhere;
+    const states: Pick<ConnectionOptions, 'onStray' | 'onUp' | 'onDown'> = {
+      onStray: (req, res, next) => this.#dialogs.take(req, res, next),
+      onUp: () => this.#up(),
+      onDown: () => this.#down(),
+    };
+    if (elsewhere === null) {
+      const onInvite = (req: SipRequest, res: SipResponse) => this.#registry.onInvite(req, res);
+      return engineConnection({ ...drachtio, log, onInvite, ...states });
+    }
+    return engineConnection({
+      ...{ ...drachtio, pings: true, log, ...states },
+      onInvite: (req, res) => {
+        if (this.#registry.has(req.stackTxnId) || elsewhere.admits(req, res)) {
+          this.#registry.onInvite(req, res);
+        }
+      },
+      others: {
+        register: (req, res) => elsewhere.onRegister(req, res),
+        options: (_req, res) => elsewhere.onOptions(res),
+      },
+    });
+  }
+
+  #makeDialogs(): DialogReplica {
+    const handler: DialogHandler = {
+      onBye: (...args) => this.#registry.onBye(...args),
+      onModify: (...args) => this.#registry.onModify(...args),
+      onPass: (...args) => this.#registry.onPass(...args),
+    };
+    const keeper = this.#elsewhere?.records ?? null;
+    return new DialogReplica(this.#connection.srf, handler, this.#log, keeper);
   }
 
   #makeMedia(): MediaControl {
@@ -184,23 +233,53 @@ class CallManager implements CallManagerHandle {
     });
   }
 
+  #makeLinks(): MediaLinks {
+    return new MediaLinks({
+      servers: () => (this.#registry.leading ? this.#servers.mediaLeases() : []),
+      died: (lease) => void this.#takeover.died(lease),
+      log: this.#log,
+    });
+  }
+
+  #makeTakeover(): MediaTakeover {
+    return new MediaTakeover({
+      calls: () => this.#registry.live(),
+      store: this.#context.store,
+      links: this.#links,
+      servers: this.#servers,
+      moveRest: () => this.#registry.tick(),
+      log: this.#log,
+      now: Date.now,
+    });
+  }
+
   async start(): Promise<void> {
     const { store, sipEvents } = this.#context;
     sipEvents.attach((events) => {
       this.#reachability.apply(events);
       this.#dialogs.apply(events);
     });
-    store.watch(['server:'], (events) => this.#stored(events));
+    if (this.#elsewhere === null) {
+      this.#connection.open();
+    } else {
+      this.#elsewhere.attach(this.#connection.srf, this.#dialogs, this.#registry, (events) =>
+        this.#dialogs.apply(events),
+      );
+      this.#connected.resolve();
+    }
+    store.watch(['server:', lostPrefix], (events) => this.#stored(events));
     this.#lease?.start();
     this.#timers = [
       setInterval(() => this.#tick(), limits.deadlineTickMs),
       setInterval(() => this.#registry.sweep(), limits.sweepMs),
       setInterval(() => this.#sweepMedia(), limits.leftoversMs),
+      setInterval(() => this.#links.tick(), limits.mediaLinkMs),
     ];
     await this.#connected.promise;
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     for (const timer of this.#timers) {
       clearInterval(timer);
     }
@@ -209,6 +288,7 @@ class CallManager implements CallManagerHandle {
     this.#registry.follow(Number.MAX_SAFE_INTEGER);
     this.#unlead();
     this.#connection.close();
+    this.#links.close();
     this.#media.close();
   }
 
@@ -220,8 +300,12 @@ class CallManager implements CallManagerHandle {
 
   #tick(): void {
     this.#registry.tick();
+    this.#takeover.keep();
     this.#registrar.tick();
     this.#health.tick();
+    if (this.#registry.leading) {
+      this.#elsewhere?.tick();
+    }
   }
 
   #stored(events: readonly StoreEvent[]): void {
@@ -229,12 +313,34 @@ class CallManager implements CallManagerHandle {
     for (const event of events) {
       if (event.type === 'leading') {
         this.#term = event.term;
+        if (this.#elsewhere !== null && !this.#stopped) {
+          this.#connection.open();
+        }
         this.#lead();
       } else if (event.type === 'following') {
         this.#term = null;
         this.#reachability.reset();
         this.#registry.follow(event.term);
         this.#unlead();
+        if (this.#elsewhere !== null) {
+          this.#connection.close();
+          this.#dialogs.disconnected();
+        }
+      } else if (event.type === 'changed') {
+        this.#sessionsLost(event.changes);
+      }
+    }
+  }
+
+  /** Each is told of to the leader; a new one looks what the last has left. */
+  #sessionsLost(changes: readonly { key: string; value: string | null }[]): void {
+    for (const { key, value } of this.#registry.leading ? changes : []) {
+      const id = parseLostKey(key);
+      if (id !== null && value !== null) {
+        this.#registry.sessionLost(id, value);
+        this.#context.store.execute(['DEL', key]).catch((error: unknown) => {
+          this.#log.debug({ error, key }, 'a lost session is told of once more');
+        });
       }
     }
   }
@@ -242,6 +348,8 @@ class CallManager implements CallManagerHandle {
   #lead(): void {
     if (this.#term !== null && this.#connection.up) {
       this.#registry.lead(this.#term);
+      this.#sessionsLost(this.#context.store.scan(lostPrefix));
+      this.#elsewhere?.lead();
       this.#registrar.lead();
       this.#health.lead();
     }
@@ -268,8 +376,11 @@ class CallManager implements CallManagerHandle {
   }
 
   status() {
+    // Nobody but the leader is connected to an engine elsewhere.
+    const isDue = this.#elsewhere === null || this.#term !== null;
+    const isMissing = isDue && !this.#connection.up;
     return {
-      failing: this.#connection.up ? null : 'call control is not connected to the SIP engine',
+      failing: isMissing ? 'call control is not connected to the SIP engine' : null,
       leading: this.#registry.leading,
       calls: this.#registry.size,
       dialogs: this.#dialogs.size,
@@ -312,7 +423,9 @@ class CallManager implements CallManagerHandle {
     lines.push(`raftpbx_ng_timeouts_total ${this.#media.timeouts}`);
     lines.push('# TYPE raftpbx_media_leftovers_total counter');
     lines.push(`raftpbx_media_leftovers_total ${this.#leftovers.deleted}`);
-    return `${lines.join('\n')}\n`;
+    lines.push('# TYPE raftpbx_media_takeovers_total counter');
+    lines.push(`raftpbx_media_takeovers_total ${this.#takeover.taken}`);
+    return `${lines.join('\n')}\n${this.#elsewhere?.metrics() ?? ''}`;
   }
 }
 

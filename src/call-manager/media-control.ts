@@ -24,6 +24,13 @@ export interface HeardSdp {
   source: string | null;
 }
 
+/** A translated description. */
+export interface MediaAnswer {
+  sdp: string;
+  /** What another server needs to go on under the same address, when it floats. */
+  state?: string;
+}
+
 /** For whom an offer is written. */
 export interface Reader {
   /** Transport of the lines with RTP; null: as offered. */
@@ -103,7 +110,7 @@ export class MediaControl {
    * Translates an offer of one side for the other. Keys are offered in any case; without a secure
    * transport they may be left out. So is a certificate where a browser may be (RFC 8643).
    */
-  offer(
+  async offer(
     ng: string,
     callId: CallId,
     from: MediaSide,
@@ -122,16 +129,22 @@ export class MediaControl {
       ...(profile === null ? {} : { 'transport-protocol': profile }),
       ...(keySeed === undefined ? {} : { 'key-seed': keySeed }),
     };
-    return this.#translate('offer', ng, fields, heard);
+    return (await this.#translate('offer', ng, fields, heard)).sdp;
   }
 
   /** Translates the answer that `answerer` gave to the other side's offer. */
-  answer(ng: string, callId: CallId, answerer: MediaSide, heard: HeardSdp): Promise<string> {
+  async answer(
+    ng: string,
+    callId: CallId,
+    answerer: MediaSide,
+    heard: HeardSdp,
+  ): Promise<MediaAnswer> {
     const offerer = answerer === 'device' ? 'caller' : 'device';
     const tags = { 'call-id': callId, 'from-tag': offerer, 'to-tag': answerer };
     // Written where the offerer has it.
-    const fields = { ...tags, ICE: 'optional', DTLS: 'passive' };
-    return this.#translate('answer', ng, fields, heard);
+    const fields = { ...tags, ICE: 'optional', DTLS: 'passive', snapshot: 'yes' };
+    const { sdp, state } = await this.#translate('answer', ng, fields, heard);
+    return state === undefined ? { sdp } : { sdp, state };
   }
 
   /**
@@ -152,15 +165,28 @@ export class MediaControl {
     await this.#command('delete', ng, { 'call-id': callId, 'from-tag': 'caller' });
   }
 
-  /** Plays a file to one side again and again; asked once: nobody's call depends on it. */
-  async playMusic(ng: string, callId: CallId, side: MediaSide, file: string): Promise<void> {
+  /**
+   * Plays a file to one side again and again; answers its length, ms. Asked once: nobody's call
+   * depends on it.
+   */
+  async playMusic(
+    ng: string,
+    callId: CallId,
+    side: MediaSide,
+    file: string,
+    fromMs = 0,
+  ): Promise<number> {
     const fields = {
       'call-id': callId,
       'from-tag': side,
       file,
       'repeat-times': limits.musicRepeats,
+      ...(fromMs > 0 ? { 'start-pos': fromMs } : {}),
+      // Encoded once for all who hear it.
+      shared: 'yes',
     };
-    await this.#play('playMedia', ng, fields);
+    const { duration } = await this.#play('playMedia', ng, fields);
+    return duration ?? 0;
   }
 
   /** Ends what is played to one side. */
@@ -168,11 +194,12 @@ export class MediaControl {
     await this.#play('stopMedia', ng, { 'call-id': callId, 'from-tag': side });
   }
 
-  async #play(command: NgCommand, ng: string, fields: object): Promise<void> {
+  async #play(command: NgCommand, ng: string, fields: object): Promise<NgReply> {
     const reply = await this.#command(command, ng, fields, 0);
     if (reply.result !== 'ok') {
       throw new PbxError('PBX_MEDIA_REFUSED', reply['error-reason'] ?? command);
     }
+    return reply;
   }
 
   async #translate(
@@ -180,7 +207,7 @@ export class MediaControl {
     ng: string,
     fields: Record<string, string | string[]>,
     { sdp, source }: HeardSdp,
-  ): Promise<string> {
+  ): Promise<MediaAnswer> {
     const reply = await this.#command(command, ng, {
       ...fields,
       sdp,
@@ -190,7 +217,8 @@ export class MediaControl {
     if (reply.result !== 'ok' || typeof reply.sdp !== 'string') {
       throw new PbxError('PBX_MEDIA_REFUSED', reply['error-reason'] ?? command);
     }
-    return reply.sdp;
+    const { sdp: translated, state } = reply;
+    return state === undefined ? { sdp: translated } : { sdp: translated, state };
   }
 
   async #command(

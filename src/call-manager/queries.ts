@@ -31,6 +31,7 @@ import type {
   UserView,
 } from './api.ts';
 import { cdrOf, cdrPage, lastText, type Question, userNamed, userPage } from './listings.ts';
+import { registrationOf } from './registrations.ts';
 
 export interface QueryOptions {
   store: Store;
@@ -155,8 +156,7 @@ export class Queries implements CallManagerApi {
     const page = userPage(slice.after ?? '', slice.prefix ?? '', limitOf(slice));
     const rows = this.#ask<UserRow>(page);
     return rows.map((row) => {
-      const value = this.#store.read(['GET', registrationKey(row.name)]);
-      const registration = typeof value === 'string' ? parseRegistration(value) : null;
+      const registration = registrationOf(this.#store, row.name);
       return {
         name: row.name,
         displayName: row.display_name,

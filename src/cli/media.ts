@@ -8,15 +8,18 @@ interface MediaCommandOptions {
   interface: string;
   ng: string;
   ports: string;
-  path: string;
+  path: (typeof paths)[number];
   prompts?: string;
 }
 
 /** Silence after which a session is given up, as rtpengine's default. */
 const timeoutS = 60;
 
-/** How packets are moved; `auto` lets the kernel move those of established flows, where it can. */
-const paths = ['auto', 'epoll'];
+/**
+ * How packets are moved; `auto` lets the kernel move those of established flows, where it can. With
+ * the others threads move all of them.
+ */
+const paths = ['auto', 'epoll', 'io_uring', 'sk_lookup'] as const;
 
 export function addMedia(program: Command): void {
   program
@@ -38,6 +41,7 @@ export function addMedia(program: Command): void {
             interfaces: interfaces.map((local) => ({ local, advertised: null })),
             portFrom: from,
             portTo: to,
+            floating: null,
             workers: availableParallelism(),
             ngListen: ng,
             ngTcpListen: null,
@@ -45,7 +49,9 @@ export function addMedia(program: Command): void {
             recordings: null,
             prompts: options.prompts ?? null,
             fastPath: options.path === 'auto',
+            packetIo: options.path,
             recordingFormat: 'wav',
+            codecs: [],
           },
           () => undefined,
         );

@@ -23,6 +23,8 @@ export class ServerWatch {
   /** Survives expiry: right after an election a missing lease is no news. */
   readonly #last = new Map<string, Lease>();
   readonly #given = new Map<string, number>();
+  /** Lives of servers whose process is known to be gone, before their leases end. */
+  readonly #dead = new Set<string>();
   #leaderSince: number | null = null;
 
   constructor(store: Store, now: () => number = Date.now) {
@@ -57,7 +59,9 @@ export class ServerWatch {
   }
 
   #change(name: string, value: string | null): void {
-    const lease = value === null ? null : parseLease(value);
+    const parsed = value === null ? null : parseLease(value);
+    // A renewal that was still on its way says nothing any more.
+    const lease = parsed !== null && this.#dead.has(lifeOf(parsed)) ? null : parsed;
     if (lease === null) {
       this.#leases.delete(name);
       return;
@@ -106,16 +110,55 @@ export class ServerWatch {
 
   /** Media servers that are up. */
   mediaServers(): { name: string; ng: string }[] {
-    const up = [...this.#leases.values()].filter(({ roles }) => roles.includes('media'));
-    return up.flatMap(({ name, ng }) => (ng === undefined ? [] : [{ name, ng }]));
+    return this.mediaLeases().flatMap(({ name, ng }) => (ng === undefined ? [] : [{ name, ng }]));
+  }
+
+  /** What a server's lease says last, of one that died too. */
+  lease(name: string): Lease | null {
+    return this.#last.get(name) ?? null;
+  }
+
+  /** The process of this lease is gone: nobody has to wait until it ends. */
+  markDead(lease: Lease): void {
+    if (this.#dead.size >= limits.serversMax) {
+      this.#dead.clear();
+    }
+    this.#dead.add(lifeOf(lease));
+    const known = this.#leases.get(lease.name);
+    if (known !== undefined && lifeOf(known) === lifeOf(lease)) {
+      this.#leases.delete(lease.name);
+    }
+  }
+
+  /** The least loaded media server that can take these floating addresses over. */
+  successor(addresses: readonly string[], dead: string): Lease | null {
+    const fits = [...this.#leases.values()].filter(
+      ({ name, floating = [], ngTcp }) =>
+        name !== dead && ngTcp !== undefined && addresses.every((one) => floating.includes(one)),
+    );
+    const candidates = fits.map((lease) => ({ ...lease, state: 'up' as const }));
+    return this.lease(chooseServer('media', candidates)?.name ?? '');
+  }
+
+  /** Leases of the media servers that are up. */
+  mediaLeases(): Lease[] {
+    return [...this.#leases.values()].filter(({ roles }) => roles.includes('media'));
   }
 
   /** Whether a server's lease is gone, and that means something by now. */
   isDown(name: string): boolean {
+    const last = this.#last.get(name);
+    if (last !== undefined && this.#dead.has(lifeOf(last)) && !this.#leases.has(name)) {
+      return true;
+    }
     const since = this.#leaderSince;
     const settled = since !== null && this.#now() - since >= limits.leaseGraceMs;
     return settled && !this.#leases.has(name);
   }
+}
+
+function lifeOf({ name, life }: Lease): string {
+  return `${name}/${life ?? ''}`;
 }
 
 /** Every server ever seen and whether it is up, from this node's own copy of the store. */

@@ -255,6 +255,7 @@ const filePaths: Path[] = [
   ['cluster', 'certificates', 'certificate'],
   ['cluster', 'certificates', 'key'],
   ['store', 'passwordFile'],
+  ['sip', 'engineAuthority'],
   ['sip', 'drachtioSecretFile'],
   ['sip', 'hep', 'passwordFile'],
   ['sip', 'tls', 'certificate'],
@@ -264,6 +265,7 @@ const filePaths: Path[] = [
   ['sip', 'applications', 'tls', 'key'],
   ['media', 'recordings'],
   ['media', 'prompts'],
+  ['media', 'codecs'],
   ['api', 'certificate'],
   ['api', 'key'],
   ['api', 'adminFile'],
@@ -278,8 +280,11 @@ function withAbsoluteFiles(config: ServerConfig, base: string): ServerConfig {
     }
     const key = String(path.at(-1));
     const value = holder?.[key];
+    const absolute = (name: string) => (isAbsolute(name) ? name : join(base, name));
     if (holder !== undefined && typeof value === 'string') {
-      holder[key] = isAbsolute(value) ? value : join(base, value);
+      holder[key] = absolute(value);
+    } else if (holder !== undefined && Array.isArray(value)) {
+      holder[key] = value.map((name) => absolute(String(name)));
     }
   }
   return copy;

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { file, ipAddress, port, socketAddress } from './fields.ts';
-import { checkSipTls, sip } from './sip-schema.ts';
+import { checkEngine, checkSipTls, sip } from './sip-schema.ts';
 import { storeAccountList } from './store-accounts.ts';
 
 /** Roles a server can carry. */
@@ -102,6 +102,25 @@ const store = z.strictObject({
   electionMaxMs: z.int().min(30).max(60_000).default(400).describe('longest election timeout'),
 });
 
+const floating = z.strictObject({
+  interface: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ example: 'eth0' })
+    .describe('interface that carries them; without it something else brings them here'),
+  addresses: z
+    .array(ipAddress)
+    .min(1, { error: 'needs at least one address' })
+    .max(2, { error: 'has more than two addresses' })
+    .describe('addresses for RTP of this server alone, which move when it dies'),
+  group: z
+    .array(ipAddress)
+    .min(1, { error: 'needs at least one address' })
+    .max(16, { error: 'has more than 16 addresses' })
+    .describe('all addresses that may come here: those of every server of the network segment'),
+});
+
 const media = z.strictObject({
   interfaces: z
     .array(
@@ -112,6 +131,9 @@ const media = z.strictObject({
     )
     .min(1, { error: 'needs at least one interface' })
     .describe('addresses for RTP'),
+  floating: floating
+    .optional()
+    .describe('addresses that move to another server; without them calls move with a re-INVITE'),
   ngListen: socketAddress.describe('UDP listener of the NG protocol'),
   ngTcpListen: socketAddress
     .optional()
@@ -128,10 +150,19 @@ const media = z.strictObject({
     .enum(['auto', 'off'])
     .default('auto')
     .describe('the kernel relays established flows: where it can (Linux 6.6, CAP_BPF) or never'),
+  packetIo: z
+    .enum(['auto', 'epoll', 'io_uring', 'sk_lookup'])
+    .default('auto')
+    .describe('how threads receive and send; `auto` is io_uring where a probe finds it to work'),
   recordingFormat: z
     .enum(['wav', 'opus'])
     .default('wav')
     .describe('`wav`: 16-bit samples; `opus`: Opus in Ogg, a tenth as large'),
+  codecs: z
+    .array(file.meta({ example: '/usr/lib/raftpbx/g729.so' }))
+    .max(16)
+    .default([])
+    .describe('shared libraries of further codecs'),
 });
 
 const api = z.strictObject({
@@ -185,7 +216,11 @@ export const serverSchema = z
       report(['roles'], "media needs the section 'media'");
     }
     checkPeers(server, leads, report);
+    if (server.media !== undefined) {
+      checkFloating(server.media, report);
+    }
     if (server.sip !== undefined) {
+      checkEngine(server.sip, report);
       checkSipTls(server.sip, report);
     }
     if (server.store.electionMaxMs <= server.store.electionMinMs) {
@@ -198,6 +233,26 @@ export const serverSchema = z
 
 /** A configuration after checks and defaults; file names are as written. */
 export type ServerConfig = z.output<typeof serverSchema>;
+
+function checkFloating(
+  { floating: moving, interfaces, ngTcpListen }: z.output<typeof media>,
+  report: (path: (string | number)[], message: string) => void,
+): void {
+  if (moving === undefined) {
+    return;
+  }
+  const at = ['media', 'floating'];
+  const fixed = new Set(interfaces.map((one) => one.local));
+  if (!moving.addresses.every((one) => moving.group.includes(one))) {
+    report([...at, 'group'], 'lacks an address of this server');
+  }
+  if (moving.group.some((one) => fixed.has(one))) {
+    report([...at, 'group'], 'has an address of media.interfaces, which does not move');
+  }
+  if (ngTcpListen === undefined) {
+    report(at, "needs 'media.ngTcpListen', where Call Managers see at once that a server has died");
+  }
+}
 
 function checkPeers(
   server: { name: string; address: string; cluster: z.output<typeof cluster> },

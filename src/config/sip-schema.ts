@@ -126,10 +126,20 @@ export const sip = z.strictObject({
     .regex(/^[a-z0-9.-]+$/, { error: 'is not a domain name in lower case' })
     .meta({ example: 'pbx.example.com' })
     .describe('domain and digest realm of the users'),
+  engine: z
+    .string()
+    .refine(isEngine, { error: 'is not embedded or drachtio://HOST:PORT (IPv6 in brackets)' })
+    .default('embedded')
+    .meta({ example: 'drachtio://sip.example.com:9022' })
+    .describe('`embedded`: in this process; or a drachtio-server, which keeps no call alive'),
+  engineAuthority: file
+    .optional()
+    .meta({ example: 'tls/engine.pem' })
+    .describe('who signed the certificate of an engine elsewhere; with it we connect over TLS'),
   listen: z
     .array(sipListener)
-    .min(1, { error: 'needs at least one listener' })
     .max(16, { error: 'has more than 16 listeners' })
+    .default([])
     .describe('addresses phones send to, normally the VIP; udp, tcp, tls, ws or wss'),
   tls: sipTls.optional().describe('certificate of the listeners tls and wss'),
   udpWorkers: z
@@ -166,7 +176,7 @@ export const sip = z.strictObject({
     .describe('where call control connects to the SIP engine'),
   drachtioSecretFile: file
     .meta({ example: 'secrets/drachtio' })
-    .describe('secret of that connection, mode 600'),
+    .describe('secret of the connection to the engine, mode 600'),
   applications: applications.prefault({}).describe('programs beside our own call control'),
   minExpiresS: z.int().min(10).default(60).describe('shortest registration granted'),
   maxExpiresS: z.int().min(60).default(7200).describe('longest registration granted'),
@@ -175,7 +185,9 @@ export const sip = z.strictObject({
   digest: z
     .enum(['md5', 'sha-256-and-md5'])
     .default('md5')
-    .describe('what challenges offer; some phones give up when SHA-256 stands beside MD5'),
+    .describe(
+      'what challenges offer; a phone that gives up on SHA-256 is then asked for MD5 alone',
+    ),
   sessionTimerS: z
     .union([z.literal(0), z.int().min(90).max(86_400)])
     .default(1800)
@@ -237,6 +249,27 @@ export const sip = z.strictObject({
   trace: trace.prefault({}).describe('copies of the newest messages, in memory only'),
   hep: hep.optional().describe('a HEP collector (Homer) that gets a copy of every message'),
 });
+
+/** What the engine in this process needs, and nobody else has. */
+export function checkEngine(
+  { engine, engineAuthority, listen }: z.output<typeof sip>,
+  report: (path: (string | number)[], message: string) => void,
+): void {
+  if (engine === 'embedded' && listen.length === 0) {
+    report(['sip', 'listen'], 'needs at least one listener');
+  }
+  if (engine === 'embedded' && engineAuthority !== undefined) {
+    report(['sip', 'engineAuthority'], 'is for an engine elsewhere only');
+  }
+  if (engine !== 'embedded' && listen.length > 0) {
+    report(['sip', 'listen'], "is for the embedded engine only: phones talk to 'sip.engine'");
+  }
+}
+
+/** `embedded` or `drachtio://HOST:PORT`. */
+function isEngine(text: string): boolean {
+  return text === 'embedded' || (text.startsWith('drachtio://') && isHostAndPort(text.slice(11)));
+}
 
 /** Who connects over TLS must be shown something. */
 export function checkSipTls(

@@ -51,6 +51,8 @@ export interface MediaAnchor {
   moving: boolean;
   /** What the keys of encrypted media are made from, base64: another server makes the same. */
   keySeed?: string;
+  /** What another media server needs to go on under the same address; secret, as keys are. */
+  state?: string;
 }
 
 /** The value of `call:{id}`: written before each effect it explains. */

@@ -22,8 +22,6 @@ export const limits = {
   deadlineTickMs: 500,
   /** Orphans are looked for this often; two sightings make one, so nothing young is hit. */
   sweepMs: 2_000,
-  /** Dialogs built in one turn of the event loop, about 2 ms of work. */
-  dialogsBuiltPerTurn: 50,
   /** After a takeover the ends of calls are looked up before an INVITE starts a new one. */
   redeliveryWindowMs: 64_000,
   /** After a takeover the engine sends INVITEs again at a pace; a leg waits for its own. */
@@ -123,8 +121,65 @@ export const limits = {
   trunkAnswerMs: 40_000,
   /** A leader goes on so far above the committed CSeq: the last may have sent some more. */
   trunkCseqJump: 1_000,
-  /** Longest pause between attempts to reach the SIP engine. */
+  /** Pause between attempts to reach the SIP engine, doubled each time, up to the last. */
+  engineReconnectMsMin: 100,
   engineReconnectMsMax: 500,
+  /** An engine elsewhere is asked this often whether it is there. */
+  enginePingMs: 5_000,
+  /** Nothing came from it for so long, three answers: the connection is dead. */
+  engineSilenceMs: 16_000,
+  /** REGISTERs under way at once; more get 503 with Retry-After. */
+  registersMax: 2_000,
+  /** Contacts of one REGISTER; a phone sends one, two at most. */
+  contactsMax: 16,
+  /** Of a header that comes in only so much is read: patterns take their time with more. */
+  headerCharactersMax: 8_192,
+  /** What tells one request from another, kept with each nonce. */
+  requestNameMax: 512,
+  /** Nonces are taken this long, s: as the engine of our own does. */
+  nonceLifetimeS: 300,
+  /** Uses of nonces remembered in each of two generations. */
+  noncesMax: 200_000,
+  /** Wrong passwords of one source before it is banned, and how long one counts. */
+  wrongsMax: 10,
+  wrongWindowMs: 300_000,
+  /** The first ban, doubled each time, up to the last. */
+  banMsMin: 60_000,
+  banMsMax: 3_600_000,
+  /** Sources and users whose wrong passwords are remembered. */
+  scoresMax: 20_000,
+  /** Wrong passwords for one user before strangers wait, and the longest such wait. */
+  userWrongsFree: 5,
+  userWaitMsMax: 30_000,
+  /** How often both parties of a call are asked whether they are there. */
+  probeEveryMs: 60_000,
+  /** Dialogs asked in one tick, twice a second: those of 12,000 calls within a minute. */
+  probesPerTick: 200,
+  /** A dialog that did not answer so often in a row has nobody left. */
+  probeMissesMax: 2,
+  /** How often a media server compares its floating addresses with the store. */
+  floatingLookMs: 1_000,
+  /** An address that was given to us and is not brought here within so many looks goes back. */
+  floatingLooksUnused: 5,
+  /** How long a lost session waits for a leader that anchors its call anew. */
+  lostSessionMs: 30_000,
+  /** How often Call Managers look for media servers they have no connection to. */
+  mediaLinkMs: 500,
+  /** A server that lives takes a connection within that, on the same network. */
+  mediaLinkConnectMs: 250,
+  /** A process that is being ended is asked so often, one time after the other, if it listens. */
+  mediaLinkAsks: 200,
+  mediaLinkAskMs: 5,
+  /** An answer over such a connection; the server reads no file for it. */
+  mediaLinkAnswerMs: 1_000,
+  /** Commands that wait for an answer on one connection: the calls of a server, at most. */
+  mediaLinkWaiting: 20_000,
+  /** A new call is written down anew after this: NAT and counters are known by then. */
+  mediaKeptFirstMs: 5_000,
+  /** And then this often: 32,768 packets of 10 ms, over which a counter can be told. */
+  mediaKeptMs: 300_000,
+  /** Calls written down anew in one tick. */
+  mediaKeptPerTick: 100,
   /** Sessions a media server takes unless its ports are fewer: four ports a session. */
   mediaSessionsMax: 10_000,
 } as const;

@@ -21,6 +21,12 @@ export interface Lease {
   address: string;
   /** `host:port` of the NG listener of a media server. */
   ng?: string;
+  /** `host:port` of its NG listener of TCP and WebSocket. */
+  ngTcp?: string;
+  /** Which start of the server this is. */
+  life?: string;
+  /** Floating addresses that it can take over. */
+  floating?: string[];
   /** Sessions now. */
   load: number;
   /** Sessions at most. */
@@ -59,17 +65,24 @@ export function parseLease(text: string): Lease | null {
   if (value === null || !isKnownServer(value)) {
     return null;
   }
-  const { ng, load, capacity, version, alarms } = value as Partial<Lease>;
+  const { ng, ngTcp, life, floating, load, capacity, version, alarms } = value as Partial<Lease>;
   return {
     name: value.name,
     roles: value.roles,
     address: value.address,
     ...(typeof ng === 'string' ? { ng } : {}),
+    ...(typeof ngTcp === 'string' ? { ngTcp } : {}),
+    ...(typeof life === 'string' ? { life } : {}),
+    ...(Array.isArray(floating) ? { floating: floating.filter(isText) } : {}),
     load: typeof load === 'number' && load >= 0 ? load : 0,
     capacity: typeof capacity === 'number' && capacity > 0 ? capacity : 1,
     version: typeof version === 'string' ? version : '',
     ...(Array.isArray(alarms) ? { alarms: alarms.filter(isAlarm) } : {}),
   };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
 }
 
 function isAlarm(value: unknown): value is Alarm {

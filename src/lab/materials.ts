@@ -16,6 +16,7 @@ import {
   type LabServer,
   labDomain,
   labFiles,
+  labMediaPorts,
   labPorts,
   labUsers,
   serverFiles,
@@ -160,6 +161,12 @@ export function namePeer(plan: LabPlan, added: LabServer, like: LabServer): void
   }
 }
 
+/** Each media server may take the addresses of all others. */
+function floatingOf(plan: LabPlan, { floating }: LabServer): Record<string, unknown> {
+  const group = plan.servers.flatMap((one) => one.floating ?? []);
+  return floating === null ? {} : { floating: { interface: 'eth0', addresses: [floating], group } };
+}
+
 /** The configuration of one server of a lab; file names are relative to its directory. */
 export function configOf(
   plan: LabPlan,
@@ -192,8 +199,10 @@ export function configOf(
   };
   if (server.id === null) {
     const interfaces = [{ local: server.address }, { local: server.address6 }];
-    const media = { interfaces, ngListen: joinAddress(server.address, labPorts.ng) };
-    return { ...shared, media: { ...media, ports: '20000-59999', prompts: 'prompts' } };
+    const ng = joinAddress(server.address, labPorts.ng);
+    const media = { interfaces, ngListen: ng, ngTcpListen: ng };
+    const moving = floatingOf(plan, server);
+    return { ...shared, media: { ...media, ...moving, ports: labMediaPorts, prompts: 'prompts' } };
   }
   const doors: [string, number][] = [
     ['udp', labPorts.sip],

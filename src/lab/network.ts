@@ -7,7 +7,7 @@
  *   rpbx-media-1 [eth0]'
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { bridgeName, type LabPlan } from './plan.ts';
+import { bridgeName, type LabPlan, labMediaPorts } from './plan.ts';
 import { attempt, run } from './shell.ts';
 
 /** Where iproute2 keeps named namespaces. */
@@ -50,6 +50,11 @@ export function makeNetwork(plan: LabPlan): void {
       `${server.address}/24`,
       `${server.address6}/64`,
     ]);
+    if (server.roles.includes('media')) {
+      // Else a program there may be given a port that a call wants.
+      const reserved = `net.ipv4.ip_local_reserved_ports=${labMediaPorts}`;
+      run(inNamespace(server.namespace, ['sysctl', '-qw', reserved]));
+    }
   });
   makePort(plan, plan.phonesNamespace, 'phones', 200, [
     ...plan.phones.map((address) => `${address}/24`),

@@ -26,7 +26,8 @@ export interface PhoneOptions {
   name: string;
   user: string;
   password: string;
-  namespace: string;
+  /** null: our own. */
+  namespace: string | null;
   address: string;
   /** SIP port, the one above is taken as well; control and RTP ports are derived from it. */
   port: number;
@@ -83,7 +84,8 @@ export class Phone {
     const output = openSync(join(options.directory, 'baresip.log'), 'a');
     const control = String(controlPort(options));
     const command = [process.execPath, program, options.directory, control];
-    const [first = '', ...args] = inNamespace(options.namespace, command);
+    const { namespace } = options;
+    const [first = '', ...args] = namespace === null ? command : inNamespace(namespace, command);
     this.#child = spawn(first, args, { stdio: ['pipe', output, output, 'ipc'] });
     closeSync(output);
     this.#child.on('message', (text) => this.#receive(String(text)));

@@ -14,6 +14,8 @@ export interface LabServer {
   namespace: string;
   address: string;
   address6: string;
+  /** The address of a media server that moves when it dies. */
+  floating: string | null;
   directory: string;
 }
 
@@ -45,6 +47,9 @@ export const labPorts = {
   metrics: 9464,
 } as const;
 
+/** Ports of the media servers' audio. */
+export const labMediaPorts = '20000-59999';
+
 /** SIP domain and digest realm of a lab. */
 export const labDomain = 'lab.raftpbx.test';
 
@@ -53,6 +58,9 @@ export const bridgeName = 'br0';
 
 /** Users every lab begins with. */
 export const labUsers = Array.from({ length: 20 }, (_, i) => String(1001 + i));
+
+/** Media server n has .2n of its own and .3n that moves. */
+const floatingOffset = 10;
 
 const net4 = '10.77.0';
 const net6 = 'fd77:';
@@ -73,6 +81,7 @@ export function planLab(
       namespace: `${prefix}-${name}`,
       address: `${net4}.${host}`,
       address6: `${net6}:${host}`,
+      floating: role === 'media' ? `${net4}.${host + floatingOffset}` : null,
       directory: join(directory, name),
     };
   };

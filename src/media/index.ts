@@ -4,6 +4,7 @@
  * # Layout
  * - `machine.ts`: what it says of itself (pure)
  * - `effects.ts`: engine and lease
+ * - `floating.ts`: the addresses that move between media servers
  * - `api.ts`: what may be asked inside the process
  * - `README.md`: what is kept when this server dies
  */
@@ -11,6 +12,7 @@ import type { StoreClientOptions } from '../cluster/index.ts';
 import type { Log } from '../domain/log.ts';
 import type { RoleHandle } from '../domain/server.ts';
 import { MediaServer } from './effects.ts';
+import type { FloatingOptions } from './floating.ts';
 
 export type { MediaServerApi } from './api.ts';
 
@@ -23,6 +25,8 @@ export interface MediaServerContext {
   version: string;
   /** Addresses for RTP; `address` alone unless given. */
   interfaces?: readonly { local: string; advertised: string | null }[];
+  /** Addresses that move to another server when this one dies. */
+  floating?: FloatingOptions | null;
   /** `host:port` of the NG listener. */
   ngListen: string;
   /** `host:port` of the NG listener of TCP and WebSocket; none unless given. */
@@ -38,8 +42,12 @@ export interface MediaServerContext {
   prompts?: string | undefined;
   /** Whether the kernel relays established flows: where it can unless given. */
   fastPath?: 'auto' | 'off';
+  /** How all other packets are received and sent: the best that works here unless given. */
+  packetIo?: 'auto' | 'epoll' | 'io_uring' | 'sk_lookup';
   /** How recordings are written; `wav` unless given. */
   recordingFormat?: 'wav' | 'opus';
+  /** Shared libraries of further codecs. */
+  codecs?: readonly string[];
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

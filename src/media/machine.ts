@@ -5,6 +5,8 @@ import type { MediaEvent } from '../native/index.ts';
 export interface MediaState {
   /** Sessions given up because nobody sent anything. */
   timeouts: number;
+  /** Sessions that ended because the thread that carried them failed. */
+  lost: number;
   /** Audio sources learned from packets: phones behind NAT. */
   latched: number;
   /** Keys pressed. */
@@ -16,10 +18,11 @@ export interface MediaState {
   left: number;
 }
 
-export type MediaEffect = { type: 'report'; callId: string };
+export type MediaEffect = { type: 'report'; callId: string; reason: 'silent' | 'failed' };
 
 export const startedState: MediaState = {
   timeouts: 0,
+  lost: 0,
   latched: 0,
   digits: 0,
   played: 0,
@@ -35,7 +38,12 @@ export function stepMedia(
     case 'timeout':
       return {
         state: { ...state, timeouts: state.timeouts + 1 },
-        effects: [{ type: 'report', callId: event.callId }],
+        effects: [{ type: 'report', callId: event.callId, reason: 'silent' }],
+      };
+    case 'lost':
+      return {
+        state: { ...state, lost: state.lost + 1 },
+        effects: [{ type: 'report', callId: event.callId, reason: 'failed' }],
       };
     case 'latched':
       return { state: { ...state, latched: state.latched + 1 }, effects: [] };

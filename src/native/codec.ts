@@ -60,3 +60,21 @@ export function decodeReplies(bytes: Buffer): (Reply | Error)[] {
   parser.execute(bytes);
   return replies;
 }
+
+/** The marker of a request that got no reply. */
+const noReply = 0xffff_ffff;
+
+/** Splits what was settled: each a u32 id, a u32 length and so many bytes, little endian. */
+export function decodeSettled(bytes: Buffer): { id: number; reply: Buffer | null }[] {
+  const settled: { id: number; reply: Buffer | null }[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    const id = bytes.readUInt32LE(at);
+    const length = bytes.readUInt32LE(at + 4);
+    at += 8;
+    const end = length === noReply ? at : at + length;
+    settled.push({ id, reply: length === noReply ? null : bytes.subarray(at, end) });
+    at = end;
+  }
+  return settled;
+}

@@ -1,22 +1,25 @@
 /**
- * The typed door to the Rust addon (`crates/bridge`): the only module that loads it.
+ * The typed door to the Rust addon (`crates/bridge`).
  *
  * Commands given to `Store.execute` in one turn of the event loop cross in one call
  * and land in one log entry, which is what makes them cheap.
  */
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import {
-  BackupSink,
-  type NativeBackup,
-  type NativeRestore,
-  type RestoreOptions,
-  readBackup,
-} from './backup.ts';
-import { decodeReplies, encodeRequests } from './codec.ts';
+  addon,
+  type NativeMedia,
+  type NativeSip,
+  type NativeStore,
+  type NativeVip,
+} from './addon.ts';
+
+import { BackupSink, type RestoreOptions, readBackup } from './backup.ts';
+import { decodeReplies, decodeSettled, encodeRequests } from './codec.ts';
+import { readChunks } from './sound.ts';
+
 import type {
   CallTrace,
   Command,
+  HeldAddress,
   LogLine,
   MediaEvent,
   MediaOptions,
@@ -32,86 +35,13 @@ import type {
   StoreMemberRefusal,
   StoreOptions,
   StoreStatus,
+  TapChunk,
   VipOptions,
   VipStatus,
 } from './types.ts';
 
 export type { BackupHead, BackupReport, BackupSink, RestoreOptions } from './backup.ts';
 export type * from './types.ts';
-
-interface NativeStore {
-  submit(requests: Buffer): Promise<Buffer>;
-  submitAsLeader(request: Buffer, patienceMs: number): Promise<Buffer | null>;
-  read(command: Buffer): Buffer;
-  readLinearizable(command: Buffer): Promise<Buffer>;
-  scan(prefix: string, after: string | null, limit: number): { key: string; value: string }[];
-  count(prefix: string): number;
-  query(sql: string, args: string): string;
-  watch(prefixes: string[], sink: (batch: string) => void): void;
-  members(): string;
-  changeMembers(change: string): Promise<string>;
-  setAccounts(accounts: string): number;
-  reloadCertificates(): Promise<boolean>;
-  status(): string;
-  transferLeadership(to: number | null): Promise<void>;
-  metrics(): string;
-  backup(): Promise<NativeBackup>;
-  shutdown(): Promise<void>;
-}
-
-interface NativeSip {
-  addresses(): string[];
-  trace(ids: string[]): string;
-  status(): string;
-  metrics(): string;
-  shutdown(): void;
-}
-
-interface NativeVip {
-  release(): void;
-  status(): string;
-  shutdown(): void;
-}
-
-interface NativeMedia {
-  ng(message: Buffer): Buffer;
-  ngAddress(): string | null;
-  stats(): string;
-  metrics(): string;
-  shutdown(): void;
-}
-
-interface Addon {
-  openStore(options: string): Promise<NativeStore>;
-  startSip(options: string, store: NativeStore | null, sink: (batch: string) => void): NativeSip;
-  startVip(options: string, store: NativeStore, sip: NativeSip | null): NativeVip;
-  startMedia(options: string, sink: (batch: string) => void): NativeMedia;
-  createAuthority(): { certificate: string; key: string };
-  issueCertificate(
-    authorityCertificate: string,
-    authorityKey: string,
-    name: string,
-    addresses: string[],
-    names: string[],
-  ): { certificate: string; key: string };
-  beginRestore(options: string): Promise<NativeRestore>;
-  checkBackup(): NativeRestore;
-  startLog(level: string, sink: (batch: string) => void): void;
-  setLogLevel(level: string): void;
-}
-
-const addonPath = fileURLToPath(new URL('./raftpbx.node', import.meta.url));
-
-let loaded: Addon | undefined;
-
-function addon(): Addon {
-  try {
-    loaded ??= createRequire(import.meta.url)(addonPath) as Addon;
-  } catch (cause) {
-    throw new Error(`PBX_ADDON_MISSING: cannot load ${addonPath}; run 'make build'`, { cause });
-  }
-  return loaded;
-}
 
 /** The replicated store of this node. */
 export class Store {
@@ -122,8 +52,13 @@ export class Store {
     reject: (e: Error) => void;
   }[] = [];
 
+  /** Who waits for what was submitted as the leader. Bounded by what the store lets wait. */
+  readonly #submitted = new Map<number, (reply: Buffer | null) => void>();
+  #lastSubmitted = 0;
+
   private constructor(native: NativeStore) {
     this.#native = native;
+    native.onSettled(() => this.#settle());
   }
 
   /** Recovers the log and joins the cluster; resolves before a leader is known. */
@@ -154,16 +89,32 @@ export class Store {
 
   /**
    * The same, before whatever the SIP engine of this node is told to commit from now on, as long
-   * as this node leads; afterwards held like any other. It may wait `patienceMs`, 100 at most,
-   * for another commit to share its entry with.
+   * as this node leads; afterwards held like any other, or null when only this leader may have it
+   * (`here`). It may wait `patienceMs`, 100 at most, for another commit to share its entry with.
    */
-  async transactionInOrder(commands: readonly Command[], patienceMs: number): Promise<Reply[]> {
-    const bytes = await this.#native.submitAsLeader(encodeRequests([commands]), patienceMs);
+  async transactionInOrder(
+    commands: readonly Command[],
+    patienceMs: number,
+    here = false,
+  ): Promise<Reply[] | null> {
+    const request = encodeRequests([commands]);
+    const bytes = await new Promise<Buffer | null>((resolve) => {
+      this.#lastSubmitted = (this.#lastSubmitted + 1) % 2 ** 32;
+      this.#native.submitAsLeader(this.#lastSubmitted, request, patienceMs);
+      this.#submitted.set(this.#lastSubmitted, resolve);
+    });
     if (bytes === null) {
-      return await this.transaction(commands);
+      return here ? null : await this.transaction(commands);
     }
     const reply = one(bytes);
     return commands.length === 1 ? [reply] : (reply as Reply[]);
+  }
+
+  #settle(): void {
+    for (const { id, reply } of decodeSettled(this.#native.takeSettled())) {
+      this.#submitted.get(id)?.(reply);
+      this.#submitted.delete(id);
+    }
   }
 
   #flush(): void {
@@ -379,8 +330,52 @@ export class MediaEngine {
     return this.#native.ng(message);
   }
 
+  /**
+   * What taps hear goes to `listener`: one batch for all taps, 25 times a second, and none while
+   * nobody speaks. Taps that were there before end. A listener that falls behind by two thirds of
+   * a second loses sound, which is counted.
+   */
+  onSound(listener: (chunks: TapChunk[]) => void): void {
+    this.#native.onSound((batch) => listener(readChunks(batch)));
+  }
+
+  /** Listens to a party of a call, whatever its codec and encryption; the number of the tap. */
+  tap(callId: string, tag: string, options: { rate: 8000 | 16_000 | 48_000 }): number {
+    return this.#native.tap(callId, tag, options.rate);
+  }
+
+  /** Ends a tap; false when it has ended before. Its last chunk is empty. */
+  untap(tap: number): boolean {
+    return this.#native.untap(tap);
+  }
+
   ngAddress(): string | null {
     return this.#native.ngAddress();
+  }
+
+  /** Writes a call down for another media server. Secret: keys are in it. */
+  snapshot(callId: string): string {
+    return this.#native.snapshot(callId);
+  }
+
+  /** Goes on with a call that another one has written down, once its address is here. */
+  restore(state: string): void {
+    this.#native.restore(state);
+  }
+
+  /** Brings a floating address here: whoever does that knows that it is nowhere else. */
+  activate(address: string): void {
+    this.#native.activate(address);
+  }
+
+  /** Lets a floating address go; returns when it is gone, false when it was not here. */
+  deactivate(address: string): boolean {
+    return this.#native.deactivate(address);
+  }
+
+  /** Floating addresses that are here. */
+  held(): HeldAddress[] {
+    return JSON.parse(this.#native.held()) as HeldAddress[];
   }
 
   stats(): MediaStats {

@@ -257,6 +257,8 @@ export interface VipStatus {
 
 export interface MediaOptions {
   interfaces: { local: string; advertised: string | null }[];
+  /** Addresses that move between media servers; null means calls end with this one. */
+  floating: FloatingAddresses | null;
   portFrom: number;
   portTo: number;
   workers: number;
@@ -271,8 +273,28 @@ export interface MediaOptions {
   prompts: string | null;
   /** Whether the kernel relays established flows, where it can. */
   fastPath: boolean;
+  /** How all other packets are received and sent; `auto` is the best that works here. */
+  packetIo: 'auto' | 'epoll' | 'io_uring' | 'sk_lookup';
   /** 16-bit samples, or Opus in Ogg. */
   recordingFormat: 'wav' | 'opus';
+  /** Shared libraries of further codecs (`crates/media/include/raftpbx_codec.h`), whole paths. */
+  codecs: string[];
+}
+
+/** Addresses that move to another media server when the one that has them dies. */
+export interface FloatingAddresses {
+  /** Network interface that carries them; null means somebody else brings them here. */
+  interface: string | null;
+  /** Those of this server: new calls are there while it has them. */
+  addresses: string[];
+  /** All that may come here, its own too. */
+  group: string[];
+}
+
+/** A floating address that is here, and the calls with ports there. */
+export interface HeldAddress {
+  address: string;
+  calls: number;
 }
 
 export interface MediaStats {
@@ -301,7 +323,22 @@ export type MediaEvent =
     }
   /** What was played to a party has come to its end by itself. */
   | { type: 'playEnd'; callId: string; tag: string; playedMs: number }
+  /** The thread that carried the call has failed: the call is gone, as if it had been deleted. */
+  | { type: 'lost'; callId: string }
   | RoomEvent;
+
+/** Samples of a party that is tapped. */
+export interface TapChunk {
+  /** What `MediaEngine.tap` answered. */
+  tap: number;
+  /**
+   * Where it begins, in samples since the tap began. What is missing between two chunks was
+   * silence, or was lost because this process was too slow.
+   */
+  position: number;
+  /** None: the tap has ended, with its call or by `untap`. */
+  pcm: Int16Array;
+}
 
 /** Something that happened in a room (see `docs/reference/ng-protocol.md`, rooms). */
 export type RoomEvent =

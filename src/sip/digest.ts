@@ -1,5 +1,6 @@
 /**
- * Our answers to challenges of others (RFC 7616, RFC 8760), MD5 and SHA-256. Pure. Not those of
+ * Digest authentication (RFC 7616, RFC 8760), MD5 and SHA-256: what challenges and answers have in
+ * common, and our answers to challenges of others. Pure. Not those of
  * drachtio-srf, which knows MD5 alone and reads `qop="auth,auth-int"` as one word.
  */
 import { createHash } from 'node:crypto';
@@ -43,19 +44,52 @@ export function challengeOf(message: string): Challenge | null {
     const colon = line.indexOf(':');
     const name = line.slice(0, Math.max(colon, 0)).trim();
     const header = headers.find(({ pattern }) => pattern.test(name));
-    const parts = header === undefined ? [] : line.slice(colon + 1).split(/(?:^|,)\s*digest\s+/i);
+    const parts = header === undefined ? [] : splitDigests(line.slice(colon + 1));
     return parts.flatMap((part) => parse(part, header?.answerHeader ?? 'Authorization') ?? []);
   });
   return found.find(({ algorithm }) => algorithm === 'SHA-256') ?? found[0] ?? null;
 }
 
+/** The values of a header that carries several, each behind the word `Digest`. */
+export function splitDigests(value: string): string[] {
+  return value.split(/(?:^|,)\s*digest\s+/i);
+}
+
+/** The fields of a challenge or an answer, as they stand there; names in lower case. */
+export function digestFields(text: string): Map<string, string> {
+  const found = text.matchAll(/([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g);
+  return new Map(
+    [...found].map(([, name = '', quoted, plain = '']) => [name.toLowerCase(), quoted ?? plain]),
+  );
+}
+
+/** What an answer is proved by (RFC 7616 section 3.4.1); `qop` null is the form of RFC 2069. */
+export interface DigestProof {
+  algorithm: Challenge['algorithm'];
+  nonce: string;
+  qop: string | null;
+  /** Eight hexadecimal digits. */
+  nc: string;
+  cnonce: string;
+  method: string;
+  uri: string;
+}
+
+export function digestHash(algorithm: Challenge['algorithm'], text: string): string {
+  return createHash(algorithm === 'MD5' ? 'md5' : 'sha256')
+    .update(text)
+    .digest('hex');
+}
+
+/** The response for a hash of user, realm and password. */
+export function digestResponse(ha1: string, proof: DigestProof): string {
+  const { algorithm, nonce, qop, nc, cnonce, method, uri } = proof;
+  const middle = qop === null ? nonce : `${nonce}:${nc}:${cnonce}:${qop}`;
+  return digestHash(algorithm, `${ha1}:${middle}:${digestHash(algorithm, `${method}:${uri}`)}`);
+}
+
 function parse(text: string, answerHeader: Challenge['answerHeader']): Challenge | null {
-  const values = new Map<string, string>();
-  for (const [, name = '', quoted, plain = ''] of text.matchAll(
-    /([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))/g,
-  )) {
-    values.set(name.toLowerCase(), quoted ?? plain);
-  }
+  const values = digestFields(text);
   const [realm, nonce] = [values.get('realm'), values.get('nonce')];
   const algorithm = (values.get('algorithm') ?? 'MD5').toUpperCase();
   const qops =
@@ -81,16 +115,12 @@ export function answerTo(
   { method, uri, cnonce, count }: DigestRequest,
 ): string {
   const { realm, nonce, algorithm, opaque, qop } = challenge;
-  const hash = (text: string) =>
-    createHash(algorithm === 'MD5' ? 'md5' : 'sha256')
-      .update(text)
-      .digest('hex');
   const nc = count.toString(16).padStart(8, '0');
   // Quoted as they were heard: the hash is of what they stand for.
   const plain = (text: string) => text.replace(/\\(.)/g, '$1');
-  const ha1 = hash(`${user}:${plain(realm)}:${password}`);
-  const middle = qop ? `${plain(nonce)}:${nc}:${cnonce}:auth` : plain(nonce);
-  const response = hash(`${ha1}:${middle}:${hash(`${method}:${uri}`)}`);
+  const ha1 = digestHash(algorithm, `${user}:${plain(realm)}:${password}`);
+  const proof = { algorithm, nonce: plain(nonce), qop: qop ? 'auth' : null, nc, cnonce };
+  const response = digestResponse(ha1, { ...proof, method, uri });
   return [
     `Digest username="${user}"`,
     ...[`realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`, `response="${response}"`],

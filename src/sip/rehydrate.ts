@@ -1,19 +1,21 @@
 /**
- * Dialogs on every node. The engine tells each confirmed dialog as the log has it; a standby
- * builds the `Srf.Dialog` at once, so a takeover has nothing to build. On the leader the live
- * object exists already and wins. Owner of: which leg of which call a dialog is.
+ * Dialogs on every node. The engine tells each confirmed dialog as the log has it; it is kept like
+ * that. The `Srf.Dialog` is built when somebody needs it: a phone that sends in it, or its call.
+ * So a standby spends nothing on calls that end before it leads, and a takeover builds nothing but
+ * what it uses. On the leader the live object exists already and wins.
+ * Owner of: which leg of which call a dialog is.
  *
- *   dialogConfirmed --standby--> build --> srf
- *                   --leader---> wait: the live object comes, or the next sweep builds it
+ *   dialogConfirmed ---> kept ---> find, take ---> build ---> srf
+ *                        adopt: the live object is there
  */
 import type { Socket } from 'node:net';
-import { type CallId, parseCallId, parseLegKey } from '../domain/call.ts';
-import { limits } from '../domain/limits.ts';
+import { type CallId, legKey, parseCallId, parseLegKey } from '../domain/call.ts';
 import type { Log } from '../domain/log.ts';
 import type { DialogView, SipEvent } from '../native/index.ts';
 import {
   type Agent,
   type Dialog,
+  lineOf,
   type MessageMeta,
   type SipRequest,
   type SipResponse,
@@ -36,20 +38,39 @@ export interface DialogHandler {
   onPass(owner: DialogOwner, req: SipRequest, res: SipResponse): void;
 }
 
+/** Who stores dialogs where the engine does not: one that is elsewhere. */
+export interface DialogKeeper {
+  /** `createUAC` or `createUAS` has made one here. */
+  began(view: DialogView): void;
+  /** We hung up, and the other party knows or never will. */
+  ended(dialogId: string): void;
+}
+
 export class DialogReplica {
   readonly #srf: SrfInstance;
   readonly #handler: DialogHandler;
   readonly #log: Log;
+  readonly #keeper: DialogKeeper | null;
   readonly #owners = new Map<string, DialogOwner>();
   readonly #unbuilt = new Map<string, DialogView>();
   #leading = false;
   #connected = false;
-  #building = false;
 
-  constructor(srf: SrfInstance, handler: DialogHandler, log: Log) {
+  constructor(
+    srf: SrfInstance,
+    handler: DialogHandler,
+    log: Log,
+    keeper: DialogKeeper | null = null,
+  ) {
     this.#srf = srf;
     this.#handler = handler;
     this.#log = log;
+    this.#keeper = keeper;
+  }
+
+  /** Under which key the store has a dialog. */
+  keyOf(dialogId: string): string {
+    return this.#keeper === null ? `sip:dialog:${dialogId}` : dialogKey(dialogId);
   }
 
   /** Dialogs known, built or not. */
@@ -57,6 +78,7 @@ export class DialogReplica {
     return this.#owners.size;
   }
 
+  /** Those that nobody has needed yet. */
   get unbuilt(): number {
     return this.#unbuilt.size;
   }
@@ -72,10 +94,20 @@ export class DialogReplica {
   /** Dialog of a leg, built on demand. */
   find(dialogId: string): Dialog | undefined {
     const view = this.#unbuilt.get(dialogId);
-    if (view !== undefined && this.#connected && !this.#srf.findDialogById(dialogId)) {
-      this.#build(view);
+    if (view !== undefined && this.#connected) {
+      this.#unbuilt.delete(dialogId);
+      if (!this.#srf.findDialogById(dialogId)) {
+        this.#build(view);
+      }
     }
     return this.#srf.findDialogById(dialogId);
+  }
+
+  /** Gives a request to its dialog if that was not built yet; false when it is none of those. */
+  take(req: SipRequest, res: SipResponse, next: () => void): boolean {
+    const dialog = this.#unbuilt.has(req.stackDialogId) ? this.find(req.stackDialogId) : undefined;
+    dialog?.handle(req, res, next);
+    return dialog !== undefined;
   }
 
   /** Forgets a dialog that exists nowhere any more. */
@@ -89,6 +121,12 @@ export class DialogReplica {
     this.#owners.set(dialog.id, owner);
     this.#unbuilt.delete(dialog.id);
     this.#wire(dialog, owner);
+    this.#keeper?.began(viewOf(dialog, owner));
+  }
+
+  /** Our BYE was answered, or could not be sent. */
+  hungUp(dialogId: string): void {
+    this.#keeper?.ended(dialogId);
   }
 
   apply(events: readonly SipEvent[]): void {
@@ -99,7 +137,6 @@ export class DialogReplica {
         this.#removed(event.id);
       }
     }
-    this.#schedule();
   }
 
   lead(): void {
@@ -108,41 +145,27 @@ export class DialogReplica {
 
   follow(): void {
     this.#leading = false;
-    this.#schedule();
   }
 
   /** The connection is there (again): old dialog objects move to the new socket. */
   connected(): void {
     this.#connected = true;
-    const agent = this.#srf.app.client;
-    const socket = agent?.mapServer.keys().next().value;
-    if (socket !== undefined) {
-      for (const dialogId of this.#owners.keys()) {
-        const dialog = this.#srf.findDialogById(dialogId);
-        if (dialog !== undefined) {
-          dialog.req.socket = socket;
-          dialog.res.socket = socket;
-        }
+    const line = lineOf(this.#srf.app.client);
+    if (line === null) {
+      return;
+    }
+    for (const dialogId of this.#owners.keys()) {
+      const dialog = this.#srf.findDialogById(dialogId);
+      if (dialog !== undefined) {
+        Object.assign(dialog.req, line);
+        Object.assign(dialog.res, line);
+        dialog.agent = line.agent;
       }
     }
-    this.#schedule();
   }
 
   disconnected(): void {
     this.#connected = false;
-  }
-
-  /** On the leader: builds what no live object turned up for. */
-  settle(): void {
-    for (const [id, view] of this.#unbuilt) {
-      if (!this.#connected) {
-        return;
-      }
-      if (!this.#srf.findDialogById(id)) {
-        this.#build(view);
-      }
-      this.#unbuilt.delete(id);
-    }
   }
 
   #confirmed(view: DialogView): void {
@@ -152,53 +175,40 @@ export class DialogReplica {
       return;
     }
     this.#owners.set(view.id, owner);
-    if (this.#leading && this.#srf.findDialogById(view.id)) {
+    const live = this.#srf.findDialogById(view.id);
+    if (this.#leading && live !== undefined) {
       return;
     }
+    // Left from when this node led: another one has changed the dialog since.
+    this.drop(live);
     this.#unbuilt.set(view.id, view);
   }
 
   #removed(id: string): void {
     this.#owners.delete(id);
     this.#unbuilt.delete(id);
-    const dialog = this.#srf.findDialogById(id);
     // On the leader the live object goes by itself, when the answer to its BYE has come.
-    if (dialog !== undefined && !this.#leading) {
+    if (!this.#leading) {
+      this.drop(this.#srf.findDialogById(id));
+    }
+  }
+
+  /** Ends a live object: nothing that comes for it is heard any more. */
+  drop(dialog: Dialog | undefined): void {
+    if (dialog !== undefined) {
       this.#srf.removeDialog(dialog);
       dialog.removeAllListeners();
     }
   }
 
-  /** Standbys build a few at a time, so that the event loop never stops for long. */
-  #schedule(): void {
-    if (this.#building || this.#leading || !this.#connected || this.#unbuilt.size === 0) {
-      return;
-    }
-    this.#building = true;
-    setImmediate(() => {
-      this.#building = false;
-      let budget: number = limits.dialogsBuiltPerTurn;
-      for (const [id, view] of this.#unbuilt) {
-        if (this.#leading || !this.#connected || budget === 0) {
-          break;
-        }
-        this.#build(view);
-        this.#unbuilt.delete(id);
-        budget -= 1;
-      }
-      this.#schedule();
-    });
-  }
-
   #build(view: DialogView): void {
     const owner = this.#owners.get(view.id);
-    const agent = this.#srf.app.client;
-    const socket = agent?.mapServer.keys().next().value;
-    if (owner === undefined || agent === undefined || socket === undefined) {
+    const line = lineOf(this.#srf.app.client);
+    if (owner === undefined || line === null) {
       return;
     }
     try {
-      const dialog = rehydrate(this.#srf, agent, socket, view);
+      const dialog = rehydrate(this.#srf, line.agent, line.socket, view);
       this.#srf.addDialog(dialog);
       this.#wire(dialog, owner);
     } catch (error) {
@@ -242,6 +252,39 @@ function ownerOf(view: DialogView): DialogOwner | null {
   }
   const key = view.leg === null ? null : parseLegKey(view.leg);
   return key === null ? null : { callId: key.id, leg: key.no };
+}
+
+/** Key of a dialog that call control stores by itself. */
+export function dialogKey(dialogId: string): string {
+  return `dialog:${dialogId}`;
+}
+
+/** What it takes to build a live dialog again on another node. */
+function viewOf(dialog: Dialog, { callId, leg }: DialogOwner): DialogView {
+  const { id, type: role, req, res } = dialog;
+  const isUas = role === 'uas';
+  const { source_address: address, source_port: port, protocol } = isUas ? req : res;
+  return {
+    ...{ id, role, leg: isUas ? null : legKey(callId, leg), transactionId: req.stackTxnId },
+    request: req.raw ?? '',
+    response: isUas ? answerOf(dialog) : (res.msg.raw ?? ''),
+    ...{ protocol: protocol || 'udp', address, port, endedRemotely: false },
+  };
+}
+
+/** Our 2xx as far as a dialog needs it: drachtio-srf keeps its parts, not its text. */
+function answerOf({ req, sip, local }: Dialog): string {
+  return [
+    'SIP/2.0 200 OK',
+    `From: ${req.get('From')}`,
+    `To: ${req.get('To')};tag=${sip.localTag}`,
+    `Call-ID: ${sip.callId}`,
+    `CSeq: ${req.get('CSeq')}`,
+    `Contact: ${local.contact ?? ''}`,
+    'Content-Type: application/sdp',
+    `Content-Length: ${Buffer.byteLength(local.sdp)}`,
+    `\r\n${local.sdp}`,
+  ].join('\r\n');
 }
 
 /** Builds the dialog object drachtio-srf would have made, from the two messages that made it. */

@@ -31,6 +31,9 @@ export interface SipRequest extends SipMessage, EventEmitter {
   source: string;
   source_address: string;
   source_port: number;
+  protocol: string;
+  /** `address:port` where it arrived. */
+  receivedOn?: string;
   stackTxnId: string;
   stackDialogId: string;
   isNewInvite: boolean;
@@ -49,6 +52,8 @@ export interface SipResponse extends SipMessage {
   status: number;
   reason: string;
   source_address: string;
+  source_port: number;
+  protocol: string;
   req: SipRequest;
   agent: Agent;
   socket: Socket;
@@ -60,23 +65,36 @@ export interface SipResponse extends SipMessage {
 }
 
 /** The client of the drachtio connection inside Srf. */
-export interface Agent {
+export interface Agent extends EventEmitter {
   mapServer: Map<Socket, unknown>;
+  disconnect(): void;
+  /** A message as it stands; `stackTxnId` is the transaction it answers. */
+  sendMessage(socket: Socket, message: string, options: { stackTxnId: string }): void;
 }
 
 export interface Dialog extends EventEmitter {
   readonly id: string;
   type: 'uas' | 'uac';
   connected: boolean;
+  agent: Agent;
   req: SipRequest;
   res: SipResponse;
+  sip: { callId: string; localTag: string };
   local: { uri: string; sdp: string; contact?: string };
   remote: { uri: string; sdp: string };
+  /** What `Srf` calls with a request in the dialog. */
+  handle(req: SipRequest, res: SipResponse, next: () => void): void;
   destroy(options: object, callback: (error: unknown) => void): void;
   request(
     options: { method: string; headers?: Record<string, string>; body?: string },
     callback: (error: (Error & { code?: string }) | null, response: SipResponse) => void,
   ): void;
+}
+
+/** The connection of a client to its engine; null while there is none. */
+export function lineOf(agent: Agent | undefined): { agent: Agent; socket: Socket } | null {
+  const socket = agent?.mapServer.keys().next().value;
+  return agent === undefined || socket === undefined ? null : { agent, socket };
 }
 
 /** What `createUAC` fails with: a final status, or an error without one. */
@@ -93,6 +111,8 @@ export interface SrfInstance extends EventEmitter {
   disconnect(): void;
   use(handler: (req: SipRequest, res: SipResponse, next: () => void) => void): void;
   invite(handler: (req: SipRequest, res: SipResponse) => void): void;
+  register(handler: (req: SipRequest, res: SipResponse) => void): void;
+  options(handler: (req: SipRequest, res: SipResponse) => void): void;
   findDialogById(id: string): Dialog | undefined;
   addDialog(dialog: Dialog): void;
   removeDialog(dialog: Dialog): void;

@@ -10,6 +10,8 @@ declare module 'rtpengine-client' {
   export type NgReply = {
     result: string;
     sdp?: string;
+    state?: string;
+    duration?: number;
     'error-reason'?: string;
     calls?: string[];
     owner?: string;

@@ -13,8 +13,8 @@ const notAcceptableHere = 488;
 
 export interface DeviceCall {
   uri: string;
-  /** `callId/legNo`. */
-  key: string;
+  /** `callId/legNo`; null for an engine that would send it to the device. */
+  key: string | null;
   /** From header. */
   from: string;
   /** To header. */
@@ -72,7 +72,7 @@ export class DeviceLeg {
     const headers = {
       from: call.from,
       to: call.to,
-      'X-Leg': call.key,
+      ...(call.key === null ? {} : { 'X-Leg': call.key }),
       'Max-Forwards': String(call.hops),
       'Max-Breadth': String(call.breadth),
       Allow: allowedMethods,

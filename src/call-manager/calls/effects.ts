@@ -10,18 +10,20 @@ import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { Command, Store } from '../../native/index.ts';
-import { requestInDialog } from '../../sip/challenged.ts';
 import type { Credentials } from '../../sip/digest.ts';
 import type { DialogReplica } from '../../sip/rehydrate.ts';
 import type { Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 import { sendableStatus } from '../../sip/status.ts';
+import type { EngineElsewhere } from '../elsewhere/index.ts';
 import type { MediaControl } from '../media-control.ts';
 import { breadthOfLeg } from './breadth.ts';
 import { CallerInvite, withSdp } from './caller.ts';
 import { DeviceLeg } from './device.ts';
 import { insisting, isBehindTls, offerFor } from './encryption.ts';
+import { hangUp } from './hang-up.ts';
 import { step } from './machine.ts';
 import { CallMedia, type MediaEffect } from './media.ts';
+import { passOn } from './pass-on.ts';
 import { sendReinvite } from './reinvite.ts';
 import { type OutgoingTrunk, trunkIdentity } from './trunk-leg.ts';
 import type { Call, CallEffect, CallEvent, Step } from './types.ts';
@@ -29,6 +31,8 @@ import type { Call, CallEffect, CallEvent, Step } from './types.ts';
 export interface CallSurroundings {
   srf: SrfInstance;
   dialogs: DialogReplica;
+  /** Null: the engine is our own. */
+  elsewhere: Pick<EngineElsewhere, 'routeTo' | 'userOf' | 'refuseUnseen'> | null;
   media: MediaControl;
   /** What a party on hold hears; null: nothing. */
   music: string | null;
@@ -54,7 +58,7 @@ export class LiveCall {
   readonly #legs = new Map<number, DeviceLeg>();
   /** Where the SIP messages of each leg came from last. */
   readonly #sources = new Map<number, string>();
-  /** Taken over: legs may live in the engine although they were not dialled here. */
+  /** Taken over. */
   readonly #resumed: boolean;
   #call: Call;
   #invite: CallerInvite | null = null;
@@ -163,20 +167,7 @@ export class LiveCall {
 
   /** INFO and MESSAGE go to the other party as they are, and its answer comes back. */
   pass(leg: number, req: SipRequest, res: SipResponse): void {
-    const other = this.#dialog(leg === 0 ? (this.#call.winner ?? -1) : 0);
-    if (other === undefined) {
-      res.send(481);
-      return;
-    }
-    const type = req.get('Content-Type');
-    const options = {
-      method: req.method,
-      headers: type === undefined ? {} : { 'Content-Type': type },
-      ...(req.body ? { body: req.body } : {}),
-    };
-    other.request(options, (error, response) => {
-      res.send(error ? 500 : sendableStatus(response.status));
-    });
+    passOn(this.#dialog(leg === 0 ? (this.#call.winner ?? -1) : 0), req, res);
   }
 
   #enqueue(effects: CallEffect[]): void {
@@ -230,8 +221,7 @@ export class LiveCall {
       case 'cancelLeg':
         return this.#cancel(effect.leg);
       case 'dialLeg':
-        this.#dial(effect.leg, effect.uri);
-        return undefined;
+        return this.#behindCommit(() => this.#dial(effect.leg, effect.uri));
       case 'destroyLeg':
         this.#destroy(effect.leg, effect.dialogId);
         return undefined;
@@ -239,8 +229,7 @@ export class LiveCall {
         this.#invite?.ring(effect.status, effect.sdp);
         return undefined;
       case 'answerCaller':
-        this.#answerCaller(effect.sdp);
-        return undefined;
+        return this.#behindCommit(() => this.#answerCaller(effect.sdp));
       case 'rejectCaller':
         this.#invite?.reject(effect.status);
         return undefined;
@@ -249,6 +238,8 @@ export class LiveCall {
       case 'answerMedia':
       case 'deleteMedia':
       case 'moveMedia':
+      case 'assumeAnswer':
+      case 'resumeMusic':
       case 'renewMedia':
       case 'modifyOffer':
       case 'modifyAnswer':
@@ -267,6 +258,20 @@ export class LiveCall {
     }
   }
 
+  /** Our own engine commits what it sends, later in the same log; another one knows of no log. */
+  #behindCommit(act: () => void): Promise<boolean> | undefined {
+    if (this.#here.elsewhere === null) {
+      act();
+      return undefined;
+    }
+    return this.#commits.then((may) => {
+      if (may && !this.#dropped) {
+        act();
+      }
+      return may;
+    });
+  }
+
   async #actOnMedia(effect: MediaEffect): Promise<boolean> {
     const may = await this.#commits;
     if (may && !this.#dropped) {
@@ -277,14 +282,16 @@ export class LiveCall {
 
   async #commit({ record }: EffectOf<'commit'>): Promise<boolean> {
     // Only the first commit may create the key: a late one of a node that has lost its
-    // leadership must not bring a call back that the next leader has ended.
-    const mode = this.#recorded ? ['XX'] : [];
+    // leadership must not bring a call back that the next leader has ended. Nor may that leader
+    // be given a call whose INVITE it may not have.
+    const isFirst = !this.#recorded;
+    const mode = isFirst ? [] : ['XX'];
     this.#recorded = true;
     try {
       const set = ['SET', callKey(record.id), JSON.stringify(record), ...mode];
       const { store } = this.#here;
-      const [reply] = await store.transactionInOrder([set], limits.recordPatienceMs);
-      if (reply === null) {
+      const replies = await store.transactionInOrder([set], limits.recordPatienceMs, isFirst);
+      if (replies === null || replies[0] === null) {
         this.#log.warn({}, 'the call was ended by another node');
         this.drop();
         this.#here.lost(record.id);
@@ -302,12 +309,16 @@ export class LiveCall {
   async #commitEnd({ cdr, dialogIds }: EffectOf<'commitEnd'>): Promise<boolean> {
     const { id } = this.#call;
     const commands: Command[] = [
-      ['DEL', callKey(id), ...dialogIds.map((dialogId) => `sip:dialog:${dialogId}`)],
+      ['DEL', callKey(id), ...dialogIds.map((one) => this.#here.dialogs.keyOf(one))],
       ['SQL.EXEC', insertCdr, JSON.stringify(cdrArguments(cdr))],
     ];
     for (let attempt = 0; attempt < limits.endAttempts && !this.#dropped; attempt += 1) {
       try {
-        await this.#here.store.transactionInOrder(commands, limits.recordPatienceMs);
+        const { store } = this.#here;
+        const isNew = !this.#recorded;
+        if ((await store.transactionInOrder(commands, limits.recordPatienceMs, isNew)) === null) {
+          break;
+        }
         const { from, to, result, endedBy } = cdr;
         this.#log.info({ from, to, result, endedBy }, 'call ended');
         this.#here.ended(id);
@@ -323,7 +334,8 @@ export class LiveCall {
   }
 
   #forget(dialogId: string): void {
-    this.#here.store.execute(['DEL', `sip:dialog:${dialogId}`]).catch((error: unknown) => {
+    const { store, dialogs } = this.#here;
+    store.execute(['DEL', dialogs.keyOf(dialogId)]).catch((error: unknown) => {
       // The engine forgets it by itself after 64 s.
       this.#log.debug({ error, dialog: dialogId }, 'an ended dialog was not deleted');
     });
@@ -331,7 +343,7 @@ export class LiveCall {
 
   #dial(no: number, uri: string): void {
     const { from, fromName, to, hops, id, media } = this.#call;
-    const { srf, domain, dialogs, now } = this.#here;
+    const { srf, domain, dialogs, elsewhere, now } = this.#here;
     if (media === null) {
       throw new Error(`call ${id} dials leg ${no} without media`);
     }
@@ -344,15 +356,15 @@ export class LiveCall {
     const name = fromName === '' ? '' : `"${fromName}" `;
     const device = {
       uri,
-      key: legKey(id, no),
+      key: elsewhere === null ? legKey(id, no) : null,
       from: `${name}<sip:${from}@${domain}>`,
       to: `<sip:${to}@${domain}>`,
-      ...(over === 'device' ? null : trunkIdentity(this.#call, uri, over)),
+      ...(over === 'device' ? this.#wayTo(uri) : trunkIdentity(this.#call, uri, over)),
       hops,
       breadth: breadthOfLeg(this.#call, no),
       sdp: offerFor(uri, media.sdp),
       otherSdp: isBehindTls(uri) ? insisting(offerFor(uri, media.sdp)) : null,
-      attach: this.#resumed,
+      attach: this.#attaches,
     };
     const leg = new DeviceLeg(srf, device, {
       heard: () => {
@@ -379,6 +391,17 @@ export class LiveCall {
     this.#legs.set(no, leg);
   }
 
+  /** Legs may live in the engine although they were not dialled here: one of our own knows. */
+  get #attaches(): boolean {
+    return this.#resumed && this.#here.elsewhere === null;
+  }
+
+  /** Where a device is reached that our own engine would find by its Contact. */
+  #wayTo(uri: string): { proxy?: string } {
+    const proxy = this.#here.elsewhere?.routeTo(this.#call.to, uri) ?? null;
+    return proxy === null ? {} : { proxy };
+  }
+
   /** The trunk of a leg that may be dialled, or has been. */
   #trunkOf(no: number): OutgoingTrunk | 'device' | null {
     const name = this.#call.legs.find((leg) => leg.no === no)?.trunk;
@@ -387,7 +410,7 @@ export class LiveCall {
   }
 
   async #cancel(no: number): Promise<boolean> {
-    if (this.#resumed && !this.#legs.has(no)) {
+    if (this.#attaches && !this.#legs.has(no)) {
       // The INVITE lives in the engine: attach to it to be able to cancel it.
       const leg = this.#call.legs.find((each) => each.no === no);
       if (leg !== undefined && this.#call.media !== null) {
@@ -404,7 +427,7 @@ export class LiveCall {
       this.#log.debug({ leg: no, dialog: dialogId }, 'no dialog to hang up');
       return;
     }
-    hangUp(dialog, this.#log, this.#credentials(no));
+    hangUp(this.#here.dialogs, dialog, this.#log, this.#credentials(no));
   }
 
   /** For a provider that wants to know inside a call who asks. */
@@ -430,7 +453,9 @@ export class LiveCall {
   #reinviteLeg({ leg, sdp }: EffectOf<'modifyLeg'>): void {
     const { now } = this.#here;
     const credentials = this.#credentials(leg);
-    sendReinvite(this.#dialog(leg), sdp, { now, credentials }, (outcome) => this.dispatch(outcome));
+    sendReinvite(this.#dialog(leg), sdp, { now, credentials }, (outcome) =>
+      this.dispatch({ ...outcome, leg }),
+    );
   }
 
   #callerSdp(): string {
@@ -456,28 +481,6 @@ export class LiveCall {
         ? this.#call.callerDialogId
         : (this.#call.legs.find((each) => each.no === leg)?.dialogId ?? null);
     return id === null ? undefined : this.#here.dialogs.find(id);
-  }
-}
-
-/** Sends a BYE and does not wait: the engine repeats it, also from another node. */
-export function hangUp(dialog: Dialog, log: Log, credentials: Credentials | null = null): void {
-  if (!dialog.connected) {
-    return;
-  }
-  dialog.connected = false;
-  const done = (error: unknown) => {
-    if (error) {
-      log.debug({ error, dialog: dialog.id }, 'BYE was not taken');
-    }
-  };
-  try {
-    if (credentials === null) {
-      dialog.destroy({}, done);
-    } else {
-      requestInDialog(dialog, { method: 'BYE' }, credentials, done);
-    }
-  } catch (error) {
-    log.warn({ error, dialog: dialog.id }, 'BYE could not be sent');
   }
 }
 

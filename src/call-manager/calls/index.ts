@@ -4,7 +4,8 @@
  * # Layout
  * - `machine.ts`, `answering.ts`, `modify.ts`, `move.ts`, `ending.ts`, `types.ts`: what a call
  *   does (pure)
- * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`: its SIP sides;
+ * - `effects.ts`: carries it out; `caller.ts`, `device.ts`, `reinvite.ts`, `hang-up.ts`: its SIP
+ *   sides;
  *   `media.ts`: its media session
  * - `failover.ts`, `trunk-leg.ts`: from one trunk to the next, and what is said to them (pure)
  * - `intake.ts`: reads a new INVITE
@@ -15,7 +16,7 @@
  */
 import { parseCallRecord } from '../../domain/call.ts';
 import { statusOfResult } from '../../domain/cdr.ts';
-import { type ErrorCode, PbxError } from '../../domain/errors.ts';
+import { type ErrorCode, errorTable, PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Binding } from '../../domain/registration.ts';
 import type { Trunk } from '../../domain/trunk.ts';
@@ -29,9 +30,10 @@ import { decideRoute } from '../routing/route.ts';
 import type { TrunkBook } from '../trunks/book.ts';
 import { readTrunkCall } from '../trunks/incoming.ts';
 import { rejectInvite } from './caller.ts';
-import { type CallSurroundings, hangUp, LiveCall } from './effects.ts';
+import { type CallSurroundings, LiveCall } from './effects.ts';
 import { isSilent, usesOf } from './failover.ts';
-import { type Intake, readInvite } from './intake.ts';
+import { hangUp } from './hang-up.ts';
+import { type Intake, readInvite, verifiedUser } from './intake.ts';
 import { resumeCall, startCall } from './machine.ts';
 import { Sweep } from './sweep.ts';
 import type { OutgoingTrunk } from './trunk-leg.ts';
@@ -45,6 +47,8 @@ export interface RegistryOptions
   answerTimeoutMs: number;
   /** Whether this media server has lost its lease. */
   isDown(server: string): boolean;
+  /** Whether its calls are about to go on at another one, under the same address. */
+  isTaken(server: string): boolean;
   /** Whether the store says that this node leads: asked when the engine is ahead of it. */
   leads(): number | null;
 }
@@ -53,6 +57,8 @@ export class CallRegistry implements DialogHandler {
   readonly #options: RegistryOptions;
   readonly #here: CallSurroundings;
   readonly #calls = new Map<string, LiveCall>();
+  /** Calls whose media server lives and has lost their session. */
+  readonly #lostSessions = new Set<string>();
   readonly #sweep = new Sweep();
   /** INVITEs that wait for devices to wake. */
   readonly #waking = new Map<string, SipRequest>();
@@ -68,11 +74,11 @@ export class CallRegistry implements DialogHandler {
       outgoing: (name) => this.#outgoing(name),
       credentials: (name) => this.#credentials(name),
       ended: (id) => {
-        this.#calls.delete(id);
+        this.#forget(id);
         this.counts.ended += 1;
       },
       lost: (id) => {
-        this.#calls.delete(id);
+        this.#forget(id);
         this.counts.lost += 1;
       },
     };
@@ -80,6 +86,11 @@ export class CallRegistry implements DialogHandler {
 
   get size(): number {
     return this.#calls.size;
+  }
+
+  /** The calls of now. */
+  live(): Iterable<LiveCall> {
+    return this.#calls.values();
   }
 
   /** Whether there is a call of this id. */
@@ -147,6 +158,13 @@ export class CallRegistry implements DialogHandler {
     const live = new LiveCall(this.#here, resumeCall(record), true);
     this.#calls.set(record.id, live);
     this.counts.resumed += 1;
+    const { elsewhere, now } = this.#options;
+    if (elsewhere !== null && record.state === 'ringing') {
+      // Nobody delivers its INVITE again, and nothing leads to the legs that ring.
+      const status = errorTable.PBX_NO_ANSWER.sipStatus;
+      live.dispatch({ type: 'failed', status, at: now() });
+      elsewhere.refuseUnseen(record.id);
+    }
     this.#reconnect(live);
   }
 
@@ -175,7 +193,9 @@ export class CallRegistry implements DialogHandler {
       return;
     }
     const isFull = (trunk: Trunk) => this.usedBy(trunk.name) >= trunk.channelsMax;
-    const intake = readInvite(req, (one) => readTrunkCall(one, this.#options.trunks, isFull));
+    const { elsewhere, trunks } = this.#options;
+    const user = elsewhere === null ? verifiedUser(req) : elsewhere.userOf(req);
+    const intake = readInvite(req, user, (one) => readTrunkCall(one, trunks, isFull));
     if (!intake.ok) {
       this.#refuse(res, intake.error);
       return;
@@ -305,7 +325,7 @@ export class CallRegistry implements DialogHandler {
       live.dispatch({ type: 'bye', leg: owner.leg, dialogId, bySystem, at: now() });
     } else if (this.#term !== null) {
       const { store, log } = this.#options;
-      store.execute(['DEL', `sip:dialog:${dialogId}`]).catch((error: unknown) => {
+      store.execute(['DEL', this.#options.dialogs.keyOf(dialogId)]).catch((error: unknown) => {
         log.debug({ error, dialog: dialogId }, 'an ended dialog was not deleted');
       });
     }
@@ -344,6 +364,7 @@ export class CallRegistry implements DialogHandler {
       this.#leaveSilentTrunk(live, at);
       if (moves > 0 && this.#needsMove(live)) {
         moves -= 1;
+        this.#lostSessions.delete(live.call.id);
         live.moveMedia(at);
       }
     }
@@ -363,7 +384,22 @@ export class CallRegistry implements DialogHandler {
     const { media, state, caller, move } = call;
     const talking = state === 'answered' && caller === 'connected';
     const idle = talking && media !== null && move === null;
-    return idle && (media.moving || this.#options.isDown(media.server));
+    const { isDown, isTaken } = this.#options;
+    const isLost = this.#lostSessions.has(call.id);
+    return idle && (media.moving || isLost || isDown(media.server)) && !isTaken(media.server);
+  }
+
+  /** A media server that lives has lost the session of a call: that is moved, too. */
+  sessionLost(id: string, server: string): void {
+    const live = this.#calls.get(id);
+    if (live?.call.media?.server === server) {
+      this.#lostSessions.add(live.call.id);
+    }
+  }
+
+  #forget(id: string): void {
+    this.#calls.delete(id);
+    this.#lostSessions.delete(id);
   }
 
   /** Ends what has nobody left; see `sweep.ts`. */
@@ -372,7 +408,6 @@ export class CallRegistry implements DialogHandler {
       return;
     }
     const { dialogs, log, now } = this.#options;
-    dialogs.settle();
     for (const live of this.#calls.values()) {
       this.#reconnect(live);
     }
@@ -380,6 +415,7 @@ export class CallRegistry implements DialogHandler {
     for (const live of orphans.calls) {
       log.warn({ call: live.call.id }, 'call has nobody left');
       this.counts.orphaned += 1;
+      this.#options.elsewhere?.refuseUnseen(live.call.id);
       live.dispatch({ type: 'orphaned', at: now() });
     }
     for (const dialogId of orphans.dialogIds) {
@@ -388,7 +424,7 @@ export class CallRegistry implements DialogHandler {
         dialogs.disown(dialogId);
       } else {
         log.warn({ dialog: dialogId }, 'dialog of no call is ended');
-        hangUp(dialog, log);
+        hangUp(dialogs, dialog, log);
       }
     }
   }

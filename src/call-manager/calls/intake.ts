@@ -10,8 +10,8 @@ import { breadthOf } from './breadth.ts';
 export interface Intake {
   id: CallId;
   /**
-   * The user that authenticated: set by the engine, never believed from the network. Of a caller
-   * on a trunk it is the number to show.
+   * The user that authenticated, never believed from the network. Of a caller on a trunk it is the
+   * number to show.
    */
   from: string;
   /** Name to show of a caller on a trunk; null: the directory has it. */
@@ -31,17 +31,22 @@ export interface Intake {
 /** RFC 3261 section 8.1.1.6: recommended when a phone sends none. */
 const defaultHops = 70;
 
+/** The user that our own engine has let in; it takes such a header from nobody else. */
+export function verifiedUser(req: SipRequest): string | null {
+  return req.get('X-Authenticated-User')?.trim() || null;
+}
+
 /** `outside` reads a call that is no user's. */
 export function readInvite(
   req: SipRequest,
+  user: string | null,
   outside: (req: SipRequest) => Result<OutsideCaller>,
 ): Result<Intake> {
-  const user = req.get('X-Authenticated-User')?.trim();
   const caller = user ? succeed(null) : outside(req);
   if (!caller.ok) {
     return caller;
   }
-  const from = user || (caller.value?.from ?? '');
+  const from = user ?? caller.value?.from ?? '';
   const { trunk = null, fromName = null } = caller.value ?? {};
   const id = parseCallId(req.stackTxnId);
   const to = caller.value?.to ?? userOf(req.uri);

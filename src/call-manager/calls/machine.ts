@@ -17,6 +17,7 @@ import { limits } from '../../domain/limits.ts';
 import { commit, connectCaller } from './answering.ts';
 import { endCall, endUnanswered } from './ending.ts';
 import { afterTrunkFailure, afterTrunkSilence, trunkLeg } from './failover.ts';
+import { stepKept, withState } from './kept.ts';
 import { stepModify } from './modify.ts';
 import { beginMove, type MoveEvent, stepMove } from './move.ts';
 import type { Call, CallEffect, CallEvent, NewCall, Step } from './types.ts';
@@ -112,8 +113,13 @@ export function step(call: Call, event: CallEvent): Step {
     case 'mediaLost':
       return beginMove(call);
     case 'mediaMoved':
+    case 'moveAssumed':
     case 'moveFailed':
       return { call, effects: [] };
+    case 'mediaKept':
+    case 'mediaStale':
+    case 'mediaTaken':
+      return stepKept(call, event);
     case 'deadline':
       return deadline(call, event.at);
     case 'orphaned':
@@ -127,7 +133,7 @@ export function step(call: Call, event: CallEvent): Step {
 
 function isMoveEvent(event: CallEvent): event is MoveEvent {
   const { type } = event;
-  const ofMove = type === 'mediaMoved' || type === 'moveFailed';
+  const ofMove = type === 'mediaMoved' || type === 'moveAssumed' || type === 'moveFailed';
   return ofMove || (type.startsWith('modify') && type !== 'modify');
 }
 
@@ -193,7 +199,7 @@ function stepMedia(call: Call, event: MediaEvent): Step {
         ? { call, effects: [{ type: 'ringCaller', status: 183, sdp: event.sdp }] }
         : { call, effects: [] };
     case 'mediaAnswered':
-      return connectCaller(call, event.sdp);
+      return connectCaller(withState(call, event.state), event.sdp);
     default:
       return event satisfies never;
   }

@@ -6,7 +6,7 @@ import type { MediaAnchor } from '../../domain/call.ts';
 import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
-import type { HeardSdp, MediaControl, MediaSide, Reader } from '../media-control.ts';
+import type { HeardSdp, MediaAnswer, MediaControl, MediaSide, Reader } from '../media-control.ts';
 import { isBrowsers, keysOf, plainProfile, profileOf } from './encryption.ts';
 import { sideOnHold } from './hold.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
@@ -37,6 +37,8 @@ export type MediaEffect = EffectOf<
   | 'answerMedia'
   | 'deleteMedia'
   | 'moveMedia'
+  | 'assumeAnswer'
+  | 'resumeMusic'
   | 'renewMedia'
   | 'modifyOffer'
   | 'modifyAnswer'
@@ -49,8 +51,8 @@ export class CallMedia {
   #offeredAt: string | null = null;
   /** The offer of a party whose answer is awaited. */
   #offer: { side: MediaSide; sdp: string } | null = null;
-  /** Who hears music, and from which server. */
-  #music: { side: MediaSide; ng: string } | 'unknown' | null;
+  /** Who hears music, from which server, since when, and how long the file is. */
+  #music: { side: MediaSide; ng: string; since: number; lastsMs: number } | 'unknown' | null;
 
   constructor(options: CallMediaOptions) {
     this.#options = options;
@@ -75,14 +77,14 @@ export class CallMedia {
         break;
       }
       case 'answerEarly': {
-        const sdp = await media.answer(ng ?? '', id, 'device', this.#heard(effect));
+        const { sdp } = await media.answer(ng ?? '', id, 'device', this.#heard(effect));
         dispatch({ type: 'earlyMedia', leg: effect.leg, sdp });
         break;
       }
       case 'answerMedia':
         dispatch({
           type: 'mediaAnswered',
-          sdp: await media.answer(ng ?? '', id, 'device', this.#heard(effect)),
+          ...(await media.answer(ng ?? '', id, 'device', this.#heard(effect))),
         });
         break;
       case 'modifyOffer':
@@ -95,12 +97,18 @@ export class CallMedia {
       case 'modifyAnswer':
         dispatch({
           type: 'modifyAnswered',
-          sdp: await media.answer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect)),
+          ...(await media.answer(ng ?? '', id, sideOf(effect.leg), this.#heard(effect))),
         });
         await this.#playMusic(ng ?? '', effect);
         break;
       case 'moveMedia':
         await this.#move(ng);
+        break;
+      case 'assumeAnswer':
+        await this.#assume(ng ?? '', effect.leg);
+        break;
+      case 'resumeMusic':
+        await this.#resumeMusic(ng ?? '');
         break;
       case 'renewMedia':
         await this.#renew(ng ?? '', effect);
@@ -151,7 +159,7 @@ export class CallMedia {
     if (isBrowsers(effect.sdp)) {
       // It was told of us by an offer, and what it knows of us is to stay.
       await this.#translate(ng, { leg: call().winner ?? 0, sdp: deviceSdp() });
-      await media.answer(ng, call().id, 'caller', this.#heard(effect));
+      this.#renewed(await media.answer(ng, call().id, 'caller', this.#heard(effect)));
       return;
     }
     if (keysOf(effect.sdp).length === 0) {
@@ -159,7 +167,14 @@ export class CallMedia {
     }
     await this.#translate(ng, effect);
     const winner = call().winner ?? 0;
-    await media.answer(ng, call().id, 'device', this.#heard({ leg: winner, sdp: deviceSdp() }));
+    const heard = this.#heard({ leg: winner, sdp: deviceSdp() });
+    this.#renewed(await media.answer(ng, call().id, 'device', heard));
+  }
+
+  #renewed({ state }: MediaAnswer): void {
+    const { dispatch, call } = this.#options;
+    const server = call().media?.server ?? '';
+    dispatch(state === undefined ? { type: 'mediaStale' } : { type: 'mediaKept', server, state });
   }
 
   /**
@@ -167,7 +182,7 @@ export class CallMedia {
    * without an answer the party hears what it would hear without music.
    */
   async #playMusic(ng: string, { leg, sdp }: { leg: number; sdp: string }): Promise<void> {
-    const { media, call, music, log, callerSdp, deviceSdp } = this.#options;
+    const { media, call, music, log, callerSdp, deviceSdp, dispatch, now } = this.#options;
     if (music === null) {
       return;
     }
@@ -180,6 +195,10 @@ export class CallMedia {
     const side = sideOnHold(said.caller, said.device);
     const before = this.#music;
     const { id } = call();
+    if (side !== null || before !== null) {
+      // From now on numbers of ours go to a party: no other server may use them again.
+      dispatch({ type: 'mediaStale' });
+    }
     try {
       if (before === 'unknown' || (before?.ng === ng && before.side !== side)) {
         const sides = before === 'unknown' ? (['caller', 'device'] as const) : [before.side];
@@ -187,9 +206,30 @@ export class CallMedia {
       }
       this.#music = null;
       if (side !== null) {
-        await media.playMusic(ng, id, side, music);
-        this.#music = { side, ng };
+        const lastsMs = await media.playMusic(ng, id, side, music);
+        this.#music = { side, ng, since: now(), lastsMs };
       }
+      dispatch({ type: 'mediaStale' });
+    } catch (error) {
+      log.warn({ error: String(error), music }, 'no music on hold');
+    }
+  }
+
+  /** Music that a dead server played goes on where it would be now. */
+  async #resumeMusic(ng: string): Promise<void> {
+    const { media, call, music, log, callerSdp, deviceSdp, dispatch, now } = this.#options;
+    const side = sideOnHold(callerSdp(), deviceSdp());
+    if (music === null || side === null) {
+      return;
+    }
+    const before = this.#music === 'unknown' ? null : this.#music;
+    const since = before?.since ?? now();
+    try {
+      const lastsMs = before?.lastsMs ?? 0;
+      const fromMs = lastsMs > 0 ? (now() - since) % lastsMs : 0;
+      await media.playMusic(ng, call().id, side, music, fromMs);
+      this.#music = { side, ng, since, lastsMs };
+      dispatch({ type: 'mediaStale' });
     } catch (error) {
       log.warn({ error: String(error), music }, 'no music on hold');
     }
@@ -209,6 +249,20 @@ export class CallMedia {
     }
   }
 
+  /**
+   * What the caller would be told if the device said the same again. A browser does not: it
+   * begins its ICE anew.
+   */
+  async #assume(ng: string, leg: number): Promise<void> {
+    const { media, call, callerSdp, deviceSdp, dispatch } = this.#options;
+    const sdp = deviceSdp();
+    if (sdp === '' || isBrowsers(sdp) || isBrowsers(callerSdp())) {
+      return;
+    }
+    const answer = await media.answer(ng, call().id, 'device', this.#heard({ leg, sdp }));
+    dispatch({ type: 'moveAssumed', sdp: answer.sdp });
+  }
+
   #failed(effect: MediaEffect, error: unknown): void {
     const { dispatch, log, now } = this.#options;
     log.warn({ error: String(error), effect: effect.type }, 'media command failed');
@@ -224,12 +278,14 @@ export class CallMedia {
       }
       case 'modifyOffer':
       case 'modifyAnswer':
-        dispatch({ type: 'modifyRefused', status, at });
+        dispatch({ type: 'modifyRefused', leg: effect.leg, status, at });
         break;
       case 'moveMedia':
         dispatch({ type: 'moveFailed', at });
         break;
       case 'answerEarly':
+      case 'assumeAnswer':
+      case 'resumeMusic':
       case 'renewMedia':
       case 'deleteMedia':
         // The caller hears ringing instead; the server is gone or times the session out.

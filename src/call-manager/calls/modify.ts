@@ -5,6 +5,8 @@
  *   leg -> modify -> media server -> modifyOffered -> other leg -> modifyAccepted
  *       -> media server -> modifyAnswered -> leg
  */
+import { commit } from './answering.ts';
+import { withState } from './kept.ts';
 import type { Call, CallEvent, Step } from './types.ts';
 
 type ModifyEvent = Extract<CallEvent, { type: `modify${string}` }>;
@@ -28,7 +30,7 @@ export function stepModify(call: Call, event: ModifyEvent): Step {
           }
         : { call, effects: [] };
     case 'modifyAccepted':
-      return phase === 'asking'
+      return phase === 'asking' && event.leg === other
         ? {
             call: { ...call, modification: { leg, phase: 'answering' } },
             effects: [{ type: 'modifyAnswer', leg: other, sdp: event.sdp }],
@@ -36,10 +38,7 @@ export function stepModify(call: Call, event: ModifyEvent): Step {
         : { call, effects: [] };
     case 'modifyAnswered':
       return phase === 'answering'
-        ? {
-            call: { ...call, modification: null },
-            effects: [{ type: 'modifyAccept', leg, sdp: event.sdp }],
-          }
+        ? accept(withState({ ...call, modification: null }, event.state), leg, event.sdp)
         : { call, effects: [] };
     case 'modifyRefused':
       return {
@@ -49,6 +48,12 @@ export function stepModify(call: Call, event: ModifyEvent): Step {
     default:
       return event satisfies never;
   }
+}
+
+/** What another media server would need is committed before the party hears of it. */
+function accept(call: Call, leg: number, sdp: string): Step {
+  const changed = call.media?.state === undefined ? [] : commit(call);
+  return { call, effects: [...changed, { type: 'modifyAccept', leg, sdp }] };
 }
 
 function begin(call: Call, leg: number, sdp: string): Step {

@@ -16,8 +16,21 @@ export interface Modification {
   phase: 'offering' | 'asking' | 'answering';
 }
 
-/** A move to another media server, by what is awaited: server, device, server, caller. */
-export type Move = 'offering' | 'asking' | 'answering' | 'telling';
+/** A move to another media server: it is asked, then both parties are told at once. */
+export type Move = 'offering' | Telling;
+
+export interface Telling {
+  /** Its answer is awaited, or what the media server makes of that. */
+  device: 'asked' | 'answering' | 'done';
+  /** `preparing`: what it is told is not known yet. `waiting`: its INVITE is not answered yet. */
+  caller: 'preparing' | 'told' | 'waiting' | 'done';
+  /** What the caller was told last. */
+  told: string | null;
+  /** What it is to be told when it has answered: the device did not say what was assumed. */
+  next: string | null;
+  /** The caller's answer. */
+  heard: string;
+}
 
 export interface Call {
   id: CallId;
@@ -83,7 +96,7 @@ export type CallEvent =
   /** The media server translated the early media of the leg. */
   | { type: 'earlyMedia'; leg: number; sdp: string }
   | { type: 'legAnswered'; leg: number; dialogId: string; sdp: string; at: number }
-  | { type: 'mediaAnswered'; sdp: string }
+  | { type: 'mediaAnswered'; sdp: string; state?: string | undefined }
   | { type: 'callerConnected' }
   | { type: 'callerLost'; at: number }
   | { type: 'legFailed'; leg: number; status: number; at: number }
@@ -92,12 +105,20 @@ export type CallEvent =
   | { type: 'bye'; leg: number; dialogId: string; bySystem: boolean; at: number }
   | { type: 'modify'; leg: number; sdp: string }
   | { type: 'modifyOffered'; sdp: string }
-  | { type: 'modifyAccepted'; sdp: string }
-  | { type: 'modifyAnswered'; sdp: string }
-  | { type: 'modifyRefused'; status: number; at: number }
+  | { type: 'modifyAccepted'; leg: number; sdp: string }
+  | { type: 'modifyAnswered'; sdp: string; state?: string | undefined }
+  | { type: 'modifyRefused'; leg: number; status: number; at: number }
   /** The call's media server is down, or its move was not finished. */
   | { type: 'mediaLost' }
   | { type: 'mediaMoved'; media: MediaAnchor }
+  /** The session was written down anew. */
+  | { type: 'mediaKept'; server: string; state: string }
+  /** What was written down is not true any more. */
+  | { type: 'mediaStale' }
+  /** Another server goes on with the session, under the same address. */
+  | { type: 'mediaTaken'; from: string; server: string; ng: string }
+  /** For the caller, if the device goes on with what it said last. */
+  | { type: 'moveAssumed'; sdp: string }
   | { type: 'moveFailed'; at: number }
   | { type: 'deadline'; at: number }
   /** A sweep found that nothing of the call is alive any more. */
@@ -122,6 +143,10 @@ export type CallEffect =
   | { type: 'rejectCaller'; status: number }
   | { type: 'deleteMedia' }
   | { type: 'moveMedia' }
+  /** Asks the new server what the caller is told, without waiting for the device. */
+  | { type: 'assumeAnswer'; leg: number }
+  /** Who is on hold hears music from the server that took the session over. */
+  | { type: 'resumeMusic' }
   /** The caller's answer to its new media server; it may have chosen new keys. */
   | { type: 'renewMedia'; leg: number; sdp: string }
   | { type: 'modifyOffer'; leg: number; sdp: string }
