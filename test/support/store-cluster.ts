@@ -142,7 +142,8 @@ export class StoreCluster {
       return file;
     };
     return {
-      authority: write('ca.pem', this.authority.certificate),
+      // One each: a file that is written again while another store reads it is empty.
+      authority: write(`${id}-ca.pem`, this.authority.certificate),
       certificate: write(`${id}.pem`, issued.certificate),
       key: write(`${id}.key`, issued.key),
     };

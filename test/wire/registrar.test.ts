@@ -5,6 +5,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { Nonces } from '../../src/call-manager/elsewhere/nonces.ts';
 import { parseRegistration } from '../../src/domain/registration.ts';
 import { migrations } from '../../src/domain/schema.ts';
 import { digestCredentials } from '../../src/domain/user.ts';
@@ -162,6 +163,14 @@ it('a registration is in the store before the phone is told', async () => {
   expect(headers(told, 'Flow-Timer')).toEqual(['120']);
   expect(headers(told, 'Service-Route')).toEqual(['<sip:out.pbx.test;lr>']);
   expect(headers(told, 'Contact')[0]).toContain('pub-gruu="sip:1001@pbx.test;gr=urn:uuid:1"');
+});
+
+it('a nonce of the engine is one of call control, too', async () => {
+  phone.send(phone.register([]));
+  const challenge = await phone.next('SIP/2.0 401');
+  const nonce = /nonce="([^"]+)"/.exec(challenge)?.[1] ?? '';
+  expect(new Nonces(options.secret).issuedS(nonce, Date.now())).not.toBeNull();
+  expect(new Nonces('another secret').issuedS(nonce, Date.now())).toBeNull();
 });
 
 it('what cannot be registered is told why', async () => {

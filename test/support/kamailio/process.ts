@@ -12,7 +12,8 @@ const endMsMax = 5000;
 export interface KamailioOptions {
   /** `edge` of `edge.cfg`. */
   configuration: 'edge' | 'provider';
-  namespace: string;
+  /** null: our own. */
+  namespace: string | null;
   address: string;
   port: number;
   /** More names of the configuration, as they stand there: texts in quotes. */
@@ -32,7 +33,7 @@ export class Kamailio {
     const listen = ['-A', `LISTEN=udp:${address}:${port}`];
     const others = Object.entries(names).flatMap(([name, value]) => ['-A', `${name}=${value}`]);
     const argv = ['kamailio', ...files, ...memory, '-E', '-DD', ...listen, ...others];
-    const [first = '', ...args] = inNamespace(namespace, argv);
+    const [first = '', ...args] = namespace === null ? argv : inNamespace(namespace, argv);
     this.#child = spawn(first, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child.stderr?.on('data', (bytes: Buffer) => {
       this.#said = `${this.#said}${bytes}`.slice(-2000);

@@ -54,7 +54,13 @@ export function placeOf(uri: string, otherwise: Place): Place {
 
 export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';
 
-export function describe(local: Place, version: number, direction: Direction): string {
+/** `crypto`: the line that makes it secure, behind `a=crypto:`. */
+export function describe(
+  local: Place,
+  version: number,
+  direction: Direction,
+  crypto: string | null = null,
+): string {
   const family = local.address.includes(':') ? 'IP6' : 'IP4';
   return [
     'v=0',
@@ -62,8 +68,9 @@ export function describe(local: Place, version: number, direction: Direction): s
     's=-',
     `c=IN ${family} ${local.address}`,
     't=0 0',
-    `m=audio ${local.port} RTP/AVP 0`,
+    `m=audio ${local.port} RTP/${crypto === null ? 'AVP' : 'SAVP'} 0`,
     'a=rtpmap:0 PCMU/8000',
+    ...(crypto === null ? [] : [`a=crypto:${crypto}`]),
     `a=${direction}`,
     '',
   ].join('\r\n');

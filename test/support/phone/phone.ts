@@ -27,6 +27,7 @@ import {
 } from './message.ts';
 import { type AudioReport, RtpEnd } from './rtp.ts';
 import type { CallState, Snapshot } from './snapshot.ts';
+import { OwnCrypto } from './srtp.ts';
 import { hostPort, openTcp, openUdp, type Place, type Wire } from './wire.ts';
 
 export interface PhoneOptions {
@@ -42,6 +43,9 @@ export interface PhoneOptions {
   algorithm: DigestAlgorithm;
   /** The tone this phone says into the call. */
   hertz: number;
+  /** Length of its packets, 20 ms unless given; whether it insists on SRTP. */
+  frameMs?: number;
+  secure?: boolean;
 }
 
 export class Phone {
@@ -57,6 +61,7 @@ export class Phone {
   #held = false;
   #requests: Record<string, number> = {};
   #sdpVersion = 1;
+  readonly #crypto = new OwnCrypto();
   /** The INVITE we sent last, for CANCEL; and the one we received last, to answer. */
   #sentInvite: SipMessage | null = null;
   #received: { invite: SipMessage; from: Place; last: string } | null = null;
@@ -71,7 +76,10 @@ export class Phone {
   }
 
   static async open(options: PhoneOptions): Promise<Phone> {
-    const phone = new Phone(options, await RtpEnd.open(options.address, 0, options.hertz));
+    const phone = new Phone(
+      options,
+      await RtpEnd.open(options.address, 0, options.hertz, options.frameMs),
+    );
     const receive = (text: string, from: Place) => phone.#receive(parse(text), from);
     phone.#wire =
       options.transport === 'udp'
@@ -457,6 +465,9 @@ export class Phone {
     const peer = described(sdp);
     if (peer !== null) {
       this.#held = peer.direction === 'sendonly' || peer.direction === 'inactive';
+      if (this.#options.secure) {
+        this.#crypto.agree(sdp, this.#rtp);
+      }
       const speaks = peer.direction === 'sendrecv' || peer.direction === 'recvonly';
       this.#rtp.send(speaks ? peer.remote : null);
     }
@@ -464,7 +475,8 @@ export class Phone {
 
   #sdp(direction: Direction): string {
     const local = { address: this.#options.address, port: this.#rtp.port };
-    return describe(local, this.#sdpVersion, direction);
+    const crypto = this.#options.secure ? this.#crypto.line : null;
+    return describe(local, this.#sdpVersion, direction, crypto);
   }
 
   #contact(): string {

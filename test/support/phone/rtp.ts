@@ -5,7 +5,8 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { performance } from 'node:perf_hooks';
-import { decodeMuLaw, dominantHertz, frameSamples, toneFrame } from './tone.ts';
+import { SrtpContext } from './srtp.ts';
+import { decodeMuLaw, dominantHertz, samplesPerMs, toneFrame } from './tone.ts';
 
 /** What has arrived since the last `restart`. */
 export interface AudioReport {
@@ -15,11 +16,17 @@ export interface AudioReport {
   lost: number;
   /** Includes the time since the last packet: a stream that stopped shows here. */
   longestGapMs: number;
+  /** Since the last packet. */
+  sinceLastMs: number;
   /** Strongest frequency in the last second. */
   hertz: number;
   /** Payloads that are, and are not, the frame of `expectHertz` with their number. */
   matching: number;
   differing: number;
+  /** Encrypted packets that were not genuine, or came twice. */
+  refused: number;
+  /** Sources the packets had. */
+  sources: number;
   /** `address:port` of the last packet. */
   from: string;
 }
@@ -30,6 +37,8 @@ const keptFrames = 50;
 export class RtpEnd {
   readonly #socket: Socket;
   readonly #hertz: number;
+  readonly #frameMs: number;
+  #secure: { outbound: SrtpContext; inbound: SrtpContext } | null = null;
   #remote: { address: string; port: number } | null = null;
   #sequence = 0;
   #startedAt = 0;
@@ -40,21 +49,24 @@ export class RtpEnd {
   #firstSequence = -1;
   #lastSequence = -1;
   #lastArrival = 0;
+  #sources = new Set<number>();
+  #keys = '';
 
-  private constructor(socket: Socket, hertz: number) {
+  private constructor(socket: Socket, hertz: number, frameMs: number) {
     this.#socket = socket;
     this.#hertz = hertz;
+    this.#frameMs = frameMs;
     socket.on('message', (packet, from) => this.#receive(packet, `${from.address}:${from.port}`));
   }
 
   /** Binds `address:port`; port 0 takes a free one. */
-  static async open(address: string, port: number, hertz: number): Promise<RtpEnd> {
+  static async open(address: string, port: number, hertz: number, frameMs = 20): Promise<RtpEnd> {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
       socket.bind(port, address, resolve);
     });
-    return new RtpEnd(socket, hertz);
+    return new RtpEnd(socket, hertz, frameMs);
   }
 
   get port(): number {
@@ -65,8 +77,8 @@ export class RtpEnd {
   send(remote: { address: string; port: number } | null): void {
     this.#remote = remote;
     if (remote !== null && this.#pacer === null) {
-      this.#startedAt = performance.now() - this.#sequence * 20;
-      this.#pacer = setInterval(() => this.#sendDue(), 5);
+      this.#startedAt = performance.now() - this.#sequence * this.#frameMs;
+      this.#pacer = setInterval(() => this.#sendDue(), this.#frameMs / 4);
     }
     if (remote === null && this.#pacer !== null) {
       clearInterval(this.#pacer);
@@ -74,24 +86,45 @@ export class RtpEnd {
     }
   }
 
+  /** Keys of both directions, base64; the same again go on counting. */
+  secure(ours: string, theirs: string): void {
+    if (this.#keys !== `${ours} ${theirs}`) {
+      this.#keys = `${ours} ${theirs}`;
+      this.#secure = { outbound: new SrtpContext(ours), inbound: new SrtpContext(theirs) };
+    }
+  }
+
   /** Frames are due by the clock, not by the timer: a late timer sends two. */
   #sendDue(): void {
-    const due = Math.floor((performance.now() - this.#startedAt) / 20);
+    const due = Math.floor((performance.now() - this.#startedAt) / this.#frameMs);
     while (this.#sequence < due && this.#remote !== null) {
       const header = Buffer.alloc(12);
       header[0] = 0x80;
       header.writeUInt16BE(this.#sequence & 0xffff, 2);
-      header.writeUInt32BE((this.#sequence * frameSamples) >>> 0, 4);
+      header.writeUInt32BE((this.#sequence * this.#frameMs * samplesPerMs) >>> 0, 4);
       header.writeUInt32BE(0x7e570000 + this.port, 8);
-      const packet = Buffer.concat([header, toneFrame(this.#hertz, this.#sequence & 0xffff)]);
-      this.#socket.send(packet, this.#remote.port, this.#remote.address);
+      const packet = Buffer.concat([header, this.#payload()]);
+      const sent = this.#secure?.outbound.protect(packet) ?? packet;
+      this.#socket.send(sent, this.#remote.port, this.#remote.address);
       this.#sequence += 1;
       this.#report.sent += 1;
     }
   }
 
-  #receive(packet: Buffer, from: string): void {
-    if (packet.length < 12 || (packet[1] as number) >= 0x80 + 64) {
+  /** Silence when there is no tone: it is not compared, and costs nothing. */
+  #payload(): Buffer {
+    return this.#hertz === 0
+      ? Buffer.alloc(this.#frameMs * samplesPerMs, 0xff)
+      : toneFrame(this.#hertz, this.#sequence & 0xffff);
+  }
+
+  #receive(datagram: Buffer, from: string): void {
+    if (datagram.length < 12 || (datagram[1] as number) >= 0x80 + 64) {
+      return;
+    }
+    const packet = this.#secure === null ? datagram : this.#secure.inbound.open(datagram);
+    if (packet === null) {
+      this.#report.refused += 1;
       return;
     }
     const now = performance.now();
@@ -101,10 +134,14 @@ export class RtpEnd {
     report.longestGapMs = Math.max(report.longestGapMs, now - this.#lastArrival);
     report.received += 1;
     report.from = from;
+    report.sources = this.#sources.add(packet.readUInt32BE(8)).size;
     this.#lastArrival = now;
     this.#firstSequence = this.#firstSequence < 0 ? sequence : this.#firstSequence;
     this.#lastSequence = Math.max(this.#lastSequence, sequence);
-    this.#frames.push(Buffer.from(payload));
+    // The frequency tells who is heard; hundreds of phones without a tone have no time for it.
+    if (this.#hertz > 0 || this.#expectHertz > 0) {
+      this.#frames.push(Buffer.from(payload));
+    }
     if (this.#frames.length > keptFrames) {
       this.#frames.shift();
     }
@@ -121,17 +158,20 @@ export class RtpEnd {
     this.#firstSequence = -1;
     this.#lastSequence = -1;
     this.#frames = [];
+    this.#sources = new Set();
     this.#lastArrival = performance.now();
   }
 
   report(): AudioReport {
     const span = this.#lastSequence - this.#firstSequence + 1;
-    const gap = Math.max(this.#report.longestGapMs, performance.now() - this.#lastArrival);
+    const sinceLastMs = Math.round(performance.now() - this.#lastArrival);
+    const gap = Math.max(this.#report.longestGapMs, sinceLastMs);
     const samples = [...Buffer.concat(this.#frames)].map(decodeMuLaw);
     return {
       ...this.#report,
       lost: this.#firstSequence < 0 ? 0 : Math.max(0, span - this.#report.received),
       longestGapMs: Math.round(gap),
+      sinceLastMs,
       hertz: dominantHertz(samples, 8000),
     };
   }
@@ -148,9 +188,12 @@ function emptyReport(): AudioReport {
     received: 0,
     lost: 0,
     longestGapMs: 0,
+    sinceLastMs: 0,
     hertz: 0,
     matching: 0,
     differing: 0,
+    refused: 0,
+    sources: 0,
     from: '',
   };
 }

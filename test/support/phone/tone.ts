@@ -1,5 +1,7 @@
 /** Tones: PCMU frames of a sine, and finding the frequency in audio again. */
 
+/** Samples of one millisecond at 8 kHz. */
+export const samplesPerMs = 8;
 /** Samples in one 20 ms frame at 8 kHz. */
 export const frameSamples = 160;
 const rate = 8000;

@@ -288,15 +288,33 @@ test('a call whose media server dies is moved to another by re-INVITE', async ()
   );
   store.expire('server:media-1');
   const toDevice = await node.engine.next('INVITE', (sent) => sent.dialogId === first.dialogId);
-  node.engine.respond(toDevice, 200, sdpB);
+  // Both are told at once.
   const toCaller = await node.engine.next('INVITE', (sent) => sent.dialogId.startsWith('cid-t1'));
+  node.engine.respond(toDevice, 200, sdpB);
   expect(toCaller.body).toBe(`${sdpB}a=relayed\r\n`);
   node.engine.respond(toCaller, 200, 'v=0\r\n');
   await vi.waitFor(() => {
     expect(store.keys.get('call:t1')).toMatch(/"media-2".*"moving":false/);
   });
-  expect(other.commands).toEqual(['offer caller', 'answer caller']);
+  expect(other.commands).toEqual(['offer caller', 'answer caller', 'answer caller']);
   other.close();
+}, 15_000);
+
+test('a call whose session its media server has lost is anchored anew by re-INVITE', async () => {
+  const node = await leader();
+  const { first } = await talk(node);
+  const before = media.commands.length;
+  store.set('media-lost:t1', 'another server');
+  store.set('media-lost:t1', 'media-1');
+  const toDevice = await node.engine.next('INVITE', (sent) => sent.dialogId === first.dialogId);
+  node.engine.respond(toDevice, 200, sdpB);
+  const toCaller = await node.engine.next('INVITE', (sent) => sent.dialogId.startsWith('cid-t1'));
+  node.engine.respond(toCaller, 200, 'v=0\r\n');
+  await vi.waitFor(() => {
+    expect(store.keys.get('call:t1')).toMatch(/"media-1".*"moving":false/);
+  });
+  expect(media.commands.slice(before)).toEqual(['offer caller', 'answer caller', 'answer caller']);
+  expect(store.keys.has('media-lost:t1')).toBe(false);
 }, 15_000);
 
 test('a call whose record cannot be committed is refused and its device is called off', async () => {
@@ -363,12 +381,15 @@ test('an established call is hung up by a node that only heard of it through the
   const caller = 'cid-t1;from-tag=at1';
   next.confirm({ id: caller, role: 'uas', leg: null, txn: 't1' });
   next.confirm({ id: first.dialogId, role: 'uac', leg: 't1/1', txn: 'x' });
-  await vi.waitFor(() => expect(next.manager?.status()).toMatchObject({ dialogsUnbuilt: 0 }));
+  const built = (number: number) => ({ dialogs: 2, dialogsUnbuilt: 2 - number });
+  expect(next.manager?.status()).toMatchObject(built(0));
   store.follow(2);
   store.lead(3);
+  expect(next.manager?.status()).toMatchObject(built(0));
   next.engine.inDialog(caller, 'INVITE', 'v=0\r\na=sendonly\r\n');
   const hold = await next.engine.next('INVITE');
   expect(hold.dialogId).toBe(first.dialogId);
+  expect(next.manager?.status()).toMatchObject(built(2));
   next.engine.respond(hold, 200, sdpB);
   await next.engine.next('200');
   next.engine.inDialog(first.dialogId, 'BYE');

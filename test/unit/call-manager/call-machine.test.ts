@@ -159,7 +159,7 @@ test('a re-INVITE passes through both parties, and a second one meanwhile gets 4
   ]);
   now = feed(now.call, { type: 'modifyOffered', sdp: 'hold*' });
   expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 2, sdp: 'hold*' }]);
-  now = feed(now.call, { type: 'modifyAccepted', sdp: 'held' });
+  now = feed(now.call, { type: 'modifyAccepted', leg: 2, sdp: 'held' });
   expect(now.effects).toEqual([{ type: 'modifyAnswer', leg: 2, sdp: 'held' }]);
   now = feed(now.call, { type: 'modifyAnswered', sdp: 'held*' });
   expect(now.effects).toEqual([{ type: 'modifyAccept', leg: 0, sdp: 'held*' }]);
@@ -173,27 +173,71 @@ test('a refused re-INVITE passes its status back and the call goes on', () => {
     { type: 'modify', leg: 2, sdp: 'hold' },
     { type: 'modifyOffered', sdp: 'hold*' },
   );
-  const { call, effects } = feed(asked.call, { type: 'modifyRefused', status: 488, at: 1 });
+  const { call, effects } = feed(asked.call, { type: 'modifyRefused', leg: 0, status: 488, at: 1 });
   expect(effects).toEqual([{ type: 'modifyReject', leg: 2, status: 488 }]);
   expect(call).toMatchObject({ state: 'answered', modification: null });
 });
 
 const second = { server: 'media-2', ng: '10.0.0.2:2223', sdp: 'new offer', moving: false };
 
-test('a call whose media server died moves both parties to another', () => {
-  let now = feed(begin().call, ...talking, { type: 'mediaLost' });
-  expect(types(now.effects)).toEqual(['moveMedia']);
-  now = feed(now.call, { type: 'mediaMoved', media: second });
-  expect(types(now.effects)).toEqual(['commit', 'modifyLeg']);
+/** A call whose parties are being told of a new media server. */
+function telling() {
+  return feed(
+    begin().call,
+    ...talking,
+    { type: 'mediaLost' },
+    { type: 'mediaMoved', media: second },
+  );
+}
+
+test('a call whose media server died moves both parties to another at once', () => {
+  const lost = feed(begin().call, ...talking, { type: 'mediaLost' });
+  expect(types(lost.effects)).toEqual(['moveMedia']);
+  let now = feed(lost.call, { type: 'mediaMoved', media: second });
+  expect(types(now.effects)).toEqual(['commit', 'modifyLeg', 'assumeAnswer']);
   expect(now.effects[1]).toMatchObject({ leg: 2, sdp: 'new offer' });
   expect(recordOf(now.call)?.media).toEqual({ ...second, moving: true });
-  now = feed(now.call, { type: 'modifyAccepted', sdp: 'device' });
+  now = feed(now.call, { type: 'moveAssumed', sdp: 'o=1\nfor caller' });
+  expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 0, sdp: 'o=1\nfor caller' }]);
+  now = feed(now.call, { type: 'modifyAccepted', leg: 2, sdp: 'device' });
   expect(now.effects).toEqual([{ type: 'modifyAnswer', leg: 2, sdp: 'device' }]);
-  now = feed(now.call, { type: 'modifyAnswered', sdp: 'for caller' });
-  expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 0, sdp: 'for caller' }]);
-  now = feed(now.call, { type: 'modifyAccepted', sdp: 'caller' });
+  now = feed(now.call, { type: 'modifyAccepted', leg: 0, sdp: 'caller' });
+  expect(now.effects).toEqual([]);
+  now = feed(now.call, { type: 'modifyAnswered', sdp: 'o=2\nfor caller' });
   expect(types(now.effects)).toEqual(['commit', 'renewMedia']);
+  expect(now.effects[1]).toMatchObject({ sdp: 'caller' });
   expect(recordOf(now.call)?.media).toEqual(second);
+});
+
+test('a device that says something else when its call moves has the caller told once more', () => {
+  const assumed = feed(telling().call, { type: 'moveAssumed', sdp: 'old' });
+  const device: CallEvent[] = [
+    { type: 'modifyAccepted', leg: 2, sdp: 'device' },
+    { type: 'modifyAnswered', sdp: 'new' },
+  ];
+  const told = [{ type: 'modifyLeg', leg: 0, sdp: 'new' }];
+  const caller: CallEvent = { type: 'modifyAccepted', leg: 0, sdp: 'caller' };
+  // Before the caller has answered, one re-INVITE follows the other; and after it.
+  const early = feed(assumed.call, ...device);
+  expect(early.effects).toEqual([]);
+  const late = feed(assumed.call, caller, ...device);
+  for (const { call, effects } of [feed(early.call, caller), late]) {
+    expect(effects).toEqual(told);
+    expect(types(feed(call, caller).effects)).toEqual(['commit', 'renewMedia']);
+  }
+});
+
+test('where nothing can be assumed the caller is told when the device has answered', () => {
+  const now = feed(
+    telling().call,
+    { type: 'modifyAccepted', leg: 2, sdp: 'device' },
+    { type: 'modifyAnswered', sdp: 'for caller' },
+  );
+  expect(now.effects).toEqual([{ type: 'modifyLeg', leg: 0, sdp: 'for caller' }]);
+  const late = feed(now.call, { type: 'moveAssumed', sdp: 'too late' });
+  expect(late.effects).toEqual([]);
+  const done = feed(late.call, { type: 'modifyAccepted', leg: 0, sdp: 'caller' });
+  expect(types(done.effects)).toEqual(['commit', 'renewMedia']);
 });
 
 test('a re-INVITE during a move gets 491, a refused move leaves the call and is tried again', () => {
@@ -204,7 +248,7 @@ test('a re-INVITE during a move gets 491, a refused move leaves the call and is 
   const refused = feed(
     moving.call,
     { type: 'mediaMoved', media: second },
-    { type: 'modifyRefused', status: 500, at: 9 },
+    { type: 'modifyRefused', leg: 0, status: 491, at: 9 },
   );
   expect(refused.call).toMatchObject({ state: 'answered', media: { moving: true } });
   expect(types(feed(refused.call, { type: 'mediaLost' }).effects)).toEqual(['moveMedia']);
@@ -221,7 +265,7 @@ test('a media server that died while it rang is replaced before the caller is co
   const { call, effects } = feed(
     lost.call,
     { type: 'mediaMoved', media: second },
-    { type: 'modifyAccepted', sdp: 'device' },
+    { type: 'modifyAccepted', leg: 2, sdp: 'device' },
     { type: 'modifyAnswered', sdp: 'for caller' },
   );
   expect(types(effects)).toEqual(['commit', 'answerCaller', 'cancelLeg']);
@@ -276,4 +320,36 @@ test.each([
   [[], 480],
 ])('of the answers %j the caller hears %i', (statuses, best) => {
   expect(bestStatus(statuses)).toBe(best);
+});
+
+test('what another media server needs is committed before the caller is answered', () => {
+  const events = talking.slice(0, 2);
+  const told: CallEvent = { type: 'mediaAnswered', sdp: 'answer for caller', state: 'written' };
+  const { effects } = feed(begin().call, ...events, told);
+  expect(types(effects)).toEqual(['commit', 'answerCaller', 'cancelLeg']);
+  expect(effects[0]).toMatchObject({ record: { media: { server: 'media-1', state: 'written' } } });
+});
+
+test('another media server goes on under the same address without a word to the parties', () => {
+  const before = feed(begin().call, ...talking).call;
+  const kept = feed(before, { type: 'mediaKept', server: 'media-1', state: 'written' });
+  expect(types(kept.effects)).toEqual(['commit']);
+  const other = { server: 'media-2', ng: '10.0.0.2:2223' };
+  const taken = feed(kept.call, { type: 'mediaTaken', from: 'media-1', ...other });
+  expect(types(taken.effects)).toEqual(['commit', 'resumeMusic']);
+  expect(taken.call.media).toEqual({ ...media, ...other, state: 'written' });
+  const late = feed(taken.call, { type: 'mediaKept', server: 'media-1', state: 'old' });
+  expect(late).toEqual({ call: taken.call, effects: [] });
+});
+
+test('what is not true any more is taken out of the record', () => {
+  const kept = feed(begin().call, ...talking, {
+    type: 'mediaKept',
+    server: 'media-1',
+    state: 'written',
+  });
+  const stale = feed(kept.call, { type: 'mediaStale' });
+  expect(types(stale.effects)).toEqual(['commit']);
+  expect(stale.call.media).toEqual(media);
+  expect(feed(stale.call, { type: 'mediaStale' }).effects).toEqual([]);
 });

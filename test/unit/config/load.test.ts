@@ -49,6 +49,9 @@ describe('a configuration file', () => {
     expect(config.cluster.secretFile).toBe(join(directory, 'secrets/cluster'));
     expect(config.sip?.tls?.key).toBe(join(directory, 'tls/sip-key.pem'));
     expect(config.api?.adminFile).toBe(join(directory, 'secrets/admin'));
+    writeFileSync(file, `${mediaExample}  codecs: [codecs/g729.so, /usr/lib/amr.so]\n`);
+    const codecs = [join(directory, 'codecs/g729.so'), '/usr/lib/amr.so'];
+    expect(loadConfig(file).media?.codecs).toEqual(codecs);
   });
 
   it.each(['homer.test:9060', '10.77.0.40:9060', '"[fd77::40]:9060"'])(
@@ -74,6 +77,24 @@ describe('a configuration file', () => {
         message: expect.stringContaining("needs a certificate, the section 'tls' of 'sip'"),
       }),
     );
+  });
+
+  it('may name an engine elsewhere, which then has the listeners', () => {
+    const elsewhere = callManagerExample
+      .replace(/ {2}listen:\n( {4}- .*\n)*/, '  engine: drachtio://sip.test:9022\n')
+      .replace(/ {2}tls:\n( {4}.*\n){2}/, '  engineAuthority: tls/engine.pem\n');
+    expect(parseConfig(elsewhere, 'node.yaml').sip).toMatchObject({
+      ...{ engine: 'drachtio://sip.test:9022', listen: [] },
+    });
+    for (const [from, to, said] of [
+      ['drachtio://sip.test:9022', 'http://sip.test', 'is not embedded or drachtio://'],
+      ['drachtio://sip.test:9022', 'drachtio://sip.test', 'is not embedded or drachtio://'],
+      ['drachtio://sip.test:9022', 'embedded', 'needs at least one listener'],
+      ['sip:\n', 'sip:\n  listen: [udp/10.77.0.100:5060]\n', 'for the embedded engine only'],
+    ] as const) {
+      const [problem] = problemsOf(elsewhere.replace(from, to));
+      expect(problem?.message).toContain(said);
+    }
   });
 
   it('with applications over TLS needs a certificate for them', () => {

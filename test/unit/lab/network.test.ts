@@ -6,7 +6,7 @@ import {
   processesIn,
   removeNetwork,
 } from '../../../src/lab/network.ts';
-import { planLab } from '../../../src/lab/plan.ts';
+import { labMediaPorts, planLab } from '../../../src/lab/plan.ts';
 import { run } from '../../../src/lab/shell.ts';
 
 const prefix = 'pbxunit';
@@ -29,6 +29,10 @@ it('namespaces reach one another at once, keep when made again, and leave nothin
     run(inNamespace(plan.phonesNamespace, ['ping', '-c', '1', '-W', '1', address]));
   expect(ping('10.77.0.11')).toContain('1 received');
   expect(ping('fd77::21')).toContain('1 received');
+  const reserved = (namespace: string) =>
+    run(inNamespace(namespace, ['sysctl', '-n', 'net.ipv4.ip_local_reserved_ports'])).trim();
+  expect(reserved('pbxunit-media-1')).toBe(labMediaPorts);
+  expect(reserved('pbxunit-cm-1')).toBe('');
   expect(processesIn(plan.phonesNamespace)).toEqual([]);
   expect(removeNetwork(prefix)).toHaveLength(4);
   expect(existingNamespaces(prefix)).toEqual([]);

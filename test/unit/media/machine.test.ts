@@ -8,7 +8,13 @@ test('a silent session is reported and counted', () => {
     silentS: 60,
   });
   expect(state.timeouts).toBe(1);
-  expect(effects).toEqual([{ type: 'report', callId: 'call-1' }]);
+  expect(effects).toEqual([{ type: 'report', callId: 'call-1', reason: 'silent' }]);
+});
+
+test('a session whose thread failed is reported and counted', () => {
+  const { state, effects } = stepMedia(startedState, { type: 'lost', callId: 'call-1' });
+  expect(state.lost).toBe(1);
+  expect(effects).toEqual([{ type: 'report', callId: 'call-1', reason: 'failed' }]);
 });
 
 test('digits and clips that ended are counted', () => {

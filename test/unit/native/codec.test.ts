@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { encodeRequests } from '../../../src/native/codec.ts';
+import { decodeSettled, encodeRequests } from '../../../src/native/codec.ts';
 import type { Command } from '../../../src/native/types.ts';
 
 const argument = fc.oneof(
@@ -42,4 +42,20 @@ test('requests arrive as they were given, whatever is in them', () => {
       expect(decode(encodeRequests(given))).toEqual(wanted);
     }),
   );
+});
+
+test('replies come back to who asked, with and without bytes', () => {
+  const settled = [
+    { id: 7, reply: Buffer.from('+OK\r\n') },
+    { id: 0xffff_fffe, reply: null },
+    { id: 1, reply: Buffer.alloc(0) },
+  ];
+  const bytes = settled.map(({ id, reply }) => {
+    const head = Buffer.alloc(8);
+    head.writeUInt32LE(id);
+    head.writeUInt32LE(reply?.length ?? 0xffff_ffff, 4);
+    return Buffer.concat([head, reply ?? Buffer.alloc(0)]);
+  });
+  expect(decodeSettled(Buffer.concat(bytes))).toEqual(settled);
+  expect(decodeSettled(Buffer.alloc(0))).toEqual([]);
 });
