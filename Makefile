@@ -75,7 +75,7 @@ bench-sip: build ## Measure the SIP engine beside kamailio and other parsers; SC
 
 .PHONY: bench-media
 bench-media: build ## Measure the media engine beside rtpengine and Janus
-	@scripts/bench/run relay conversions rooms
+	@scripts/bench/run relay conversions ng rooms
 
 .PHONY: help setup build cluster-up cluster-status cluster-down demo test chaos-store verify fix fuzz bench
 
