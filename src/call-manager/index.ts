@@ -332,15 +332,15 @@ class CallManager implements CallManagerHandle {
     }
   }
 
-  /** Each is told of to the leader; a new one looks what the last has left. */
+  /**
+   * Each is told of to the leader. The keys stay until their time is over: a leader that dies
+   * before it has moved the call leaves them to the next, and a call that was moved is elsewhere.
+   */
   #sessionsLost(changes: readonly { key: string; value: string | null }[]): void {
     for (const { key, value } of this.#registry.leading ? changes : []) {
       const id = parseLostKey(key);
       if (id !== null && value !== null) {
         this.#registry.sessionLost(id, value);
-        this.#context.store.execute(['DEL', key]).catch((error: unknown) => {
-          this.#log.debug({ error, key }, 'a lost session is told of once more');
-        });
       }
     }
   }
