@@ -10,10 +10,12 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::generations::Generations;
 use crate::limits::{
     BAN_MS_FIRST, BAN_MS_MAX, BANS_MAX, SCORES_MAX, USER_WAIT_MS_MAX, USER_WRONGS_FREE,
     WRONG_WINDOW_MS, WRONGS_MAX,
@@ -61,61 +63,34 @@ struct Score {
     bans: u32,
 }
 
-/// Scores in two generations; the older one is dropped whole.
-#[derive(Debug)]
-struct Scores<K> {
-    young: HashMap<K, Score>,
-    old: HashMap<K, Score>,
-    turned_ms: u64,
-}
-
-impl<K: std::hash::Hash + Eq> Default for Scores<K> {
-    fn default() -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            turned_ms: 0,
-        }
+/// One more point, after what was before is forgiven in time.
+fn wrong_again<K: Hash + Eq>(scores: &mut Generations<K, Score>, key: K, now_ms: u64) -> Score {
+    let mut score = scores.get(&key).copied().unwrap_or_default();
+    if now_ms.saturating_sub(score.last_ms) > WRONG_WINDOW_MS {
+        score.wrongs = 0;
     }
-}
-
-impl<K: std::hash::Hash + Eq + Clone> Scores<K> {
-    fn get(&self, key: &K) -> Option<&Score> {
-        self.young.get(key).or_else(|| self.old.get(key))
-    }
-
-    fn wrong(&mut self, key: &K, now_ms: u64) -> &mut Score {
-        let turn = now_ms.saturating_sub(self.turned_ms) > WRONG_WINDOW_MS;
-        if turn || self.young.len() >= SCORES_MAX {
-            self.old = std::mem::take(&mut self.young);
-            self.turned_ms = now_ms;
-        }
-        let before = self.get(key).copied().unwrap_or_default();
-        let score = self.young.entry(key.clone()).or_insert(before);
-        if now_ms.saturating_sub(score.last_ms) > WRONG_WINDOW_MS {
-            score.wrongs = 0;
-        }
-        score.wrongs += 1;
-        score.last_ms = now_ms;
-        score
-    }
-
-    fn is_empty(&self) -> bool {
-        self.young.is_empty() && self.old.is_empty()
-    }
-
-    fn forget(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
-    }
+    score.wrongs += 1;
+    score.last_ms = now_ms;
+    scores.insert(key, score, now_ms);
+    score
 }
 
 /// All scores and bans.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Defence {
-    parties: Scores<Party>,
-    users: Scores<Box<str>>,
+    parties: Generations<Party, Score>,
+    users: Generations<Box<str>, Score>,
     bans: HashMap<Party, Ban>,
+}
+
+impl Default for Defence {
+    fn default() -> Self {
+        Self {
+            parties: Generations::new(SCORES_MAX, WRONG_WINDOW_MS),
+            users: Generations::new(SCORES_MAX, WRONG_WINDOW_MS),
+            bans: HashMap::new(),
+        }
+    }
 }
 
 /// One attempt to show who one is.
@@ -168,12 +143,12 @@ impl Defence {
     /// Whether somebody has guessed at this user lately. Only then is it worth finding out
     /// whether an attempt is of the user's own devices.
     pub fn is_guessed_at(&self, user: &str) -> bool {
-        !self.users.is_empty() && self.users.get(&user.into()).is_some()
+        !self.users.is_empty() && self.users.get(user).is_some()
     }
 
     /// Whether strangers have to wait before they may try this user's password again.
     fn waits(&self, user: &str, now_ms: u64) -> bool {
-        let Some(score) = self.users.get(&user.into()) else {
+        let Some(score) = self.users.get(user) else {
             return false;
         };
         let over = score.wrongs.saturating_sub(USER_WRONGS_FREE);
@@ -185,15 +160,16 @@ impl Defence {
     pub fn wrong(&mut self, attempt: &Attempt<'_>, now_ms: u64) -> Wrong {
         // What is refused anyway does not make the wait longer, or it would never end.
         if !self.waits(attempt.user, now_ms) {
-            self.users.wrong(&attempt.user.into(), now_ms);
+            wrong_again(&mut self.users, attempt.user.into(), now_ms);
         }
         let party = attempt.party();
-        let score = self.parties.wrong(&party, now_ms);
+        let mut score = wrong_again(&mut self.parties, party.clone(), now_ms);
         if score.wrongs < WRONGS_MAX {
             return Wrong::Counted;
         }
         score.wrongs = 0;
         score.bans += 1;
+        self.parties.insert(party.clone(), score, now_ms);
         let times = score.bans;
         self.bans.retain(|_, ban| ban.until > now_ms);
         if self.bans.len() >= BANS_MAX {
@@ -214,10 +190,10 @@ impl Defence {
     /// A right password.
     pub fn right(&mut self, attempt: &Attempt<'_>) {
         if !self.parties.is_empty() {
-            self.parties.forget(&attempt.party());
+            self.parties.remove(&attempt.party());
         }
         if attempt.is_own {
-            self.users.forget(&attempt.user.into());
+            self.users.remove(attempt.user);
         }
     }
 
@@ -247,7 +223,7 @@ impl Defence {
             .is_some_and(|ban| ban.until > now_ms)
         {
             // Lifted by hand: nothing is held against it.
-            self.parties.forget(&party);
+            self.parties.remove(&party);
         }
     }
 
@@ -258,8 +234,8 @@ impl Defence {
 
     /// Forgets the scores: this node leads no more. Bans stay, they belong to the store.
     pub fn follow(&mut self) {
-        self.parties = Scores::default();
-        self.users = Scores::default();
+        self.parties.clear();
+        self.users.clear();
     }
 
     /// Forgets everything: the store begins anew.

@@ -11,7 +11,7 @@
 //! - [`limits`]: every bound of this crate, each with its reason.
 //! - [`message`]: the parser, typed headers, stream framing, building.
 //! - [`transaction`], [`dialog`], [`proxy`], [`registrar`], [`digest`], [`defence`]: the
-//!   machines, pure.
+//!   machines, pure; [`generations`], a map that forgets, for some of them.
 //! - [`durable`]: the records in the journal and each node's copy of them.
 //! - [`drachtio`]: the wire protocol toward call control, pure.
 //! - [`engine`]: the core that puts these together, `step(now, input)` to outputs.
@@ -27,6 +27,7 @@ pub mod drachtio;
 pub mod durable;
 pub mod engine;
 pub mod error;
+pub mod generations;
 pub mod journal;
 pub mod limits;
 pub mod message;

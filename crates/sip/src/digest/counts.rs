@@ -6,8 +6,7 @@
 //! request, within a nonce's life, after a takeover; and of a REGISTER not even that, because
 //! its CSeq is replicated. The alternative, to call all older nonces stale, would cost a round
 //! trip of every phone in the very seconds when all of them come at once.
-use std::collections::HashMap;
-
+use crate::generations::Generations;
 use crate::limits::{NONCE_LIFETIME_S, NONCES_MAX};
 
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +16,14 @@ struct Use {
     request: u64,
 }
 
-/// Two generations of uses; the older one is dropped whole.
-#[derive(Debug, Default)]
-pub struct NonceCounts {
-    young: HashMap<u64, Use>,
-    old: HashMap<u64, Use>,
-    /// When `young` was begun.
-    turned_s: u64,
-    /// Uses of nonces issued before this may be forgotten.
-    forgotten_s: u64,
+/// The last use of each nonce.
+#[derive(Debug)]
+pub struct NonceCounts(Generations<u64, Use>);
+
+impl Default for NonceCounts {
+    fn default() -> Self {
+        Self(Generations::new(NONCES_MAX, NONCE_LIFETIME_S))
+    }
 }
 
 impl NonceCounts {
@@ -33,28 +31,24 @@ impl NonceCounts {
     /// count or a higher one, or so long ago that nobody knows: the device gets a new nonce.
     pub fn take(&mut self, nonce: (u64, u64), count: u32, request: u64, now_s: u64) -> bool {
         let (nonce, issued_s) = nonce;
-        if now_s.saturating_sub(self.turned_s) > NONCE_LIFETIME_S || self.young.len() >= NONCES_MAX
-        {
-            self.old = std::mem::take(&mut self.young);
-            self.forgotten_s = std::mem::replace(&mut self.turned_s, now_s);
-        }
-        if issued_s < self.forgotten_s {
+        self.0.turn(now_s);
+        if issued_s < self.0.known_since() {
             return false;
         }
-        let known = self.young.get(&nonce).or_else(|| self.old.get(&nonce));
+        let known = self.0.get(&nonce);
         if let Some(known) = known {
             let again = known.count == count && known.request == request;
             if again || count <= known.count {
                 return again;
             }
         }
-        self.young.insert(nonce, Use { count, request });
+        self.0.insert(nonce, Use { count, request }, now_s);
         true
     }
 
     /// Forgets everything: this node leads no more.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.0.clear();
     }
 }
 
@@ -83,7 +77,7 @@ mod tests {
         for at in 1..=2 * NONCES_MAX as u64 {
             assert!(counts.take((at, NOW_S + 10), 1, 1, NOW_S + 10));
         }
-        assert!(counts.young.len() + counts.old.len() <= 2 * NONCES_MAX);
+        assert!(counts.0.len() <= 2 * NONCES_MAX);
         assert!(!counts.take((0, NOW_S), 1, 2, NOW_S + 11));
     }
 

@@ -4,23 +4,22 @@
 //! A copy counts as long as the number of the table stays. A password that is wrong by the copy
 //! is compared with the table itself, so that a user who is known takes as long to be refused as
 //! one whom nobody knows.
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::generations::Generations;
 use crate::journal::Credentials;
 use crate::limits::USERS_REMEMBERED_MAX;
 
 /// Reads the digests of a user.
 type LookUp = Box<dyn Fn(&str) -> Option<Credentials> + Send>;
 
-/// Users, from where they are kept. Two generations of copies; the older one is dropped whole.
+/// Users, from where they are kept, and copies of some.
 pub struct Directory {
     look_up: LookUp,
     /// Grows with each change of any user; none: nothing is copied.
     changes: Option<Arc<AtomicU64>>,
-    young: HashMap<Box<str>, Credentials>,
-    old: HashMap<Box<str>, Credentials>,
+    copies: Generations<Box<str>, Credentials>,
     /// The number the copies belong to.
     copied_at: u64,
     /// Checks that needed no read.
@@ -35,8 +34,8 @@ impl Directory {
         Directory {
             look_up: Box::new(look_up),
             changes: None,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            // A copy is as good as its number, however old.
+            copies: Generations::new(USERS_REMEMBERED_MAX, u64::MAX),
             copied_at: 0,
             remembered: 0,
             read: 0,
@@ -59,11 +58,10 @@ impl Directory {
             self.forget();
             self.copied_at = now_at.unwrap_or_default();
         }
-        let copy = self.young.get(user).or_else(|| self.old.get(user));
-        let refused = match copy {
+        let refused = match self.copies.get(user) {
             Some(copy) if matches(Some(copy)) => {
                 self.remembered += 1;
-                self.keep_young(user);
+                self.copies.renew(user, 0);
                 return true;
             }
             copy => copy.cloned(),
@@ -75,34 +73,14 @@ impl Directory {
         }
         let right = matches(known.as_ref());
         if let (true, Some(known), true) = (right, known, now_at.is_some()) {
-            self.keep(user, known);
+            self.copies.insert(user.into(), known, 0);
         }
         right
     }
 
-    /// One of the older generation that is still asked for moves to the younger one.
-    fn keep_young(&mut self, user: &str) {
-        if let Some((user, copy)) = self.old.remove_entry(user) {
-            self.make_room();
-            self.young.insert(user, copy);
-        }
-    }
-
-    fn keep(&mut self, user: &str, copy: Credentials) {
-        self.make_room();
-        self.young.insert(user.into(), copy);
-    }
-
-    fn make_room(&mut self) {
-        if self.young.len() >= USERS_REMEMBERED_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-    }
-
     /// Forgets every copy.
     pub fn forget(&mut self) {
-        self.young = HashMap::new();
-        self.old = HashMap::new();
+        self.copies.clear();
     }
 }
 
@@ -206,8 +184,7 @@ mod tests {
             assert!(office.directory.check(&turn.to_string(), right));
             assert!(office.directory.check("ann", right));
         }
-        let Directory { young, old, .. } = &office.directory;
-        assert!(young.len() + old.len() <= 2 * USERS_REMEMBERED_MAX);
+        assert!(office.directory.copies.len() <= 2 * USERS_REMEMBERED_MAX);
         let reads = 3 * USERS_REMEMBERED_MAX as u64 + 1;
         assert_eq!(office.directory.read, reads, "ann was read once");
     }

@@ -7,8 +7,7 @@
 //! nobody gains anything by pretending to be one.
 //!
 //! Kept by each node for itself: the next leader learns again, at the price of one attempt.
-use std::collections::HashMap;
-
+use crate::generations::Generations;
 use crate::limits::{GIVE_UP_S, OFFER_MEMORY_S, OFFERS_MAX};
 
 /// Beginnings of User-Agents that give up, in lower case. Measured: baresip 1.0 registers with
@@ -23,13 +22,14 @@ enum Told {
     GaveUp,
 }
 
-/// What devices made of challenges with both algorithms, in two generations of which the older
-/// is dropped whole.
-#[derive(Debug, Default)]
-pub struct Reluctant {
-    young: HashMap<u64, Told>,
-    old: HashMap<u64, Told>,
-    turned_s: u64,
+/// What devices made of challenges with both algorithms.
+#[derive(Debug)]
+pub struct Reluctant(Generations<u64, Told>);
+
+impl Default for Reluctant {
+    fn default() -> Self {
+        Self(Generations::new(OFFERS_MAX, OFFER_MEMORY_S))
+    }
 }
 
 impl Reluctant {
@@ -53,8 +53,7 @@ impl Reluctant {
         if KNOWN.iter().any(begins) {
             return true;
         }
-        let told = self.young.get(&device).or_else(|| self.old.get(&device));
-        let next = match told {
+        let next = match self.0.get(&device) {
             None => Told::Both(request, now_s),
             Some(Told::Both(before, at_s)) => {
                 // Its other requests may be under way while it answers.
@@ -65,27 +64,16 @@ impl Reluctant {
             }
             Some(Told::GaveUp) => return true,
         };
-        self.set(device, next, now_s);
+        self.0.insert(device, next, now_s);
         next == Told::GaveUp
     }
 
     /// The device has answered a challenge, rightly or not.
     pub fn answered(&mut self, device: u64) {
         // One that has learned to give up needs it the next time, too.
-        for generation in [&mut self.young, &mut self.old] {
-            if matches!(generation.get(&device), Some(Told::Both(..))) {
-                generation.remove(&device);
-            }
+        if matches!(self.0.get(&device), Some(Told::Both(..))) {
+            self.0.remove(&device);
         }
-    }
-
-    fn set(&mut self, device: u64, told: Told, now_s: u64) {
-        let is_old = now_s.saturating_sub(self.turned_s) > OFFER_MEMORY_S;
-        if is_old || self.young.len() >= OFFERS_MAX {
-            self.old = std::mem::take(&mut self.young);
-            self.turned_s = now_s;
-        }
-        self.young.insert(device, told);
     }
 }
 
@@ -148,6 +136,6 @@ mod tests {
         for device in 0..devices {
             reluctant.wants_md5(NEW, device, 1, 0);
         }
-        assert!(reluctant.young.len() + reluctant.old.len() <= 2 * OFFERS_MAX);
+        assert!(reluctant.0.len() <= 2 * OFFERS_MAX);
     }
 }
