@@ -92,33 +92,14 @@ impl Commits {
 
 #[cfg(test)]
 mod tests {
-    use openraft::{EntryPayload, RaftTypeConfig};
-
+    use super::super::example::{blank, log_id};
     use super::*;
-    use crate::raft::types::Entry;
-
-    type LeaderId = <Types as RaftTypeConfig>::LeaderId;
-
-    fn log_id(index: u64) -> LogId {
-        let leader_id = LeaderId {
-            term: 3,
-            node_id: 1,
-        };
-        LogId {
-            leader_id: openraft::vote::RaftLeaderId::to_committed(&leader_id),
-            index,
-        }
-    }
 
     fn request(previous: u64, entries: &[u64], committed: u64) -> Request {
-        let entry = |index: &u64| Entry {
-            log_id: log_id(*index),
-            payload: EntryPayload::Blank,
-        };
         Request {
             vote: Vote::new_committed(3, 1),
             prev_log_id: Some(log_id(previous)),
-            entries: entries.iter().map(entry).collect(),
+            entries: entries.iter().copied().map(blank).collect(),
             leader_commit: Some(log_id(committed)),
         }
     }

@@ -320,34 +320,21 @@ impl RaftLogStorage<Types> for LogStore {
 
 #[cfg(test)]
 mod tests {
-    use openraft::EntryPayload;
-    use openraft::vote::RaftLeaderId;
-
-    use super::super::types::LeaderId;
+    use super::super::example::{log_id, of_bytes};
     use super::*;
-    use crate::batch::Batch;
     use crate::limits::SEGMENT_BYTES;
-
-    fn entry(index: u64) -> Entry {
-        let leader_id = LeaderId::new(1, 1).to_committed();
-        let batch = Batch {
-            body: Bytes::from(vec![7; 700]),
-            ..Batch::default()
-        };
-        Entry::new(LogId { leader_id, index }, EntryPayload::Normal(batch))
-    }
 
     /// Twenty entries in small segments, those up to 12 purged, with segments before it gone.
     async fn purged(directory: &Path, environment: &Environment) -> LogId {
         let mut log = LogStore::open(environment, directory, 4096).expect("opened");
         for index in 0..20 {
-            let appended = log.append([entry(index)], IOFlushed::noop()).await;
+            let appended = log.append([of_bytes(index, 700)], IOFlushed::noop()).await;
             appended.expect("taken");
             // Waits for its flush, so the entry is in a group of its own.
             let vote = Vote::new(index + 1, 1);
             log.save_vote(&vote).await.expect("saved");
         }
-        let last = entry(12).log_id();
+        let last = log_id(12);
         log.purge(last).await.expect("purged");
         // The segments go when the record is on disk.
         log.save_vote(&Vote::new(30, 1)).await.expect("saved");

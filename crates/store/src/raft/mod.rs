@@ -10,8 +10,7 @@
 //! - `members`: changes of the membership.
 //! - `leadership`: lease and events; `acks`: the times the lease follows from.
 //! - `candidacy`, `question`, `disk_watch`: who may lead and vote after and during disk trouble.
-//! - `alarms`: what needs a person.
-//! - `status`: the node's view of itself.
+//! - `alarms`: what needs a person; `status`: the node's view of itself.
 
 mod acks;
 mod alarms;
@@ -19,6 +18,8 @@ mod applier;
 mod candidacy;
 mod commits;
 mod disk_watch;
+#[cfg(test)]
+mod example;
 mod formation;
 mod fuzzing;
 mod identity;

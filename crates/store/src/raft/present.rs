@@ -143,23 +143,14 @@ impl Present {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use openraft::vote::RaftLeaderId;
-
-    use super::super::types::LeaderId;
+    use super::super::example::of_bytes;
     use super::*;
-    use crate::batch::Batch;
 
     const BODY: u64 = 36;
     const EACH: u64 = BODY + ENTRY_BYTES;
 
     fn entry(index: u64) -> Entry {
-        let leader_id = LeaderId::new(1, 1).to_committed();
-        let batch = Batch {
-            body: Bytes::from(vec![0; usize::try_from(BODY).expect("small")]),
-            ..Batch::default()
-        };
-        Entry::new(LogId { leader_id, index }, EntryPayload::Normal(batch))
+        of_bytes(index, usize::try_from(BODY).expect("small"))
     }
 
     /// Entries 1 to `last`.

@@ -81,32 +81,14 @@ pub fn snapshot(sender: u64, vote: &Vote, meta: &SnapshotMeta) -> Result<(), Str
 
 #[cfg(test)]
 mod tests {
-    use openraft::{EntryPayload, RaftTypeConfig};
-
+    use super::super::example::{blank, log_id};
     use super::*;
 
-    type LeaderId = <Types as RaftTypeConfig>::LeaderId;
-
-    fn log_id(index: u64) -> LogId {
-        let leader_id = LeaderId {
-            term: 3,
-            node_id: 1,
-        };
-        LogId {
-            leader_id: openraft::vote::RaftLeaderId::to_committed(&leader_id),
-            index,
-        }
-    }
-
     fn request(previous: Option<u64>, indexes: &[u64]) -> AppendEntriesRequest<Types> {
-        let entry = |index: &u64| Entry {
-            log_id: log_id(*index),
-            payload: EntryPayload::Blank,
-        };
         AppendEntriesRequest {
             vote: Vote::new_committed(3, 1),
             prev_log_id: previous.map(log_id),
-            entries: indexes.iter().map(entry).collect(),
+            entries: indexes.iter().copied().map(blank).collect(),
             leader_commit: None,
         }
     }
