@@ -48,6 +48,10 @@ interface AudioElement {
 interface CodecCapability {
   mimeType: string;
 }
+interface Description {
+  type: string;
+  sdp: string;
+}
 interface Transceiver {
   setCodecPreferences(codecs: CodecCapability[]): void;
 }
@@ -56,6 +60,7 @@ interface PeerConnection extends EventTarget {
   getTransceivers(): Transceiver[];
   createOffer(...args: unknown[]): Promise<unknown>;
   createAnswer(...args: unknown[]): Promise<unknown>;
+  setRemoteDescription(description: Description): Promise<void>;
 }
 interface Web {
   AudioContext: new (options: { sampleRate: number }) => Context;
@@ -128,6 +133,11 @@ export class Sound {
         limitCodecs(this, said.codec);
         return super.createAnswer(...args);
       }
+
+      // Chromium answers with what it prefers, and sends the first that it was offered.
+      override setRemoteDescription({ type, sdp }: Description): Promise<void> {
+        return super.setRemoteDescription({ type, sdp: only(sdp, said.codec) });
+      }
     };
   }
 
@@ -195,4 +205,14 @@ function limitCodecs(connection: PeerConnection, name: string | undefined): void
       transceiver.setCodecPreferences(only);
     }
   }
+}
+
+/** What a browser that knows no other codec reads in a description. */
+function only(sdp: string, name: string | undefined): string {
+  const known = new RegExp(`^a=rtpmap:(\\d+) ${name}/`, 'im').exec(sdp)?.[1];
+  if (name === undefined || known === undefined) {
+    return sdp;
+  }
+  const others = new RegExp(`^a=(?:rtpmap|fmtp|rtcp-fb):(?!${known} )\\d+ .*\\r?\\n`, 'gm');
+  return sdp.replace(/^(m=audio \S+ \S+) .*/m, `$1 ${known}`).replace(others, '');
 }
