@@ -8,6 +8,7 @@ import {
   untilMelodiesHeard,
 } from '../support/browser/desk.ts';
 import { eventually } from '../support/eventually.ts';
+import { withoutFloating } from '../support/floating.ts';
 import { openLab, type TestLab, testTimeoutMs } from '../support/lab.ts';
 
 /** ICE, DTLS and the start of a decoder, on a machine that is busy with a cluster. */
@@ -123,6 +124,43 @@ test.each([
     await at.browser.hangup();
     expect(await at.phone.until('ended', 5000)).toMatchObject({ endedBy: 'remote' });
     await lab.startAgain(dead);
+  },
+  testTimeoutMs,
+);
+
+test.each([
+  ['called', dialled],
+  ['was called', called],
+] as const)(
+  'without floating addresses a browser in Opus that %s makes new keys by a re-INVITE',
+  async (_, begin) => {
+    await withoutFloating(lab, async () => {
+      const at = await browsers.desk(
+        lab,
+        { melody: melodies.browser, codec: 'opus' },
+        { hertz: 0, melody: melodies.phone },
+      );
+      await begin(at);
+      await untilMelodiesHeard(at, heardMsMax);
+      const [dead, invites] = [await serverOf(at), await invitesAt(at)];
+
+      await lab.kill(dead);
+      await eventually('both to be told', heardMsMax, async () => {
+        const now = await invitesAt(at);
+        return now.every((count, i) => count > (invites[i] as number));
+      });
+      await eventually('new keys', heardMsMax, async () => {
+        const { dtls, ice } = await wayOf(at);
+        return dtls === 'connected' && ice === 'connected';
+      });
+      await untilMelodiesHeard(at, heardMsMax);
+      expect((await at.browser.snapshot()).call).toBe('up');
+      expect(await serverOf(at)).not.toBe(dead);
+
+      await at.browser.hangup();
+      expect(await at.phone.until('ended', 5000)).toMatchObject({ endedBy: 'remote' });
+      await lab.startAgain(dead);
+    });
   },
   testTimeoutMs,
 );

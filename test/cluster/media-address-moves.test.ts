@@ -1,8 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { parse, stringify } from 'yaml';
-import { serverFiles } from '../../src/lab/plan.ts';
 import {
   expectNothingLeft,
   expectSameAudio,
@@ -12,13 +8,13 @@ import {
   talk,
 } from '../support/call.ts';
 import { eventually } from '../support/eventually.ts';
+import { withoutFloating } from '../support/floating.ts';
 import {
   calleeHertz,
   callerHertz,
   openLab,
   type Pair,
   type TestLab,
-  testLab,
   testTimeoutMs,
 } from '../support/lab.ts';
 
@@ -95,27 +91,8 @@ for (const secure of [false, true]) {
   });
 }
 
-/** Changes the section `media` of a media server's configuration and starts it anew. */
-async function configure(name: string, change: (media: Record<string, unknown>) => void) {
-  const { config } = serverFiles(join(testLab.directory, name));
-  const text = parse(readFileSync(config, 'utf8')) as { media: Record<string, unknown> };
-  change(text.media);
-  writeFileSync(config, stringify(text));
-  await lab.stop(name);
-  await lab.startAgain(name);
-}
-
 test('without floating addresses both parties are told of another server', async () => {
-  const names = ['media-1', 'media-2'];
-  const kept = new Map<string, unknown>();
-  for (const name of names) {
-    await configure(name, (media) => {
-      kept.set(name, media.floating);
-      delete media.floating;
-    });
-  }
-  try {
-    await lab.untilHealthy();
+  await withoutFloating(lab, async () => {
     const pair = await lab.pair();
     await talk(pair);
     const dead = await serverOf(pair);
@@ -129,12 +106,5 @@ test('without floating addresses both parties are told of another server', async
     await pair.alice.bye();
     await lab.startAgain(dead);
     await expectNothingLeft(lab, pair);
-  } finally {
-    for (const name of names) {
-      await configure(name, (media) => {
-        media.floating = kept.get(name);
-      });
-    }
-    await lab.untilHealthy();
-  }
+  });
 });
