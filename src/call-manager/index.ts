@@ -71,7 +71,7 @@ export interface CallManagerContext {
   push?: { url: string; waitMs: number } | null;
   /** File of the media servers that a party on hold hears; none unless given. */
   musicOnHold?: string | null;
-  /** Codecs that media servers change to for who has none of the other party's; none unless given. */
+  /** Codecs that media servers change to for who has none of the other party; none unless given. */
   transcode?: readonly string[];
   /** How often a trunk is asked whether it is there; never unless given. */
   trunkOptionsMs?: number;

@@ -15,7 +15,7 @@ import { openLab, type TestLab, testTimeoutMs } from '../support/lab.ts';
 const heardMsMax = 20_000;
 /** Packets until a session was written down with the keys of its handshake: eight seconds. */
 const keptPackets = 400;
-/** The number of the phone's packets begins anew behind that, or before it, as time will have it. */
+/** The number of the phone's packets begins anew soon behind the first time it is written down. */
 const firstSequence = 65_536 - 350;
 /** Checks of ICE that prove that consent goes on (RFC 7675): about one in 2.5 seconds. */
 const consents = 4;

@@ -12,6 +12,7 @@ import { withoutFloating } from '../support/floating.ts';
 import {
   calleeHertz,
   callerHertz,
+  onIpv6,
   openLab,
   type Pair,
   type TestLab,
@@ -32,24 +33,33 @@ async function serverOf({ caller }: Pair): Promise<string> {
   return call?.mediaServer ?? '';
 }
 
-/** New calls are at addresses that move. */
+/** New calls are at addresses that move, of both families. */
 async function untilFloating(): Promise<void> {
-  await eventually('a call at a floating address', 10_000, async () => {
-    const pair = await lab.pair();
-    await talk(pair);
-    const { from } = await pair.alice.audio();
-    await pair.alice.bye();
-    return from.startsWith('10.77.0.3');
-  });
+  for (const [options, moving] of [
+    [{}, '10.77.0.3'],
+    [onIpv6, 'fd77::3'],
+  ] as const) {
+    await eventually(`a call at ${moving}x`, 10_000, async () => {
+      const pair = await lab.pair(options);
+      await talk(pair);
+      const { from } = await pair.alice.audio();
+      await pair.alice.bye();
+      return from.startsWith(moving);
+    });
+  }
 }
 
-for (const secure of [false, true]) {
-  const kind = secure ? 'encrypted' : 'plain';
-  test(`a ${kind} call goes on under its address when its media server dies`, async () => {
+for (const [kind, options, secure] of [
+  ['plain', {}, false],
+  ['encrypted', {}, true],
+  ['plain IPv6', onIpv6, false],
+  ['encrypted IPv6', onIpv6, true],
+] as const) {
+  test(`a call goes on under its address when its media server dies: ${kind}`, async () => {
     await untilFloating();
-    const pair = await lab.pair();
+    const pair = await lab.pair(options);
     if (secure) {
-      const phone = await lab.phone(pair.caller, { hertz: callerHertz, secure });
+      const phone = await lab.phone(pair.caller, { ...options, hertz: callerHertz, secure });
       await lab.register(phone);
       pair.alice = phone;
     }
