@@ -210,6 +210,7 @@ async function startCalls(here: Surroundings, undo: Undo[]): Promise<void> {
     clusterSecret: readSecret(config.cluster.secretFile),
     push: sip.push ?? null,
     musicOnHold: sip.musicOnHold === '' ? null : sip.musicOnHold,
+    transcode: sip.transcode,
     trunkOptionsMs: sip.trunkOptionsS * 1000,
   });
   undo.push(() => calls.stop());

@@ -84,13 +84,13 @@ export async function measureMediaFailover(): Promise<PartResult> {
 
 /** Sets or removes the floating addresses of all media servers, which start anew with it. */
 async function configure(lab: BenchLab, floating: boolean): Promise<void> {
-  const servers = lab.plan.servers.filter((server) => server.floating !== null);
-  const group = servers.map((server) => server.floating as string);
+  const servers = lab.plan.servers.filter((server) => server.floating.length > 0);
+  const group = servers.flatMap((server) => server.floating);
   for (const server of servers) {
     const { config } = serverFiles(server.directory);
     const text = parse(readFileSync(config, 'utf8')) as { media: Record<string, unknown> };
     const { floating: _, ...media } = text.media;
-    const moving = { interface: 'eth0', addresses: [server.floating], group };
+    const moving = { interface: 'eth0', addresses: server.floating, group };
     const next = floating ? { ...media, floating: moving } : media;
     writeFileSync(config, stringify({ ...text, media: next }));
     await lab.kill(server.name);
@@ -100,7 +100,7 @@ async function configure(lab: BenchLab, floating: boolean): Promise<void> {
 }
 
 async function oneKill(lab: BenchLab, way: Way, password: string): Promise<string[]> {
-  const [victim, other] = lab.plan.servers.filter((server) => server.floating !== null);
+  const [victim, other] = lab.plan.servers.filter((server) => server.floating.length > 0);
   if (victim === undefined || other === undefined) {
     throw new Error('the lab has no two media servers');
   }

@@ -71,6 +71,8 @@ export interface CallManagerContext {
   push?: { url: string; waitMs: number } | null;
   /** File of the media servers that a party on hold hears; none unless given. */
   musicOnHold?: string | null;
+  /** Codecs that media servers change to for who has none of the other party; none unless given. */
+  transcode?: readonly string[];
   /** How often a trunk is asked whether it is there; never unless given. */
   trunkOptionsMs?: number;
   /** Time to ring before a call counts as not answered; 60 s unless given. */
@@ -219,7 +221,7 @@ class CallManager implements CallManagerHandle {
   #makeMedia(): MediaControl {
     const owner = mediaOwner(this.#context.clusterSecret);
     const choose: ChooseServer = (except) => this.#servers.takeMediaServer(except);
-    return new MediaControl(choose, this.#log, owner);
+    return new MediaControl(choose, this.#log, owner, this.#context.transcode ?? []);
   }
 
   #makeLeftovers(): Leftovers {

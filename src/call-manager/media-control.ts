@@ -37,6 +37,8 @@ export interface Reader {
   profile: string | null;
   /** Whether it is a browser; null: it goes to devices of which some may be. */
   browser: boolean | null;
+  /** Whether codecs are offered beside those of the offer, between which the server changes. */
+  transcoded: boolean;
 }
 
 /** Suites in the descriptions we write: all of them would not fit into a datagram of SIP. */
@@ -60,12 +62,15 @@ export class MediaControl {
   readonly #log: Log;
   /** Marks our sessions; see `leftovers.ts`. */
   readonly #owner: string;
+  /** Codecs that may be offered beside those of an offer. */
+  readonly #codecs: readonly string[];
   /** Commands without an answer, counted for metrics. */
   timeouts = 0;
 
-  constructor(choose: ChooseServer, log: Log, owner: string) {
+  constructor(choose: ChooseServer, log: Log, owner: string, codecs: readonly string[]) {
     this.#choose = choose;
     this.#owner = owner;
+    this.#codecs = codecs;
     this.#log = log;
     this.#client = new Client({ timeout: limits.ngTimeoutMs });
     // Answers that come after their timeout end here: the repetition was answered.
@@ -115,9 +120,10 @@ export class MediaControl {
     callId: CallId,
     from: MediaSide,
     heard: HeardSdp,
-    { profile, browser }: Reader,
+    { profile, browser, transcoded }: Reader,
     keySeed?: string,
   ): Promise<string> {
+    const codecs = [...this.#codecs];
     const fields = {
       'call-id': callId,
       'from-tag': from,
@@ -128,6 +134,7 @@ export class MediaControl {
       ...(browser === false ? plainFlags : browserFlags),
       ...(profile === null ? {} : { 'transport-protocol': profile }),
       ...(keySeed === undefined ? {} : { 'key-seed': keySeed }),
+      ...(transcoded && codecs.length > 0 ? { codec: { transcode: codecs } } : {}),
     };
     return (await this.#translate('offer', ng, fields, heard)).sdp;
   }
@@ -205,7 +212,7 @@ export class MediaControl {
   async #translate(
     command: 'offer' | 'answer',
     ng: string,
-    fields: Record<string, string | string[]>,
+    fields: Record<string, unknown>,
     { sdp, source }: HeardSdp,
   ): Promise<MediaAnswer> {
     const reply = await this.#command(command, ng, {

@@ -41,11 +41,20 @@ export interface TakeoverOptions {
   now(): number;
 }
 
+/** When a session is written down next. */
+interface Kept {
+  server: string;
+  at: number;
+  /** Once, since what was written down is not true. */
+  asked: boolean;
+  /** When it is asked again after a refusal: a handshake may be under way, or it never can. */
+  againMs: number;
+}
+
 export class MediaTakeover {
   readonly #options: TakeoverOptions;
   readonly #busy = new Set<string>();
-  /** When sessions are written down next; `asked`: since what was written down is not true. */
-  readonly #keeps = new Map<string, { server: string; at: number; asked: boolean }>();
+  readonly #keeps = new Map<string, Kept>();
   /** Calls that went on under their address, counted for metrics. */
   taken = 0;
 
@@ -141,16 +150,18 @@ export class MediaTakeover {
       const known = this.#keeps.get(id);
       if (known === undefined || known.server !== media.server) {
         const first = at + limits.mediaKeptFirstMs;
-        this.#keeps.set(id, { server: media.server, at: first, asked: false });
+        const againMs = limits.mediaKeptFirstMs;
+        this.#keeps.set(id, { server: media.server, at: first, asked: false, againMs });
         continue;
       }
       const isStale = media.state === undefined;
+      known.asked &&= isStale;
       if ((known.at <= at || (isStale && !known.asked)) && room > 0) {
         room -= 1;
         known.at = at + limits.mediaKeptMs;
-        void this.#keep(live, media);
+        known.asked = isStale;
+        void this.#keep(live, media, known);
       }
-      known.asked = isStale;
     }
     for (const id of this.#keeps.keys()) {
       if (!seen.has(id)) {
@@ -159,17 +170,21 @@ export class MediaTakeover {
     }
   }
 
-  async #keep(live: TakenCall, media: MediaAnchor): Promise<void> {
+  async #keep(live: TakenCall, media: MediaAnchor, known: Kept): Promise<void> {
     const { id } = live.call;
     const { server } = media;
     try {
       const { state } = await this.#options.links.request(server, 'snapshot', { 'call-id': id });
       // What has changed meanwhile may not be in it.
+      known.againMs = limits.mediaKeptFirstMs;
       if (state !== undefined && live.call.media === media) {
         live.dispatch({ type: 'mediaKept', server, state });
       }
     } catch (error) {
-      this.#options.log.debug({ call: id, error: String(error) }, 'session was not written down');
+      const { log, now } = this.#options;
+      log.debug({ call: id, error: String(error) }, 'session was not written down');
+      known.at = now() + known.againMs;
+      known.againMs = Math.min(2 * known.againMs, limits.mediaKeptMs);
     }
   }
 }

@@ -108,6 +108,13 @@ const hep = z.strictObject({
     .describe('the key it asks for, mode 600; it is sent as it is'),
 });
 
+const codecName = z
+  .string()
+  .regex(/^[A-Za-z][\w.-]{0,31}(\/\d{4,6})?$/, {
+    error: 'is not the name of a codec, with its clock where there are several (L16/16000)',
+  })
+  .meta({ example: 'opus' });
+
 const topologyHiding = z.strictObject({
   enabled: z
     .boolean()
@@ -243,6 +250,11 @@ export const sip = z.strictObject({
     .max(255)
     .default('music-on-hold.wav')
     .describe('what a party on hold hears: a file below `media.prompts`; empty for silence'),
+  transcode: z
+    .array(codecName)
+    .max(16, { error: 'has more than 16 codecs' })
+    .default(['opus', 'G722', 'PCMA', 'PCMU'])
+    .describe('what media servers change to for a party that has no codec of the other; or none'),
   topologyHiding: topologyHiding
     .prefault({})
     .describe('what peers see of each other when an application has requests forwarded'),

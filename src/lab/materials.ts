@@ -163,8 +163,9 @@ export function namePeer(plan: LabPlan, added: LabServer, like: LabServer): void
 
 /** Each media server may take the addresses of all others. */
 function floatingOf(plan: LabPlan, { floating }: LabServer): Record<string, unknown> {
-  const group = plan.servers.flatMap((one) => one.floating ?? []);
-  return floating === null ? {} : { floating: { interface: 'eth0', addresses: [floating], group } };
+  const group = plan.servers.flatMap((one) => one.floating);
+  const addresses = floating;
+  return addresses.length === 0 ? {} : { floating: { interface: 'eth0', addresses, group } };
 }
 
 /** The configuration of one server of a lab; file names are relative to its directory. */

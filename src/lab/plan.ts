@@ -14,8 +14,8 @@ export interface LabServer {
   namespace: string;
   address: string;
   address6: string;
-  /** The address of a media server that moves when it dies. */
-  floating: string | null;
+  /** The addresses of a media server that move when it dies, IPv4 and IPv6; else none. */
+  floating: string[];
   directory: string;
 }
 
@@ -64,6 +64,7 @@ const floatingOffset = 10;
 
 const net4 = '10.77.0';
 const net6 = 'fd77:';
+const moving = [`${net4}.`, `${net6}:`];
 
 /** Lays a lab out. */
 export function planLab(
@@ -81,7 +82,7 @@ export function planLab(
       namespace: `${prefix}-${name}`,
       address: `${net4}.${host}`,
       address6: `${net6}:${host}`,
-      floating: role === 'media' ? `${net4}.${host + floatingOffset}` : null,
+      floating: role === 'media' ? moving.map((net) => `${net}${host + floatingOffset}`) : [],
       directory: join(directory, name),
     };
   };

@@ -1,8 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { parse, stringify } from 'yaml';
-import { serverFiles } from '../../src/lab/plan.ts';
 import {
   expectNothingLeft,
   expectSameAudio,
@@ -12,13 +8,14 @@ import {
   talk,
 } from '../support/call.ts';
 import { eventually } from '../support/eventually.ts';
+import { withoutFloating } from '../support/floating.ts';
 import {
   calleeHertz,
   callerHertz,
+  onIpv6,
   openLab,
   type Pair,
   type TestLab,
-  testLab,
   testTimeoutMs,
 } from '../support/lab.ts';
 
@@ -36,24 +33,33 @@ async function serverOf({ caller }: Pair): Promise<string> {
   return call?.mediaServer ?? '';
 }
 
-/** New calls are at addresses that move. */
+/** New calls are at addresses that move, of both families. */
 async function untilFloating(): Promise<void> {
-  await eventually('a call at a floating address', 10_000, async () => {
-    const pair = await lab.pair();
-    await talk(pair);
-    const { from } = await pair.alice.audio();
-    await pair.alice.bye();
-    return from.startsWith('10.77.0.3');
-  });
+  for (const [options, moving] of [
+    [{}, '10.77.0.3'],
+    [onIpv6, 'fd77::3'],
+  ] as const) {
+    await eventually(`a call at ${moving}x`, 10_000, async () => {
+      const pair = await lab.pair(options);
+      await talk(pair);
+      const { from } = await pair.alice.audio();
+      await pair.alice.bye();
+      return from.startsWith(moving);
+    });
+  }
 }
 
-for (const secure of [false, true]) {
-  const kind = secure ? 'encrypted' : 'plain';
-  test(`a ${kind} call goes on under its address when its media server dies`, async () => {
+for (const [kind, options, secure] of [
+  ['plain', {}, false],
+  ['encrypted', {}, true],
+  ['plain IPv6', onIpv6, false],
+  ['encrypted IPv6', onIpv6, true],
+] as const) {
+  test(`a call goes on under its address when its media server dies: ${kind}`, async () => {
     await untilFloating();
-    const pair = await lab.pair();
+    const pair = await lab.pair(options);
     if (secure) {
-      const phone = await lab.phone(pair.caller, { hertz: callerHertz, secure });
+      const phone = await lab.phone(pair.caller, { ...options, hertz: callerHertz, secure });
       await lab.register(phone);
       pair.alice = phone;
     }
@@ -95,27 +101,8 @@ for (const secure of [false, true]) {
   });
 }
 
-/** Changes the section `media` of a media server's configuration and starts it anew. */
-async function configure(name: string, change: (media: Record<string, unknown>) => void) {
-  const { config } = serverFiles(join(testLab.directory, name));
-  const text = parse(readFileSync(config, 'utf8')) as { media: Record<string, unknown> };
-  change(text.media);
-  writeFileSync(config, stringify(text));
-  await lab.stop(name);
-  await lab.startAgain(name);
-}
-
 test('without floating addresses both parties are told of another server', async () => {
-  const names = ['media-1', 'media-2'];
-  const kept = new Map<string, unknown>();
-  for (const name of names) {
-    await configure(name, (media) => {
-      kept.set(name, media.floating);
-      delete media.floating;
-    });
-  }
-  try {
-    await lab.untilHealthy();
+  await withoutFloating(lab, async () => {
     const pair = await lab.pair();
     await talk(pair);
     const dead = await serverOf(pair);
@@ -129,12 +116,5 @@ test('without floating addresses both parties are told of another server', async
     await pair.alice.bye();
     await lab.startAgain(dead);
     await expectNothingLeft(lab, pair);
-  } finally {
-    for (const name of names) {
-      await configure(name, (media) => {
-        media.floating = kept.get(name);
-      });
-    }
-    await lab.untilHealthy();
-  }
+  });
 });

@@ -47,6 +47,11 @@ const plan = planOf(testLab);
 export const phonesNamespace = plan.phonesNamespace;
 export const vip = plan.vip[0] as string;
 export const domain = labDomain;
+/** Options of a phone on IPv6. */
+export const onIpv6 = {
+  address: plan.phones6[1] as string,
+  registrar: { address: plan.vip[1] as string, port: labPorts.sip },
+};
 
 /** Bringing the lab up takes seconds; on a loaded machine more. */
 export const testTimeoutMs = 120_000;

@@ -49,7 +49,7 @@ function sdpOf(port: number): string {
 
 /** A call between two phones that send tones. */
 async function call(engine: MediaEngine, id: string, hertz: [number, number]): Promise<RtpEnd[]> {
-  const ends = await Promise.all(hertz.map((one) => RtpEnd.open(address, 0, one)));
+  const ends = await Promise.all(hertz.map((one) => RtpEnd.open(address, 0, { hertz: one })));
   const [first, second] = ends as [RtpEnd, RtpEnd];
   close.push(...ends.map((end) => () => end.close()));
   const tags = { 'call-id': id, 'from-tag': 'a' };

@@ -239,6 +239,57 @@ fn what_we_say_ourselves_goes_on_behind_it_as_the_same_stream() {
     assert_eq!(b.hear().2, "back");
 }
 
+/// A packet with a number and a media time.
+fn numbered(payload_type: u8, sequence: u16, timestamp: u32, content: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(timestamp.to_be_bytes());
+    packet.extend([0, 0, 0, 8]);
+    packet.extend(content);
+    packet
+}
+
+/// Payload type, number and media time of the next packet.
+fn heard(phone: &Phone) -> (u8, u16, u32) {
+    let mut buffer = [0; 2_048];
+    phone.rtp.recv_from(&mut buffer).expect("in time");
+    let time = u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]);
+    let number = u16::from_be_bytes([buffer[2], buffer[3]]);
+    (buffer[1] & 0x7f, number, time)
+}
+
+/// The state is the one of the answer, before any packet: numbers and media time go on all the
+/// same, or a phone would throw away what it takes for old.
+#[test]
+fn parties_without_a_common_codec_hear_each_other_on_as_one_stream() {
+    const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+    let old = lab(35_280..=35_299, "127.0.0.50");
+    let new = lab(35_280..=35_299, "127.0.0.51");
+    old.engine.activate(at("127.0.0.50")).expect("here");
+    let (a, b) = (Phone::at("127.0.0.2"), Phone::at("127.0.0.3"));
+    let offer = old.sdp_of(json!({
+        "command": "offer", "call-id": "codecs", "from-tag": "ta", "sdp": a.sdp(""),
+        "codec": {"transcode": ["opus"]},
+    }));
+    let opus = b.sdp("").replace("RTP/AVP 0", "RTP/AVP 96");
+    let opus = opus.replace("a=rtpmap:0 PCMU/8000", "a=rtpmap:96 opus/48000/2");
+    let (answer, state) = answered(&old, "codecs", &opus);
+    let (from_a, from_b) = (relay_address(&answer), relay_address(&offer));
+    let talk = |n: u16| {
+        let narrow = numbered(0, n, 1_000 + u32::from(n) * 160, &[0x55; 160]);
+        a.rtp.send_to(&narrow, from_a).expect("send");
+        assert_eq!(heard(&b), (96, n, 6_000 + u32::from(n) * 960));
+        let wide = numbered(96, n, 6_000 + u32::from(n) * 960, &SILENCE);
+        b.rtp.send_to(&wide, from_b).expect("send");
+        assert_eq!(heard(&a), (0, n, 1_000 + u32::from(n) * 160));
+    };
+    (0..10).for_each(talk);
+    old.engine.shutdown();
+    new.engine.restore(&state).expect("armed");
+    new.engine.activate(at("127.0.0.50")).expect("here");
+    (10..20).for_each(talk);
+}
+
 #[test]
 fn what_cannot_go_on_elsewhere_is_refused_with_the_reason() {
     let old = lab(35_220..=35_239, "127.0.0.50");

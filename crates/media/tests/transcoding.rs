@@ -240,6 +240,26 @@ fn a_common_codec_is_relayed_as_it_is_although_more_was_offered() {
 }
 
 #[test]
+fn what_nobody_here_can_read_stays_and_nothing_is_offered_in_its_place() {
+    let lab = Lab::start(36_200..=36_219);
+    let types = |sdp: &str| {
+        let (_, types) = line(sdp, "m=audio ").split_once("RTP/AVP ").expect("types");
+        types.to_owned()
+    };
+    let flags = json!({"transcode": ["opus", "PCMU"]});
+    let both = call(&lab, "both", flags.clone(), ("18 0", ""), ("18 0", ""));
+    assert_eq!(
+        (types(&both.offer), types(&both.answer)),
+        ("18 0 96".into(), "18 0".into())
+    );
+    let one = call(&lab, "one", flags, ("18", ""), ("18", ""));
+    assert_eq!(
+        (types(&one.offer), types(&one.answer)),
+        ("18".into(), "18".into())
+    );
+}
+
+#[test]
 fn codecs_are_stripped_masked_and_excepted() {
     let lab = Lab::start(36_120..=36_159);
     let offered = |name: &str, codec: Value| {

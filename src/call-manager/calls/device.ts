@@ -8,8 +8,8 @@ import type { Credentials } from '../../sip/digest.ts';
 import { allowedMethods } from '../../sip/rehydrate.ts';
 import type { CallFailure, Dialog, SipRequest, SipResponse, SrfInstance } from '../../sip/srf.ts';
 
-/** 488: the offer has nothing that the device takes (RFC 3261 section 21.4.26). */
-const notAcceptableHere = 488;
+/** The offer has nothing that the device takes (RFC 3261 sections 21.4.26, 21.6.4). */
+const notAcceptable = [488, 606];
 
 export interface DeviceCall {
   uri: string;
@@ -23,9 +23,8 @@ export interface DeviceCall {
   hops: number;
   /** Max-Breadth. */
   breadth: number;
-  sdp: string;
-  /** What it is offered when it refuses that with 488; null: nothing else. */
-  otherSdp: string | null;
+  /** What it is offered; each for who refuses the one before with 488 or 606. */
+  offers: readonly [string, ...string[]];
   /** After a takeover: the engine may have the INVITE already. */
   attach: boolean;
   /** More headers. */
@@ -49,7 +48,8 @@ export class DeviceLeg {
   readonly #call: DeviceCall;
   readonly #events: DeviceEvents;
   #attempts: number;
-  #sdp: string;
+  /** Which of the offers. */
+  #offer = 0;
   #request: SipRequest | null = null;
   #over = false;
   #cancelled = false;
@@ -62,7 +62,6 @@ export class DeviceLeg {
     this.#srf = srf;
     this.#call = call;
     this.#events = events;
-    this.#sdp = call.sdp;
     this.#attempts = call.attach ? limits.attachAttempts : 1;
     this.#start();
   }
@@ -90,7 +89,8 @@ export class DeviceLeg {
     };
     try {
       const proxy = call.proxy === undefined ? {} : { proxy: call.proxy };
-      const options = { headers, localSdp: this.#sdp, ...proxy };
+      const localSdp = call.offers[this.#offer] ?? call.offers[0];
+      const options = { headers, localSdp, ...proxy };
       this.#srf.createUAC(call.uri, options, progress, (error, dialog) =>
         this.#finish(error, dialog),
       );
@@ -115,11 +115,11 @@ export class DeviceLeg {
       this.#start();
       return;
     }
-    const { otherSdp } = this.#call;
-    const mayTryOther = otherSdp !== null && this.#sdp !== otherSdp && !this.#cancelled;
-    if (error?.status === notAcceptableHere && mayTryOther) {
-      this.#sdp = otherSdp;
+    if (this.#hasOtherOffer(error?.status)) {
+      this.#offer += 1;
       this.#request = null;
+      this.#again = {};
+      this.#challenges = 0;
       this.#start();
       return;
     }
@@ -130,6 +130,12 @@ export class DeviceLeg {
     } else {
       this.#events.failed(error?.status ?? 500);
     }
+  }
+
+  /** Whether what was offered is refused, and there is more to offer. */
+  #hasOtherOffer(status = 0): boolean {
+    const isLeft = this.#offer + 1 < this.#call.offers.length;
+    return notAcceptable.includes(status) && isLeft && !this.#cancelled;
   }
 
   /** Whether the INVITE goes once more, with our password. */

@@ -18,8 +18,8 @@ import type { EngineElsewhere } from '../elsewhere/index.ts';
 import type { MediaControl } from '../media-control.ts';
 import { breadthOfLeg } from './breadth.ts';
 import { CallerInvite, withSdp } from './caller.ts';
+import { offersFor } from './codecs.ts';
 import { DeviceLeg } from './device.ts';
-import { insisting, isBehindTls, offerFor } from './encryption.ts';
 import { hangUp } from './hang-up.ts';
 import { step } from './machine.ts';
 import { CallMedia, type MediaEffect } from './media.ts';
@@ -362,8 +362,7 @@ export class LiveCall {
       ...(over === 'device' ? this.#wayTo(uri) : trunkIdentity(this.#call, uri, over)),
       hops,
       breadth: breadthOfLeg(this.#call, no),
-      sdp: offerFor(uri, media.sdp),
-      otherSdp: isBehindTls(uri) ? insisting(offerFor(uri, media.sdp)) : null,
+      offers: offersFor(uri, media.sdp, this.#callerSdp()),
       attach: this.#attaches,
     };
     const leg = new DeviceLeg(srf, device, {

@@ -7,6 +7,7 @@ import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
 import type { HeardSdp, MediaAnswer, MediaControl, MediaSide, Reader } from '../media-control.ts';
+import { haveCommonCodec } from './codecs.ts';
 import { isBrowsers, keysOf, plainProfile, profileOf } from './encryption.ts';
 import { sideOnHold } from './hold.ts';
 import type { Call, CallEffect, CallEvent } from './types.ts';
@@ -137,7 +138,12 @@ export class CallMedia {
     const plain = plainProfile(profileOf(callerSdp()));
     const device = deviceSdp();
     const profile = plain === null ? null : (profileOf(device) ?? plain);
-    const reader = { profile, browser: device === '' ? null : isBrowsers(device) };
+    const isNew = device === '';
+    const reader: Reader = {
+      profile,
+      browser: isNew ? null : isBrowsers(device),
+      transcoded: isNew || !haveCommonCodec(callerSdp(), device),
+    };
     const { id, answeredAt, media: before } = call();
     // The count of packets that goes with old keys is not known to another server once it has
     // rolled over: new keys then, with which everybody counts from the start.
@@ -296,10 +302,13 @@ export class CallMedia {
   }
 }
 
-/** How an offer is to look for who has said `other` before: it keeps the transport it has. */
+/**
+ * How an offer is to look for who has said `other` before: it keeps the transport it has, and is
+ * offered other codecs when those of the offer are none of its own.
+ */
 function readerOf(offer: string, other: string): Reader {
   const profile = plainProfile(profileOf(offer)) === null ? null : profileOf(other);
-  return { profile, browser: isBrowsers(other) };
+  return { profile, browser: isBrowsers(other), transcoded: !haveCommonCodec(offer, other) };
 }
 
 function sideOf(leg: number): MediaSide {

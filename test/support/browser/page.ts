@@ -5,7 +5,7 @@
 import { UA, WebSocketInterface } from 'jssip';
 import type { RTCSession } from 'jssip/lib/RTCSession.js';
 import { type PlainAudio, PlainPeer } from './plain-peer.ts';
-import { type HeardSound, Sound } from './sound.ts';
+import { type HeardSound, type SaidSound, Sound } from './sound.ts';
 
 export interface PageOptions {
   /** `wss://address:port`. */
@@ -13,8 +13,8 @@ export interface PageOptions {
   user: string;
   password: string;
   domain: string;
-  /** Where plain RTP is to go instead of WebRTC, or the tone to be said over WebRTC. */
-  audio: PlainAudio | { hertz: number };
+  /** Where plain RTP is to go instead of WebRTC, or what is said over WebRTC. */
+  audio: PlainAudio | SaidSound;
 }
 
 export interface PageSnapshot {
@@ -116,10 +116,10 @@ class TracedWebSocket extends WebSocket {
 const browserPhone = {
   start(options: PageOptions): void {
     const { audio } = options;
-    if ('hertz' in audio) {
-      sound = new Sound(audio.hertz);
-    } else {
+    if ('port' in audio) {
       usePlainPeer(audio);
+    } else {
+      sound = new Sound(audio);
     }
     agent = new UA({
       sockets: [new WebSocketInterface(options.server)],
@@ -164,6 +164,7 @@ const browserPhone = {
   stop: () => agent?.stop(),
   snapshot: () => seen,
   heard: (): Promise<HeardSound> => mustHave(sound, 'sound').heard(),
+  samples: (): number[] => mustHave(sound, 'sound').samples(),
 };
 
 export type BrowserCommands = typeof browserPhone;

@@ -90,6 +90,11 @@ export class BrowserPhone {
     return this.#call('heard');
   }
 
+  /** Samples of what came last, at 8 kHz. */
+  samples(): Promise<number[]> {
+    return this.#call('samples');
+  }
+
   /** Waits until it hears a tone. */
   async untilHears(hertz: number, timeoutMs: number): Promise<HeardSound> {
     let last: HeardSound | null = null;

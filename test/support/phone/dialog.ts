@@ -1,5 +1,6 @@
 /** The test phone's side of one call: identifiers, route set and the SDP of both ends. */
 import { headerOf, headersOf, type SipMessage, tagOf, uriOf } from './message.ts';
+import type { CallState } from './snapshot.ts';
 import type { Place } from './wire.ts';
 
 export interface Dialog {
@@ -76,9 +77,16 @@ export function describe(
   ].join('\r\n');
 }
 
+export interface Described {
+  remote: Place;
+  direction: Direction;
+  /** Whether the peer takes the only codec of these phones. */
+  takesPcmu: boolean;
+}
+
 /** The peer's media address and direction; null without an audio line. */
-export function described(sdp: string): { remote: Place; direction: Direction } | null {
-  const port = /^m=audio (\d+) /m.exec(sdp)?.[1];
+export function described(sdp: string): Described | null {
+  const [, port, formats = ''] = /^m=audio (\d+) \S+ (.*)/m.exec(sdp) ?? [];
   const audio = sdp.slice(Math.max(0, sdp.indexOf('m=audio')));
   const line = /^c=IN IP[46] (\S+)/m;
   const address = (line.exec(audio) ?? line.exec(sdp))?.[1];
@@ -89,5 +97,18 @@ export function described(sdp: string): { remote: Place; direction: Direction } 
   return {
     remote: { address, port: Number(port) },
     direction: (direction ?? 'sendrecv') as Direction,
+    takesPcmu: formats.trim().split(' ').includes('0'),
   };
+}
+
+/** What a phone in this state refuses an INVITE with; 0: it takes it. */
+export function refusalOf(invite: SipMessage, state: CallState, dialog: Dialog | null): number {
+  const isAgain = tagOf(headerOf(invite, 'to')) !== '';
+  if (isAgain && (state !== 'up' || headerOf(invite, 'call-id') !== dialog?.callId)) {
+    return 481;
+  }
+  if (!isAgain && (state === 'up' || state === 'ringing' || state === 'calling')) {
+    return 486;
+  }
+  return described(invite.body)?.takesPcmu === false ? 488 : 0;
 }

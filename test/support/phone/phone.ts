@@ -12,6 +12,7 @@ import {
   fromAnswer,
   fromInvite,
   placeOf,
+  refusalOf,
 } from './dialog.ts';
 import { answer, type DigestAlgorithm } from './digest.ts';
 import { Exchange, type Outcome } from './exchange.ts';
@@ -25,12 +26,12 @@ import {
   statusOf,
   tagOf,
 } from './message.ts';
-import { type AudioReport, RtpEnd } from './rtp.ts';
+import { type AudioReport, RtpEnd, type Saying } from './rtp.ts';
 import type { CallState, Snapshot } from './snapshot.ts';
 import { OwnCrypto } from './srtp.ts';
 import { hostPort, openTcp, openUdp, type Place, type Wire } from './wire.ts';
 
-export interface PhoneOptions {
+export interface PhoneOptions extends Saying {
   user: string;
   password: string;
   domain: string;
@@ -41,10 +42,7 @@ export interface PhoneOptions {
   port: number;
   transport: 'udp' | 'tcp';
   algorithm: DigestAlgorithm;
-  /** The tone this phone says into the call. */
-  hertz: number;
-  /** Length of its packets, 20 ms unless given; whether it insists on SRTP. */
-  frameMs?: number;
+  /** Whether it insists on SRTP. */
   secure?: boolean;
 }
 
@@ -76,10 +74,7 @@ export class Phone {
   }
 
   static async open(options: PhoneOptions): Promise<Phone> {
-    const phone = new Phone(
-      options,
-      await RtpEnd.open(options.address, 0, options.hertz, options.frameMs),
-    );
+    const phone = new Phone(options, await RtpEnd.open(options.address, 0, options));
     const receive = (text: string, from: Place) => phone.#receive(parse(text), from);
     phone.#wire =
       options.transport === 'udp'
@@ -254,6 +249,11 @@ export class Phone {
     return this.#rtp.report();
   }
 
+  /** Samples of the last second, at 8 kHz. */
+  heard(): number[] {
+    return this.#rtp.heard();
+  }
+
   /** Leaves whatever call there is, as a phone that is switched off politely. */
   async leave(): Promise<void> {
     if (this.#state === 'up') {
@@ -310,12 +310,13 @@ export class Phone {
       return;
     }
     this.#received = { invite, from, last: '' };
-    if (tagOf(headerOf(invite, 'to')) !== '') {
-      this.#receiveReinvite(invite, from);
+    const refusal = refusalOf(invite, this.#state, this.#dialog);
+    if (refusal > 0) {
+      this.#respond(invite, from, refusal, '');
       return;
     }
-    if (this.#state === 'up' || this.#state === 'ringing' || this.#state === 'calling') {
-      this.#respond(invite, from, 486, '');
+    if (tagOf(headerOf(invite, 'to')) !== '') {
+      this.#receiveReinvite(invite, from);
       return;
     }
     this.#begin('ringing');
@@ -324,10 +325,6 @@ export class Phone {
   }
 
   #receiveReinvite(invite: SipMessage, from: Place): void {
-    if (this.#state !== 'up' || headerOf(invite, 'call-id') !== this.#dialog?.callId) {
-      this.#respond(invite, from, 481, '');
-      return;
-    }
     const offered = described(invite.body)?.direction ?? 'sendrecv';
     this.#applySdp(invite.body);
     this.#sdpVersion += 1;

@@ -18,7 +18,7 @@ const recorders: RtpEnd[] = [];
 
 serve({
   record: async (address: string, expectHertz: number) => {
-    const end = await RtpEnd.open(address, 0, expectHertz);
+    const end = await RtpEnd.open(address, 0, { hertz: expectHertz });
     end.restart(expectHertz);
     return { index: recorders.push(end) - 1, port: end.port };
   },

@@ -5,6 +5,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { performance } from 'node:perf_hooks';
+import { melodyFrame } from './melody.ts';
 import { SrtpContext } from './srtp.ts';
 import { decodeMuLaw, dominantHertz, samplesPerMs, toneFrame } from './tone.ts';
 
@@ -29,6 +30,19 @@ export interface AudioReport {
   sources: number;
   /** `address:port` of the last packet. */
   from: string;
+  /** Payload types that came. */
+  payloadTypes: number[];
+}
+
+/** What an end says. */
+export interface Saying {
+  /** A tone; 0: silence. */
+  hertz: number;
+  /** The seed of a melody in its place. */
+  melody?: number;
+  frameMs?: number;
+  /** Number of the first packet. */
+  firstSequence?: number;
 }
 
 /** One second of frames is enough to tell tones apart. */
@@ -37,10 +51,11 @@ const keptFrames = 50;
 export class RtpEnd {
   readonly #socket: Socket;
   readonly #hertz: number;
+  readonly #melody: number | null;
   readonly #frameMs: number;
   #secure: { outbound: SrtpContext; inbound: SrtpContext } | null = null;
   #remote: { address: string; port: number } | null = null;
-  #sequence = 0;
+  #sequence: number;
   #startedAt = 0;
   #pacer: NodeJS.Timeout | null = null;
   #frames: Buffer[] = [];
@@ -50,23 +65,26 @@ export class RtpEnd {
   #lastSequence = -1;
   #lastArrival = 0;
   #sources = new Set<number>();
+  #payloadTypes = new Set<number>();
   #keys = '';
 
-  private constructor(socket: Socket, hertz: number, frameMs: number) {
+  private constructor(socket: Socket, { hertz, melody, frameMs, firstSequence }: Saying) {
     this.#socket = socket;
     this.#hertz = hertz;
-    this.#frameMs = frameMs;
+    this.#melody = melody ?? null;
+    this.#frameMs = frameMs ?? 20;
+    this.#sequence = firstSequence ?? 0;
     socket.on('message', (packet, from) => this.#receive(packet, `${from.address}:${from.port}`));
   }
 
   /** Binds `address:port`; port 0 takes a free one. */
-  static async open(address: string, port: number, hertz: number, frameMs = 20): Promise<RtpEnd> {
+  static async open(address: string, port: number, saying: Saying): Promise<RtpEnd> {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
       socket.bind(port, address, resolve);
     });
-    return new RtpEnd(socket, hertz, frameMs);
+    return new RtpEnd(socket, saying);
   }
 
   get port(): number {
@@ -113,6 +131,9 @@ export class RtpEnd {
 
   /** Silence when there is no tone: it is not compared, and costs nothing. */
   #payload(): Buffer {
+    if (this.#melody !== null) {
+      return melodyFrame(this.#melody, this.#sequence);
+    }
     return this.#hertz === 0
       ? Buffer.alloc(this.#frameMs * samplesPerMs, 0xff)
       : toneFrame(this.#hertz, this.#sequence & 0xffff);
@@ -134,12 +155,13 @@ export class RtpEnd {
     report.longestGapMs = Math.max(report.longestGapMs, now - this.#lastArrival);
     report.received += 1;
     report.from = from;
+    report.payloadTypes = [...this.#payloadTypes.add((packet[1] as number) & 0x7f)];
     report.sources = this.#sources.add(packet.readUInt32BE(8)).size;
     this.#lastArrival = now;
     this.#firstSequence = this.#firstSequence < 0 ? sequence : this.#firstSequence;
     this.#lastSequence = Math.max(this.#lastSequence, sequence);
     // The frequency tells who is heard; hundreds of phones without a tone have no time for it.
-    if (this.#hertz > 0 || this.#expectHertz > 0) {
+    if (this.#hertz > 0 || this.#expectHertz > 0 || this.#melody !== null) {
       this.#frames.push(Buffer.from(payload));
     }
     if (this.#frames.length > keptFrames) {
@@ -159,6 +181,7 @@ export class RtpEnd {
     this.#lastSequence = -1;
     this.#frames = [];
     this.#sources = new Set();
+    this.#payloadTypes = new Set();
     this.#lastArrival = performance.now();
   }
 
@@ -166,14 +189,18 @@ export class RtpEnd {
     const span = this.#lastSequence - this.#firstSequence + 1;
     const sinceLastMs = Math.round(performance.now() - this.#lastArrival);
     const gap = Math.max(this.#report.longestGapMs, sinceLastMs);
-    const samples = [...Buffer.concat(this.#frames)].map(decodeMuLaw);
     return {
       ...this.#report,
       lost: this.#firstSequence < 0 ? 0 : Math.max(0, span - this.#report.received),
       longestGapMs: Math.round(gap),
       sinceLastMs,
-      hertz: dominantHertz(samples, 8000),
+      hertz: dominantHertz(this.heard(), 8000),
     };
+  }
+
+  /** Samples of the last second, at 8 kHz. */
+  heard(): number[] {
+    return [...Buffer.concat(this.#frames)].map(decodeMuLaw);
   }
 
   close(): void {
@@ -195,5 +222,6 @@ function emptyReport(): AudioReport {
     refused: 0,
     sources: 0,
     from: '',
+    payloadTypes: [],
   };
 }

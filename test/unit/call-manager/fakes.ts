@@ -126,7 +126,10 @@ export class MemoryStore {
   }
 }
 
-/** Answers NG: every description comes back marked, so a test sees who translated it. */
+/**
+ * Answers NG: every description comes back marked, so a test sees who translated it. Asked to
+ * transcode it adds Opus.
+ */
 export class FakeMedia {
   readonly commands: string[] = [];
   /** Commands that are not answered, as by a dead server. */
@@ -140,7 +143,11 @@ export class FakeMedia {
       const fields = decodeFlat(message.subarray(space + 1).toString());
       this.commands.push(`${fields.get('command')} ${fields.get('from-tag') ?? ''}`.trim());
       if (!this.silent) {
-        const sdp = `${fields.get('sdp') ?? ''}a=relayed\r\n`;
+        const isWider = message.includes('9:transcode');
+        const more = isWider ? 'a=rtpmap:96 opus/48000/2\r\n' : '';
+        const own = fields.get('sdp') ?? '';
+        const wide = isWider ? own.replace(/^m=audio .*/m, '$& 96') : own;
+        const sdp = `${wide}${more}a=relayed\r\n`;
         const reply = `d6:result2:ok3:sdp${sdp.length}:${sdp}e`;
         this.#socket.send(`${cookie} ${reply}`, from.port, from.address);
       }

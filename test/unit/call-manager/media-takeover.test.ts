@@ -25,6 +25,8 @@ function call(id: string, server: string, state: string | undefined): Call {
 function world(calls: Call[], owners: Record<string, string>, successor: Lease | null) {
   const values = new Map(Object.entries(owners));
   const did: string[] = [];
+  /** Calls whose handshake is under way. */
+  const shaking = new Set<string>();
   const live = calls.map((one) => ({
     call: one,
     dispatch: (event: CallEvent) => void did.push(`${event.type} ${one.id}`),
@@ -45,8 +47,11 @@ function world(calls: Call[], owners: Record<string, string>, successor: Lease |
     },
     links: {
       request: async (server, command, fields) => {
-        const { state } = fields as { state?: string };
+        const { state, 'call-id': id = '' } = fields as { state?: string; 'call-id'?: string };
         did.push(`${command} ${server}`);
+        if (shaking.has(id)) {
+          throw new Error('Call has a handshake under way');
+        }
         if (state === 'broken') {
           throw new Error('Session of another version');
         }
@@ -61,7 +66,7 @@ function world(calls: Call[], owners: Record<string, string>, successor: Lease |
     log: silentLog,
     now: () => now,
   });
-  return { takeover, did, values, pass: (ms: number) => (now += ms) };
+  return { takeover, did, shaking, values, pass: (ms: number) => (now += ms) };
 }
 
 const mine = { 'media-address:10.0.0.31': 'media-1/a', 'media-address:10.0.0.32': 'media-2/a' };
@@ -120,4 +125,35 @@ test('sessions are written down anew after a while, and at once when they are no
   pass(300_000);
   takeover.keep();
   expect(asked()).toBe(4);
+});
+
+test('what cannot be written down yet is asked for again, less and less often', async () => {
+  const calls = [call('one', 'media-1', undefined)];
+  const { takeover, did, shaking, pass } = world(calls, mine, null);
+  const asked = () => did.filter((what) => what.startsWith('snapshot')).length;
+  const passed = async (ms: number) => {
+    pass(ms);
+    takeover.keep();
+    await new Promise(setImmediate);
+    return asked();
+  };
+  shaking.add('one');
+  await passed(0);
+  expect(await passed(0)).toBe(1);
+  expect(await passed(4_999)).toBe(1);
+  expect(await passed(1)).toBe(2);
+  expect(await passed(5_000)).toBe(2);
+  expect(await passed(5_000)).toBe(3);
+  shaking.clear();
+  expect(await passed(20_000)).toBe(4);
+  expect(did.at(-1)).toBe('mediaKept one');
+});
+
+test('of many that are not true any more all are asked for in the end', () => {
+  const calls = Array.from({ length: 250 }, (_, i) => call(`${i}`, 'media-1', undefined));
+  const { takeover, did } = world(calls, mine, null);
+  for (const asked of [0, 100, 200, 250, 250]) {
+    takeover.keep();
+    expect(did.filter((what) => what.startsWith('snapshot'))).toHaveLength(asked);
+  }
 });

@@ -16,6 +16,10 @@ describe('the plan of a lab', () => {
       ['media-2', '10.77.0.22', 'rpbx-media-2'],
     ]);
     expect(plan.vip).toEqual(['10.77.0.100', 'fd77::100']);
+    expect(plan.servers.flatMap(({ floating }) => floating)).toEqual([
+      ...['10.77.0.31', 'fd77::31'],
+      ...['10.77.0.32', 'fd77::32'],
+    ]);
     expect([plan.switchNamespace, plan.phonesNamespace]).toEqual(['rpbx-sw', 'rpbx-phones']);
     expect([plan.phones[0], plan.phones.at(-1)]).toEqual(['10.77.0.200', '10.77.0.250']);
   });

@@ -44,6 +44,13 @@ impl Time {
     }
 }
 
+/// Where a stream begins in the other clock. It follows from the time alone, so an engine that
+/// knows nothing of the packets before goes on where the last one was; but for the steps of
+/// 2^32 / 6 that a day brings (RFC 3550 section 5.1 lets a stream begin anywhere).
+fn scaled(timestamp: u32, from_hz: u32, to_hz: u32) -> u32 {
+    (u64::from(timestamp) * u64::from(to_hz) / u64::from(from_hz.max(1))) as u32
+}
+
 impl Bridge {
     /// To a party that takes this.
     pub fn new(takes: Takes) -> Bridge {
@@ -209,7 +216,9 @@ impl Bridge {
         let mut time = known.unwrap_or(Time {
             ssrc: header.ssrc,
             from: header.timestamp,
-            to: self.time.map_or(header.timestamp, |time| time.to),
+            to: self
+                .time
+                .map_or_else(|| scaled(header.timestamp, from_hz, to_hz), |time| time.to),
             from_hz,
             to_hz,
         });
@@ -275,8 +284,34 @@ mod tests {
                 .pass(&header, Some(PCMU), &mut room, 172)
                 .expect("a packet");
             assert_eq!((passed.0.payload_type, passed.0.sequence), (111, n));
-            assert_eq!(passed.0.timestamp, 1_000 + u32::from(n) * 960);
+            assert_eq!(passed.0.timestamp, 6_000 + u32::from(n) * 960);
             assert_eq!(Codec::Opus.packet_ms(&room[12..passed.1]), Some(20));
+        }
+    }
+
+    #[test]
+    fn a_bridge_that_begins_in_the_middle_has_the_time_of_one_that_was_there_before() {
+        let near_the_end = u32::MAX - 160 * 5;
+        for (first, coding, to, step) in [
+            (7, PCMU, (111, OPUS), 160),
+            (near_the_end, PCMU, (111, OPUS), 160),
+            (11, OPUS, (0, PCMU), 960),
+        ] {
+            let mut old = Bridge::new(takes(&[to]));
+            for n in 0..10_u32 {
+                let header = header(n as u16, first.wrapping_add(n * step));
+                let mut new = Bridge::new(takes(&[to]));
+                let times = [&mut old, &mut new].map(|bridge| {
+                    let mut room = [0x55; 2_000];
+                    room[..12].fill(0x80);
+                    // Opus: a frame without content.
+                    room[12..15].copy_from_slice(&[0xf8, 0xff, 0xfe]);
+                    let length = if coding == OPUS { 15 } else { 172 };
+                    let passed = bridge.pass(&header, Some(coding), &mut room, length);
+                    passed.expect("a packet").0.timestamp
+                });
+                assert_eq!(times[0], times[1], "packet {n} from {first}");
+            }
         }
     }
 

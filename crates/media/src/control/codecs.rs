@@ -118,7 +118,14 @@ impl Line {
             .iter()
             .filter(|one| !stripped(one) && !masked(one))
             .collect();
-        let added = added(&all, &kept, &flags.transcode);
+        // Into what we cannot read nothing is changed, either.
+        let readable = |one: &Listed| matches!(one.coding, Some(Coding::Audio(_)));
+        let wanted = if all.iter().any(|one| readable(one) && !stripped(one)) {
+            &flags.transcode[..]
+        } else {
+            &[]
+        };
+        let added = added(&all, &kept, wanted);
         let (supplements, sound): (Vec<_>, Vec<_>) =
             kept.into_iter().partition(|one| one.is_supplement());
         if sound.is_empty() && added.is_empty() {
@@ -205,7 +212,14 @@ impl Line {
             formats: chosen.into_iter().chain(events).collect(),
             ..usable.clone()
         };
-        let out = written(&takes, &answer);
+        let mut out = written(&takes, &answer);
+        // What we do not know is relayed as it is, and stands where the answer has it.
+        for (place, one) in listed(media).iter().enumerate() {
+            if one.coding.is_none() && !out.list.contains(&one.payload_type) {
+                let place = place.min(out.list.len());
+                out.list.insert(place, one.payload_type);
+            }
+        }
         self.wrote[1 - answerer] = Some(takes);
         Some(out)
     }
