@@ -159,6 +159,11 @@ export class MediaTakeover {
     }
   }
 
+  /** Somebody else's command has changed the session at this server: it is due at once. */
+  changed(id: string, server: string): void {
+    this.#keeps.set(id, { server, at: this.#options.now(), asked: false });
+  }
+
   async #keep(live: TakenCall, media: MediaAnchor): Promise<void> {
     const { id } = live.call;
     const { server } = media;

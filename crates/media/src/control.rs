@@ -40,6 +40,7 @@ use choirs::Choirs;
 use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
 use sites::Sites;
+pub use subscribe::SubscriptionState;
 
 /// Calls, ports and workers.
 pub struct Control {

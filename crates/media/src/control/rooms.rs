@@ -236,7 +236,7 @@ impl Control {
         let rate_hz = self.in_room(room, |table, id| {
             Some(table.rooms.get(id)?.settings.rate_hz)
         })?;
-        let recording = self.recorder.record_mix(&name, rate_hz.min(16_000), now_ns);
+        let recording = self.recorder.record_mix(&name, rate_hz > 8_000, now_ns);
         let recording = recording.map_err(|error| Refusal {
             limit: matches!(error, RecordError::Full),
             ..Refusal::error(&error.to_string())
