@@ -317,6 +317,16 @@ test('a call whose session its media server has lost is anchored anew by re-INVI
   expect(store.keys.has('media-lost:t1')).toBe(false);
 }, 15_000);
 
+test('what others have changed in a session is heard once and moves no call', async () => {
+  const node = await leader();
+  await talk(node);
+  const before = media.commands.length;
+  store.set('media-changed:t1', 'media-1');
+  await vi.waitFor(() => expect(store.keys.has('media-changed:t1')).toBe(false));
+  expect(media.commands.slice(before)).toEqual([]);
+  expect(store.keys.get('call:t1')).toMatch(/"media-1".*"moving":false/);
+}, 15_000);
+
 test('a call whose record cannot be committed is refused and its device is called off', async () => {
   const { engine } = await leader();
   store.broken = true;
