@@ -17,9 +17,9 @@
 import { ServerLease, ServerWatch } from '../cluster/index.ts';
 import { limits } from '../domain/limits.ts';
 import type { Log } from '../domain/log.ts';
-import { lostPrefix, parseLostKey } from '../domain/lost-session.ts';
 import { mediaOwner, sealingKey } from '../domain/sealing.ts';
 import type { RoleHandle } from '../domain/server.ts';
+import { parseToldKey, toldPrefixes } from '../domain/told-session.ts';
 import type { SipEngine, Store, StoreEvent } from '../native/index.ts';
 import { type ConnectionOptions, engineConnection, type SipConnection } from '../sip/connection.ts';
 import type { SipEventFeed } from '../sip/event-feed.ts';
@@ -269,7 +269,7 @@ class CallManager implements CallManagerHandle {
       );
       this.#connected.resolve();
     }
-    store.watch(['server:', lostPrefix], (events) => this.#stored(events));
+    store.watch(['server:', ...toldPrefixes], (events) => this.#stored(events));
     this.#lease?.start();
     this.#timers = [
       setInterval(() => this.#tick(), limits.deadlineTickMs),
@@ -329,20 +329,28 @@ class CallManager implements CallManagerHandle {
           this.#dialogs.disconnected();
         }
       } else if (event.type === 'changed') {
-        this.#sessionsLost(event.changes);
+        this.#sessionsTold(event.changes);
       }
     }
   }
 
   /**
-   * Each is told of to the leader. The keys stay until their time is over: a leader that dies
-   * before it has moved the call leaves them to the next, and a call that was moved is elsewhere.
+   * Each is told of to the leader. What is lost stays in the store until its time is over: a
+   * leader that dies before it has moved the call leaves it to the next, who would write down
+   * by itself what has changed.
    */
-  #sessionsLost(changes: readonly { key: string; value: string | null }[]): void {
+  #sessionsTold(changes: readonly { key: string; value: string | null }[]): void {
     for (const { key, value } of this.#registry.leading ? changes : []) {
-      const id = parseLostKey(key);
-      if (id !== null && value !== null) {
-        this.#registry.sessionLost(id, value);
+      const told = parseToldKey(key);
+      if (told !== null && value !== null) {
+        if (told.what === 'lost') {
+          this.#registry.sessionLost(told.callId, value);
+        } else {
+          this.#takeover.changed(told.callId, value);
+          this.#context.store.execute(['DEL', key]).catch((error: unknown) => {
+            this.#log.debug({ error, key }, 'a session is told of once more');
+          });
+        }
       }
     }
   }
@@ -350,7 +358,9 @@ class CallManager implements CallManagerHandle {
   #lead(): void {
     if (this.#term !== null && this.#connection.up) {
       this.#registry.lead(this.#term);
-      this.#sessionsLost(this.#context.store.scan(lostPrefix));
+      for (const prefix of toldPrefixes) {
+        this.#sessionsTold(this.#context.store.scan(prefix));
+      }
       this.#elsewhere?.lead();
       this.#registrar.lead();
       this.#health.lead();

@@ -173,8 +173,8 @@ export class MediaControl {
   }
 
   /**
-   * Plays a file to one side again and again; answers its length, ms. Asked once: nobody's call
-   * depends on it.
+   * Plays a file to one side again and again; answers its length, ms, and the state. Asked once:
+   * nobody's call depends on it.
    */
   async playMusic(
     ng: string,
@@ -182,7 +182,7 @@ export class MediaControl {
     side: MediaSide,
     file: string,
     fromMs = 0,
-  ): Promise<number> {
+  ): Promise<{ lastsMs: number; state?: string }> {
     const fields = {
       'call-id': callId,
       'from-tag': side,
@@ -191,9 +191,10 @@ export class MediaControl {
       ...(fromMs > 0 ? { 'start-pos': fromMs } : {}),
       // Encoded once for all who hear it.
       shared: 'yes',
+      snapshot: 'yes',
     };
-    const { duration } = await this.#play('playMedia', ng, fields);
-    return duration ?? 0;
+    const { duration, state } = await this.#play('playMedia', ng, fields);
+    return { lastsMs: duration ?? 0, ...(state === undefined ? {} : { state }) };
   }
 
   /** Ends what is played to one side. */

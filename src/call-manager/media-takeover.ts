@@ -170,6 +170,12 @@ export class MediaTakeover {
     }
   }
 
+  /** Somebody else's command has changed the session at this server: it is due at once. */
+  changed(id: string, server: string): void {
+    const [at, againMs] = [this.#options.now(), limits.mediaKeptFirstMs];
+    this.#keeps.set(id, { server, at, asked: false, againMs });
+  }
+
   async #keep(live: TakenCall, media: MediaAnchor, known: Kept): Promise<void> {
     const { id } = live.call;
     const { server } = media;

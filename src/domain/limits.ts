@@ -161,7 +161,7 @@ export const limits = {
   floatingLookMs: 1_000,
   /** An address that was given to us and is not brought here within so many looks goes back. */
   floatingLooksUnused: 5,
-  /** How long a lost session waits for a leader that anchors its call anew. */
+  /** How long what is told of a session waits for a leader that does something about it. */
   lostSessionMs: 30_000,
   /** How often Call Managers look for media servers they have no connection to. */
   mediaLinkMs: 500,

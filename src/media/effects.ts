@@ -3,13 +3,20 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { connectStore, ServerLease } from '../cluster/index.ts';
 import { limits } from '../domain/limits.ts';
-import { lostKey } from '../domain/lost-session.ts';
 import type { RoleHandle } from '../domain/server.ts';
+import { changedKey, lostKey } from '../domain/told-session.ts';
 import { type FloatingAddresses, MediaEngine, type MediaEvent } from '../native/index.ts';
 import type { MediaServerApi } from './api.ts';
 import { FloatingKeeper } from './floating.ts';
 import type { MediaServerContext } from './index.ts';
-import { capacityOf, type MediaState, mediaMetrics, startedState, stepMedia } from './machine.ts';
+import {
+  capacityOf,
+  type MediaEffect,
+  type MediaState,
+  mediaMetrics,
+  startedState,
+  stepMedia,
+} from './machine.ts';
 
 /** What the log says about a session. */
 const reports = {
@@ -103,21 +110,30 @@ export class MediaServer implements RoleHandle, MediaServerApi {
       const { state, effects } = stepMedia(this.#state, event);
       this.#state = state;
       for (const effect of effects) {
-        this.#context.log.warn({ call: effect.callId }, reports[effect.reason]);
-        if (effect.reason === 'failed') {
-          this.#tellLost(effect.callId);
-        }
+        this.#carryOut(effect);
       }
     }
   }
 
-  /** Call control anchors the call anew. */
-  #tellLost(callId: string): void {
+  #carryOut(effect: MediaEffect): void {
+    const { callId } = effect;
+    if (effect.type === 'tellChanged') {
+      // Call control writes the session down anew.
+      this.#tell(changedKey(callId), callId, 'nobody was told of this change');
+      return;
+    }
+    this.#context.log.warn({ call: callId }, reports[effect.reason]);
+    if (effect.reason === 'failed') {
+      // Call control anchors the call anew.
+      this.#tell(lostKey(callId), callId, 'nobody was told of this loss');
+    }
+  }
+
+  /** Tells the leader of a call. */
+  #tell(key: string, callId: string, otherwise: string): void {
     const { name, log } = this.#context;
     this.#store
-      .call('SET', lostKey(callId), name, 'PX', String(limits.lostSessionMs))
-      .catch((error: unknown) =>
-        log.error({ call: callId, error }, 'nobody was told of this loss'),
-      );
+      .call('SET', key, name, 'PX', String(limits.lostSessionMs))
+      .catch((error: unknown) => log.error({ call: callId, error }, otherwise));
   }
 }

@@ -18,7 +18,10 @@ export interface MediaState {
   left: number;
 }
 
-export type MediaEffect = { type: 'report'; callId: string; reason: 'silent' | 'failed' };
+export type MediaEffect =
+  | { type: 'report'; callId: string; reason: 'silent' | 'failed' }
+  /** What call control has written down of the session is not true any more. */
+  | { type: 'tellChanged'; callId: string };
 
 export const startedState: MediaState = {
   timeouts: 0,
@@ -45,6 +48,8 @@ export function stepMedia(
         state: { ...state, lost: state.lost + 1 },
         effects: [{ type: 'report', callId: event.callId, reason: 'failed' }],
       };
+    case 'changed':
+      return { state, effects: [{ type: 'tellChanged', callId: event.callId }] };
     case 'latched':
       return { state: { ...state, latched: state.latched + 1 }, effects: [] };
     case 'dtmf':

@@ -325,6 +325,11 @@ export type MediaEvent =
   | { type: 'playEnd'; callId: string; tag: string; playedMs: number }
   /** The thread that carried the call has failed: the call is gone, as if it had been deleted. */
   | { type: 'lost'; callId: string }
+  /**
+   * A command has changed the call since it was written down for another engine; told once until
+   * it is written down anew.
+   */
+  | { type: 'changed'; callId: string }
   | RoomEvent;
 
 /** Samples of a party that is tapped. */

@@ -104,6 +104,9 @@ enum WireMediaEvent {
     Lost {
         call_id: String,
     },
+    Changed {
+        call_id: String,
+    },
     RoomJoined {
         room: String,
         call_id: String,
@@ -201,6 +204,7 @@ fn wire_event(event: MediaEvent) -> Option<WireMediaEvent> {
             played_ms,
         }),
         MediaEvent::Lost { call_id } => Some(WireMediaEvent::Lost { call_id }),
+        MediaEvent::Changed { call_id } => Some(WireMediaEvent::Changed { call_id }),
         MediaEvent::Room { room, event } => wire_room_event(room, event),
         _ => None,
     }

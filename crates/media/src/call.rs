@@ -35,6 +35,8 @@ pub struct Call {
     pub dialogues: Vec<Dialogue>,
     /// Those who get copies.
     pub subscriptions: Vec<Subscription>,
+    /// It was written down for another engine, and no command has changed it since.
+    pub is_kept: bool,
     /// Beginning of the silence reported last, `CLOCK_MONOTONIC` ns; 0 for none.
     pub silent_since_ns: u64,
 }
@@ -179,6 +181,7 @@ impl Call {
             recording: None,
             dialogues: Vec::new(),
             subscriptions: Vec::new(),
+            is_kept: false,
             silent_since_ns: 0,
         }
     }

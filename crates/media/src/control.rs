@@ -40,6 +40,7 @@ use choirs::Choirs;
 use line::{has_rtcp, note_offer, note_owner, required, set_party};
 use rooms::RoomBook;
 use sites::Sites;
+pub use subscribe::SubscriptionState;
 
 /// Calls, ports and workers.
 pub struct Control {
@@ -384,12 +385,15 @@ impl Control {
     /// The first worker that is not busy, so that a light load wakes one thread and not
     /// all; the least loaded one once all are.
     pub(crate) fn choose_worker(&self) -> usize {
-        let flows: Vec<usize> = self.workers.iter().map(|w| w.table().flows()).collect();
-        let idle = flows
-            .iter()
-            .position(|&flows| flows < FLOWS_BEFORE_NEXT_WORKER);
-        let least = || (0..flows.len()).min_by_key(|&worker| flows[worker]);
-        idle.or_else(least).unwrap_or(0)
+        let flows = self.workers.iter().map(|worker| {
+            let table = worker.table();
+            (!table.has_ended).then(|| table.flows())
+        });
+        let flows: Vec<Option<usize>> = flows.collect();
+        let is_idle = |flows: &Option<usize>| flows.is_some_and(|n| n < FLOWS_BEFORE_NEXT_WORKER);
+        let alive = || (0..flows.len()).filter(|&worker| flows[worker].is_some());
+        let least = || alive().min_by_key(|&worker| flows[worker]);
+        flows.iter().position(is_idle).or_else(least).unwrap_or(0)
     }
 
     pub(crate) fn free(&mut self, line: &Line) {

@@ -54,6 +54,12 @@ pub enum MediaEvent {
         /// NG `call-id`.
         call_id: String,
     },
+    /// A command has changed the call since it was written down for another engine. Told once,
+    /// until it is written down anew.
+    Changed {
+        /// NG `call-id`.
+        call_id: String,
+    },
     /// Something happened in a room.
     Room {
         /// Name of the room.

@@ -94,6 +94,8 @@ use crate::record::Recorder;
 use crate::takeover::Addresses;
 use crate::tap::Taps;
 use crate::webrtc::Identity;
+#[doc(hidden)]
+pub use crate::worker::Fault;
 use crate::worker::{Report, Worker};
 
 /// Figures of the engine since its start.
@@ -191,7 +193,9 @@ pub struct MediaStats {
     pub abandoned: u64,
     /// Times a worker panicked and began anew.
     pub panics: u64,
-    /// Calls that ended with it.
+    /// Times a worker could not wait for packets or send them any more.
+    pub worker_failures: u64,
+    /// Calls that ended with either.
     pub lost: u64,
 }
 
@@ -281,6 +285,7 @@ impl Core {
             table.refresh();
             let totals = table.totals;
             match worker.way() {
+                _ if table.has_ended => {}
                 Way::Epoll => stats.workers_epoll += 1,
                 Way::IoUring => stats.workers_io_uring += 1,
                 Way::Steered(_) => stats.workers_sk_lookup += 1,
@@ -304,6 +309,7 @@ impl Core {
             stats.digits += totals.digits;
             stats.rooms.packets += totals.mixed;
             stats.panics += totals.panics;
+            stats.worker_failures += totals.failures;
         }
         stats
     }
@@ -404,10 +410,10 @@ impl MediaEngine {
         metrics::render(&self.core.stats())
     }
 
-    /// Makes a worker panic, as a mistake in it would. For tests alone.
+    /// Lets something go wrong in a worker. For tests alone.
     #[doc(hidden)]
-    pub fn make_worker_panic(&self, number: usize) {
-        self.core.workers[number].make_panic();
+    pub fn make_worker_fail(&self, number: usize, fault: Fault) {
+        self.core.workers[number].make_fail(fault);
     }
 
     /// Stops all threads and closes all sockets. A second call does nothing.

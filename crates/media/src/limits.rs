@@ -80,6 +80,12 @@ pub const ORDERS_MAX: usize = 16_384;
 /// How long the packets that wait at a worker may keep a flow from going to another one.
 pub const PART_WAIT_MS: u64 = 100;
 
+/// A worker that failed so often in a row does not begin anew any more.
+pub const WORKER_FAILURES_MAX: u32 = 3;
+
+/// Failures further apart than this are none in a row.
+pub const WORKER_STANDS_MS: u64 = 60_000;
+
 /// Most worker threads.
 pub const WORKERS_MAX: usize = 64;
 

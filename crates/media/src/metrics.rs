@@ -38,7 +38,7 @@ pub struct Counts {
     pub timeouts: Count,
     /// Calls removed because nobody cared for them.
     pub abandoned: Count,
-    /// Calls that ended because their worker panicked.
+    /// Calls that ended because their worker panicked or failed.
     pub lost: Count,
 }
 
@@ -119,9 +119,15 @@ fn calls(s: &MediaStats) -> Vec<Figure> {
             s.panics,
         ),
         (
+            "worker_failures_total",
+            "counter",
+            "Times a worker could not wait for packets or send them any more",
+            s.worker_failures,
+        ),
+        (
             "lost_total",
             "counter",
-            "Calls that ended because their worker panicked",
+            "Calls that ended because their worker panicked or failed",
             s.lost,
         ),
     ]

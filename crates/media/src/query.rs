@@ -66,7 +66,7 @@ pub fn call(control: &Control, call: &Call, tag: Option<&str>) -> Dict {
             }
         }
     }
-    dict([
+    let mut answer = dict([
         ("created", (call.created_us / 1_000_000).into()),
         ("created_us", (call.created_us % 1_000_000).into()),
         ("last signal", (call.signalled_us / 1_000_000).into()),
@@ -80,7 +80,14 @@ pub fn call(control: &Control, call: &Call, tag: Option<&str>) -> Dict {
             ])
             .into(),
         ),
-    ])
+    ]);
+    if let Some(recording) = &call.recording {
+        let base = recording.base.to_string_lossy().into_owned();
+        let paused = u64::from(recording.state().is_paused());
+        let recording = dict([("recording", base.into()), ("paused", paused.into())]);
+        answer.insert(b"recording".to_vec(), recording.into());
+    }
+    answer
 }
 
 /// Names of calls: all, or those of an owner, or those that are silent.
@@ -95,14 +102,13 @@ pub fn list(control: &Control, request: &Request) -> Dict {
             .map(|seconds| seconds.saturating_mul(1_000_000_000));
         owned && silent_ns.is_none_or(|ns| now_ns - last_ns(control, call).min(now_ns) >= ns)
     };
-    let names = control
-        .calls
-        .values()
-        .filter(is_wanted)
-        .take(limit)
-        .map(|call| Value::from(&*call.id))
-        .collect::<Vec<_>>();
-    let mut answer = dict([("calls", names.into())]);
+    let calls = control.calls.values().filter(is_wanted).take(limit);
+    let calls: Vec<&Call> = calls.collect();
+    let name = |call: &&Call| Value::from(&*call.id);
+    let names: Vec<Value> = calls.iter().map(name).collect();
+    let recorded = calls.iter().filter(|call| call.recording.is_some());
+    let recorded: Vec<Value> = recorded.map(name).collect();
+    let mut answer = dict([("calls", names.into()), ("recorded", recorded.into())]);
     if let Some(owner) = &request.owner {
         // So that who asks knows that it was understood.
         answer.insert(b"owner".to_vec(), owner.as_str().into());

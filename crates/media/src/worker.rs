@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -28,6 +28,8 @@ use crate::limits::{BATCH_MAX, DATAGRAM_BYTES_MAX};
 use crate::packet_io::{Exchange, Sent, Steering, Watch, Way};
 use crate::ports::PortPair;
 use crate::srtp::GROWTH_MAX;
+use panics::End;
+pub use panics::Fault;
 use relay::{relay, send_from, take_back};
 use rooms::Rooms;
 
@@ -91,6 +93,8 @@ pub struct Totals {
     pub mixed: u64,
     /// Times the thread panicked.
     pub panics: u64,
+    /// Times it could not wait for packets or send them any more.
+    pub failures: u64,
 }
 
 struct Slot {
@@ -110,6 +114,8 @@ pub struct Table {
     timers: legs::Timers,
     /// What a panic has left behind.
     broken: panics::Broken,
+    /// The thread is gone for good: no flow may come.
+    pub has_ended: bool,
     /// Sums of this worker.
     pub totals: Totals,
 }
@@ -231,8 +237,8 @@ struct Shared {
     stopping: AtomicBool,
     /// Who wants to know whether the thread could begin.
     begun: Mutex<Option<SyncSender<io::Result<()>>>>,
-    /// A test wants the thread to panic.
-    doomed: AtomicBool,
+    /// What a test wants to go wrong, as a [`Fault`].
+    fault: AtomicU8,
 }
 
 /// Hands events to the owner of the engine.
@@ -273,7 +279,7 @@ impl Worker {
             bell: Bell::new()?,
             stopping: AtomicBool::new(false),
             begun: Mutex::new(Some(begun)),
-            doomed: AtomicBool::new(false),
+            fault: AtomicU8::new(0),
         });
         let (seen, report) = (Arc::clone(&shared), Arc::clone(report));
         let thread = std::thread::Builder::new()
@@ -309,6 +315,10 @@ impl Worker {
     /// Begins to relay a flow; gives its ports back with the error when it cannot.
     pub fn add(&self, flow: Flow) -> Result<FlowKey, (io::Error, Box<[PortPair; 2]>)> {
         let mut table = self.shared.table.lock();
+        if table.has_ended {
+            let ports = Box::new(flow.sides.map(|side| side.ports));
+            return Err((io::Error::other("the worker has failed"), ports));
+        }
         let key = table.insert(flow);
         match self.watch(&table, key) {
             Ok(()) => Ok(key),
@@ -375,22 +385,24 @@ fn open(shared: &Shared) -> Option<Exchange> {
     }
 }
 
-fn run(shared: &Shared, report: &Report) {
-    let Some(mut io) = open(shared) else { return };
+fn run(shared: &Shared, report: &Report, happened: &mut Vec<MediaEvent>) -> End {
+    let Some(mut io) = open(shared) else {
+        return End::NotBegun;
+    };
     let mut buffer = vec![0_u8; DATAGRAM_BYTES_MAX + GROWTH_MAX];
-    let mut happened = Vec::new();
     let mut most_ms = -1;
     loop {
         if let Err(error) = io.wait(most_ms) {
-            tracing::error!(%error, "a media worker cannot wait for packets");
-            return;
+            return End::Failed(error);
         }
         if io.rung() {
             shared.bell.silence();
             if shared.stopping.load(Ordering::Acquire) {
-                return;
+                return End::Asked;
             }
-            panics::panic_if_doomed(shared);
+            if let Err(error) = panics::let_go_wrong(shared) {
+                return End::Failed(error);
+            }
         }
         let now_ns = monotonic_ns();
         let mut table = shared.table.lock();
@@ -398,25 +410,22 @@ fn run(shared: &Shared, report: &Report) {
             if n > 0 && n % BATCH_MAX == 0 {
                 pass_by(&mut table, &mut io);
             }
-            relay(&mut table, &mut io, n, now_ns, &mut buffer, &mut happened);
+            relay(&mut table, &mut io, n, now_ns, &mut buffer, happened);
         }
         if !table.clock.is_empty() {
-            speak(&mut table, &mut io, &mut buffer, &mut happened);
+            speak(&mut table, &mut io, &mut buffer, happened);
         }
-        Table::run_rooms(&mut table, &mut io, &mut buffer, &mut happened);
+        Table::run_rooms(&mut table, &mut io, &mut buffer, happened);
         let now_ns = monotonic_ns();
         legs::tick(&mut table, now_ns);
         most_ms = legs::sooner(table.most_ms(now_ns), &table, now_ns);
         match io.finish(|tag| table.descriptor(tag)) {
             Ok(unsent) => take_back(&mut table.totals, unsent),
-            Err(error) => {
-                tracing::error!(%error, "a media worker cannot send packets");
-                return;
-            }
+            Err(error) => return End::Failed(error),
         }
         MutexGuard::unlock_fair(table);
         if !happened.is_empty() {
-            report(std::mem::take(&mut happened));
+            report(std::mem::take(happened));
         }
     }
 }

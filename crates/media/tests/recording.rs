@@ -2,45 +2,13 @@
 
 mod phones;
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use phones::recorded::{loud_ms, part, read, speak};
 use phones::{Lab, Phone, Talk, until};
 use raftpbx_media::RecordingFormat;
 use raftpbx_media::codec::{Codec, ulaw_decode, ulaw_encode};
 use serde_json::{Value, json};
-
-/// Rate and samples of a WAV file whose head must agree with its length.
-fn read(path: &Path) -> (u32, Vec<i16>) {
-    let bytes = std::fs::read(path).expect("a file");
-    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
-    assert_eq!((&bytes[..4], &bytes[36..40]), (&b"RIFF"[..], &b"data"[..]));
-    assert!(
-        number(40) as usize <= bytes.len() - 44,
-        "{}",
-        path.display()
-    );
-    let data = bytes[44..44 + number(40) as usize].as_chunks::<2>().0;
-    (
-        number(24),
-        data.iter()
-            .map(|sample| i16::from_le_bytes(*sample))
-            .collect(),
-    )
-}
-
-fn part(base: &str, name: &str) -> PathBuf {
-    format!("{base}-{name}.wav").into()
-}
-
-/// Milliseconds at which something is heard.
-fn loud_ms((rate_hz, samples): &(u32, Vec<i16>)) -> usize {
-    let loud = samples
-        .iter()
-        .filter(|sample| sample.unsigned_abs() > 500)
-        .count();
-    loud * 1_000 / *rate_hz as usize
-}
 
 fn lab(ports: std::ops::RangeInclusive<u16>) -> (Lab, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -55,26 +23,6 @@ fn command(lab: &Lab, name: &str, call: &str) -> Value {
     let answer = lab.ng(json!({"command": name, "call-id": call}));
     assert_eq!(answer["result"], "ok", "{answer}");
     answer
-}
-
-/// Says something loud for this long, a packet every 20 ms.
-fn speak(
-    phone: &std::net::UdpSocket,
-    to: std::net::SocketAddr,
-    ssrc: u8,
-    value: i16,
-    lasts_ms: u64,
-) {
-    let began = Instant::now();
-    for n in 0..lasts_ms / 20 {
-        let mut packet = vec![0x80, 0, 0, n as u8, 0, 0];
-        packet.extend((n as u16 * 160).to_be_bytes());
-        packet.extend([0, 0, 0, ssrc]);
-        packet.extend([ulaw_encode(value); 160]);
-        phone.send_to(&packet, to).expect("send");
-        let due = Duration::from_millis((n + 1) * 20);
-        std::thread::park_timeout(due.saturating_sub(began.elapsed()));
-    }
 }
 
 /// A wave of 400 Hz for this long, a packet every 20 ms.

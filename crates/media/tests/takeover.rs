@@ -5,37 +5,16 @@ mod phones;
 
 use std::net::SocketAddr;
 
+use phones::floating::{answered, at};
 use phones::{Lab, Phone, line, relay_address};
+use raftpbx_media::Held;
 use raftpbx_media::srtp::sdes::Crypto;
 use raftpbx_media::srtp::{GROWTH_MAX, Inbound, MasterKey, Outbound, Suite};
-use raftpbx_media::{Floating, Held};
 use serde_json::{Value, json};
 
 /// An engine whose calls are at `floating`, an address of the loopback.
 fn lab(ports: std::ops::RangeInclusive<u16>, floating: &str) -> Lab {
-    let group = ["127.0.0.50", "127.0.0.51"].map(|text| text.parse().expect("an address"));
-    let own = floating.parse().expect("an address");
-    Lab::with(ports, |config| {
-        config.floating = Some(Floating {
-            interface: None,
-            addresses: vec![own],
-            group: group.to_vec(),
-        });
-    })
-}
-
-fn at(text: &str) -> std::net::IpAddr {
-    text.parse().expect("an address")
-}
-
-/// The answer's description and the state that came with it.
-fn answered(lab: &Lab, call: &str, sdp: &str) -> (String, String) {
-    let answer = lab.ng(json!({
-        "command": "answer", "call-id": call, "from-tag": "ta", "to-tag": "tb", "sdp": sdp,
-        "replace": ["origin", "session-connection"], "snapshot": "yes",
-    }));
-    let text = |field: &str| answer[field].as_str().expect("text").to_owned();
-    (text("sdp"), text("state"))
+    phones::floating::lab(ports, floating, |_| {})
 }
 
 /// A phone that encrypts, and counts what it hears over the death of its media server.

@@ -165,7 +165,8 @@ export class CallMedia {
     if (isBrowsers(effect.sdp)) {
       // It was told of us by an offer, and what it knows of us is to stay.
       await this.#translate(ng, { leg: call().winner ?? 0, sdp: deviceSdp() });
-      this.#renewed(await media.answer(ng, call().id, 'caller', this.#heard(effect)));
+      const answer = await media.answer(ng, call().id, 'caller', this.#heard(effect));
+      this.#renewed(answer.state);
       return;
     }
     if (keysOf(effect.sdp).length === 0) {
@@ -174,10 +175,10 @@ export class CallMedia {
     await this.#translate(ng, effect);
     const winner = call().winner ?? 0;
     const heard = this.#heard({ leg: winner, sdp: deviceSdp() });
-    this.#renewed(await media.answer(ng, call().id, 'device', heard));
+    this.#renewed((await media.answer(ng, call().id, 'device', heard)).state);
   }
 
-  #renewed({ state }: MediaAnswer): void {
+  #renewed(state: string | undefined): void {
     const { dispatch, call } = this.#options;
     const server = call().media?.server ?? '';
     dispatch(state === undefined ? { type: 'mediaStale' } : { type: 'mediaKept', server, state });
@@ -211,11 +212,13 @@ export class CallMedia {
         await Promise.all(sides.map((each) => media.stopMusic(ng, id, each)));
       }
       this.#music = null;
-      if (side !== null) {
-        const lastsMs = await media.playMusic(ng, id, side, music);
-        this.#music = { side, ng, since: now(), lastsMs };
+      if (side === null) {
+        dispatch({ type: 'mediaStale' });
+        return;
       }
-      dispatch({ type: 'mediaStale' });
+      const { lastsMs, state } = await media.playMusic(ng, id, side, music);
+      this.#music = { side, ng, since: now(), lastsMs };
+      this.#renewed(state);
     } catch (error) {
       log.warn({ error: String(error), music }, 'no music on hold');
     }
@@ -223,7 +226,7 @@ export class CallMedia {
 
   /** Music that a dead server played goes on where it would be now. */
   async #resumeMusic(ng: string): Promise<void> {
-    const { media, call, music, log, callerSdp, deviceSdp, dispatch, now } = this.#options;
+    const { media, call, music, log, callerSdp, deviceSdp, now } = this.#options;
     const side = sideOnHold(callerSdp(), deviceSdp());
     if (music === null || side === null) {
       return;
@@ -233,9 +236,9 @@ export class CallMedia {
     try {
       const lastsMs = before?.lastsMs ?? 0;
       const fromMs = lastsMs > 0 ? (now() - since) % lastsMs : 0;
-      await media.playMusic(ng, call().id, side, music, fromMs);
+      const { state } = await media.playMusic(ng, call().id, side, music, fromMs);
       this.#music = { side, ng, since, lastsMs };
-      dispatch({ type: 'mediaStale' });
+      this.#renewed(state);
     } catch (error) {
       log.warn({ error: String(error), music }, 'no music on hold');
     }

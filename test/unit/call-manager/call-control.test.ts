@@ -322,6 +322,16 @@ test.each([false, true])('a lost session is anchored anew; leader dies: %s', asy
   expect(media.commands.slice(before)).toEqual(['offer caller', 'answer caller', 'answer caller']);
 });
 
+test('what others have changed in a session is heard once and moves no call', async () => {
+  const node = await leader();
+  await talk(node);
+  const before = media.commands.length;
+  store.set('media-changed:t1', 'media-1');
+  await vi.waitFor(() => expect(store.keys.has('media-changed:t1')).toBe(false));
+  expect(media.commands.slice(before)).toEqual([]);
+  expect(store.keys.get('call:t1')).toMatch(/"media-1".*"moving":false/);
+});
+
 test('a call whose record cannot be committed is refused and its device is called off', async () => {
   const { engine } = await leader();
   store.broken = true;

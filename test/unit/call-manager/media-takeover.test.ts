@@ -109,6 +109,18 @@ test.each([
   expect(did).toEqual(['dead media-1', 'rest']);
 });
 
+test('a session that somebody else has changed is written down anew with the next tick', () => {
+  const calls = [call('one', 'media-1', 'state'), call('two', 'media-1', 'state')];
+  const { takeover, did } = world(calls, mine, null);
+  takeover.changed('one', 'media-1');
+  takeover.changed('two', 'media-2');
+  takeover.changed('gone', 'media-1');
+  takeover.keep();
+  expect(did, 'at the server that has the call').toEqual(['snapshot media-1']);
+  takeover.keep();
+  expect(did, 'once').toEqual(['snapshot media-1']);
+});
+
 test('sessions are written down anew after a while, and at once when they are not true', () => {
   const calls = [call('one', 'media-1', 'state'), call('two', 'media-1', undefined)];
   const { takeover, did, pass } = world(calls, mine, null);

@@ -17,6 +17,12 @@ test('a session whose thread failed is reported and counted', () => {
   expect(effects).toEqual([{ type: 'report', callId: 'call-1', reason: 'failed' }]);
 });
 
+test('a session that a command has changed is told to call control', () => {
+  const { state, effects } = stepMedia(startedState, { type: 'changed', callId: 'call-1' });
+  expect(state).toEqual(startedState);
+  expect(effects).toEqual([{ type: 'tellChanged', callId: 'call-1' }]);
+});
+
 test('digits and clips that ended are counted', () => {
   const [callId, tag] = ['call-1', 'a'];
   const digit = { type: 'dtmf', callId, tag, digit: '5', durationMs: 100, inBand: false } as const;

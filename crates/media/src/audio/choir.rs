@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::playing::{Order, Playing};
+use super::playing::{Order, Playing, PlayingState};
 use super::speaker::Voice;
 use crate::codec::{Coder, SAMPLES_MAX};
 use crate::metrics::Count;
@@ -121,6 +121,11 @@ impl Member {
         self.choir.lock().position_ms()
     }
 
+    /// The music, for another engine.
+    pub fn state(&self) -> Option<PlayingState> {
+        self.choir.lock().playing.state()
+    }
+
     /// The same music for one alone, from here on.
     pub fn alone(&self, rate_hz: u32) -> Playing {
         let choir = self.choir.lock();
@@ -145,6 +150,8 @@ mod tests {
         let order = Order {
             sounds: vec![Sound::Clip(Arc::new(clip))],
             times: None,
+            names: Arc::default(),
+            first: 0,
             start_ms: 0,
             lasts_ms: None,
             volume: 256,

@@ -7,7 +7,7 @@ use super::bridge::Bridge;
 use super::inband::InBand;
 use super::outgoing::{Head, Outgoing};
 use super::seat::Seat;
-use super::speaker::{Order, PlayEnd, Sound, Speaker, Voice};
+use super::speaker::{Order, PlayEnd, PlayingState, Sound, Speaker, Voice};
 use crate::codec::{Codec, Coder};
 use crate::dsp::noise::Background;
 use crate::packet::{RTP_HEADER_BYTES, RtpHeader, put_header};
@@ -285,6 +285,8 @@ impl Lane {
         let order = Order {
             sounds: vec![Sound::Noise(background)],
             times: None,
+            names: std::sync::Arc::default(),
+            first: 0,
             start_ms: 0,
             lasts_ms: Some(SOOTHED_MS),
             volume: 256,
@@ -319,6 +321,14 @@ impl Lane {
             // The clock may be another one now.
             self.out.break_off();
         }
+    }
+
+    /// What is played, for another engine.
+    pub fn playing(&self) -> Option<PlayingState> {
+        let speaking = self.speaking.as_ref();
+        // Noise comes again with what its party says next.
+        let asked = speaking.filter(|speaking| !speaking.soothing);
+        asked.and_then(|speaking| speaking.speaker.state())
     }
 
     /// Stops playing; where it was, ms from the beginning of the clip.

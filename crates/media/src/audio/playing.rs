@@ -2,7 +2,11 @@
 //!
 //! Pure: the clock is the caller's.
 
+mod state;
+
 use std::sync::Arc;
+
+pub use state::PlayingState;
 
 use super::clip::Clip;
 use crate::dsp::noise::{Background, NoiseMaker};
@@ -25,9 +29,13 @@ pub enum Sound {
 pub struct Order {
     /// One behind the other.
     pub sounds: Vec<Sound>,
+    /// Their names, for another engine; none when it would not find them there.
+    pub names: Arc<[String]>,
     /// How often all of it; none: for ever.
     pub times: Option<u32>,
-    /// Where to begin in the first, ms.
+    /// With which of them to begin.
+    pub first: usize,
+    /// Where to begin in that one, ms.
     pub start_ms: u64,
     /// When to end, ms from the beginning.
     pub lasts_ms: Option<u64>,
@@ -54,7 +62,7 @@ pub struct Playing {
 impl Playing {
     /// From the place the order says, for sound at this rate.
     pub fn begin(order: Order, rate_hz: u32) -> Playing {
-        let start_ms = order.start_ms;
+        let (first, start_ms) = (order.first, order.start_ms);
         let mut playing = Playing {
             order,
             sound: 0,
@@ -65,7 +73,7 @@ impl Playing {
             tone: Oscillators::new(rate_hz, -13.0),
             noise: None,
         };
-        playing.seek(0, start_ms);
+        playing.seek(first, start_ms);
         playing
     }
 

@@ -11,7 +11,7 @@ use crate::codec::{Codec, Coder, SAMPLES_MAX};
 use crate::dsp::tone::{Digit, Oscillators};
 use crate::limits::DIGITS_MAX;
 
-pub use super::playing::{Order, Playing, Sound};
+pub use super::playing::{Order, Playing, PlayingState, Sound};
 
 /// A digit to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +143,12 @@ impl Speaker {
     pub fn position_ms(&self) -> Option<u64> {
         let alone = self.playing.as_ref().map(Playing::position_ms);
         alone.or_else(|| self.choir.as_ref().map(Member::position_ms))
+    }
+
+    /// What is played, for another engine; none when nothing is, or it would not find it.
+    pub fn state(&self) -> Option<PlayingState> {
+        let alone = self.playing.as_ref().and_then(Playing::state);
+        alone.or_else(|| self.choir.as_ref()?.state())
     }
 
     /// Sends a digit behind those that wait; false when too many wait.

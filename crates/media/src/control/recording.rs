@@ -7,7 +7,7 @@ use crate::ng::Refusal;
 use crate::ng::bencode::Dict;
 use crate::ng::request::Request;
 use crate::ng::sound::Recorded;
-use crate::record::RecordError;
+use crate::record::{RecordError, RecordingState};
 use crate::sdp::Takes;
 
 impl Control {
@@ -22,7 +22,7 @@ impl Control {
         wanted: Recorded,
     ) -> Result<Dict, Refusal> {
         let now_ns = monotonic_ns();
-        match (wanted, &call.recording) {
+        match (wanted, &mut call.recording) {
             (Recorded::Start, Some(recording)) => recording.resume(now_ns),
             (Recorded::Start, None) => {
                 let name = request.recording_file.as_deref().unwrap_or(&call.id);
@@ -49,6 +49,22 @@ impl Control {
             answer.insert(b"recording".to_vec(), base.into());
         }
         Ok(answer)
+    }
+
+    /// Goes on with the recording of a call that another engine has begun; without it the call goes
+    /// on all the same.
+    pub(crate) fn resume_recording(&mut self, call: &mut Call, state: &RecordingState) {
+        match self.recorder.go_on(state, monotonic_ns()) {
+            Ok(recording) => {
+                call.recording = Some(recording);
+                self.tap(call);
+            }
+            Err(error) => {
+                self.recorder.counts().failed.add(1);
+                let call_id = &*call.id;
+                tracing::error!(call_id, %error, "a call is no longer recorded");
+            }
+        }
     }
 
     /// Lets all lines of a call hand their packets to its recording, or no longer. Parties are

@@ -143,7 +143,9 @@ impl Control {
             return Err(Refusal::full("Too many rooms"));
         }
         let parties = |worker: &usize| self.workers[*worker].table().rooms.parties();
-        let worker = (0..self.workers.len()).min_by_key(parties).unwrap_or(0);
+        let alive = |worker: &usize| !self.workers[*worker].table().has_ended;
+        let worker = (0..self.workers.len()).filter(alive).min_by_key(parties);
+        let worker = worker.ok_or_else(|| Refusal::full("No worker is left"))?;
         let (id, name) = (self.rooms.next, Arc::<str>::from(name));
         self.rooms.next += 1;
         let room = Room::new(id, Arc::clone(&name), settings);
@@ -236,7 +238,7 @@ impl Control {
         let rate_hz = self.in_room(room, |table, id| {
             Some(table.rooms.get(id)?.settings.rate_hz)
         })?;
-        let recording = self.recorder.record_mix(&name, rate_hz.min(16_000), now_ns);
+        let recording = self.recorder.record_mix(&name, rate_hz > 8_000, now_ns);
         let recording = recording.map_err(|error| Refusal {
             limit: matches!(error, RecordError::Full),
             ..Refusal::error(&error.to_string())

@@ -110,6 +110,18 @@ impl Control {
         )
     }
 
+    /// Plays on what another engine has played to the party of each side; without it the call goes
+    /// on all the same.
+    pub(crate) fn resume_playing(&self, line: &Line, orders: [Option<Order>; 2]) {
+        for (side, order) in orders.into_iter().enumerate() {
+            let played = order.map_or(Ok(()), |order| self.play(&(line, side), &order));
+            if let Err(refusal) = played {
+                let reason = refusal.reason;
+                tracing::warn!(reason, "a call goes on without what was played");
+            }
+        }
+    }
+
     /// Begins to speak on lines and wakes their workers.
     fn begin(
         &self,

@@ -2,6 +2,8 @@
 //! (`subscribe request`), answered by `subscribe answer`, ended by `unsubscribe` or with the call.
 //! The words are rtpengine's.
 
+mod carried;
+
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::ng::bencode::{Dict, Value, dict};
 use crate::ng::request::Request;
 use crate::ng::sound::SoundCommand;
 use crate::sdp::{Coding, Format, Media, Sdp, Takes};
+
+pub use carried::SubscriptionState;
 
 impl Control {
     /// Offers copies of what the parties send whom the request names.

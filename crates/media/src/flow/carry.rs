@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Flow, Secure, Side};
+use crate::audio::clip::Clips;
 use crate::audio::lane::Blocks;
 use crate::audio::outgoing::{Outgoing, OutgoingState};
+use crate::audio::speaker::{Order, PlayingState};
 use crate::control::unix_us;
+use crate::ng::sound::sound;
 use crate::sdp::Takes;
 use crate::security::rtcp_index;
 use crate::srtp::{Inbound, InboundState, Outbound, OutboundState};
@@ -42,6 +46,11 @@ struct LaneState {
     blocks: Blocks,
     listening: bool,
     out: Option<OutgoingState>,
+    /// What is played to the party that this direction leads to.
+    playing: Option<PlayingState>,
+    /// What is left of that, once its files were read.
+    #[serde(skip)]
+    order: Option<Order>,
 }
 
 impl FlowState {
@@ -53,6 +62,32 @@ impl FlowState {
     /// Not RTP.
     pub fn opaque(&self) -> bool {
         self.opaque
+    }
+
+    /// Reads the files of what was played `age_ms` ago. What is not here is not played on.
+    pub fn load(&mut self, age_ms: u64, clips: &Mutex<Clips>) {
+        for lane in &mut self.lanes {
+            let read = |name: &str| {
+                let sound = sound(name.as_bytes(), clips);
+                let told = sound.inspect_err(|refusal| {
+                    let reason = &refusal.reason;
+                    tracing::warn!(
+                        file = name,
+                        reason,
+                        "a call goes on without what was played"
+                    );
+                });
+                told.ok()
+            };
+            let playing = lane.playing.as_ref();
+            lane.order = playing.and_then(|playing| playing.order(age_ms, read));
+        }
+    }
+
+    /// What is to be played on to the party of each side.
+    pub fn take_orders(&mut self) -> [Option<Order>; 2] {
+        let [first, second] = &mut self.lanes;
+        [second.order.take(), first.order.take()]
     }
 }
 
@@ -96,6 +131,8 @@ impl Flow {
                 blocks: lane.blocks,
                 listening: lane.listening,
                 out: lane.out.state(now_ns),
+                playing: lane.playing(),
+                order: None,
             })
         };
         FlowState {

@@ -28,6 +28,11 @@ impl Flow {
         self.copies[side].push(copy);
     }
 
+    /// The copy that a subscription has of what `side` sends.
+    pub fn copy_of(&self, side: usize, tag: &str) -> Option<&CopyTo> {
+        self.copies[side].iter().find(|copy| &*copy.tag == tag)
+    }
+
     /// The copies of a subscription end.
     pub fn end_copies(&mut self, tag: &str) {
         for copies in &mut self.copies {

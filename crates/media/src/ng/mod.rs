@@ -225,11 +225,10 @@ fn execute(core: &Core, dict: &Dict) -> Result<Dict, Refusal> {
         // Carried out above.
         Command::Room(_) | Command::Takeover(_) | Command::Statistics => Dict::new(),
     };
-    if matches!(command, Command::Offer | Command::Answer) && takeover::wants_state(dict) {
-        // Without it the call is anchored anew when this engine dies.
-        if let Ok(state) = control.snapshot(&request.call_id) {
-            answer.insert(b"state".to_vec(), state.into());
-        }
+    let changed = takeover::note(&mut control, command, &request, dict, &mut answer);
+    drop(control);
+    if let Some(event) = changed {
+        (core.report)(vec![event]);
     }
     answer.insert(b"result".to_vec(), "ok".into());
     Ok(answer)

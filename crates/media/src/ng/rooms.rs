@@ -5,7 +5,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 
 use super::Refusal;
-use super::bencode::{Dict, Value};
+use super::bencode::Dict;
 use super::request::{Request, text};
 use super::sound::{Recorded, number, play, sound};
 use crate::Core;
@@ -149,7 +149,7 @@ fn read(command: RoomCommand, dict: &Dict, clips: &Mutex<Clips>) -> Result<RoomR
         RoomCommand::Play => {
             let order = play(dict, clips)?;
             let playback = Playback {
-                files: files(dict),
+                files: order.names.to_vec(),
                 sound: 0,
                 position_ms: order.start_ms,
                 times: order.times,
@@ -172,18 +172,6 @@ fn read(command: RoomCommand, dict: &Dict, clips: &Mutex<Clips>) -> Result<RoomR
     Ok(asked)
 }
 
-fn files(dict: &Dict) -> Vec<String> {
-    let name = |value: &Value| match value {
-        Value::Bytes(name) => Some(String::from_utf8_lossy(name).into_owned()),
-        _ => None,
-    };
-    match dict.get(&b"file"[..]) {
-        Some(Value::List(names)) => names.iter().filter_map(name).collect(),
-        Some(value) => name(value).into_iter().collect(),
-        None => Vec::new(),
-    }
-}
-
 /// What was played elsewhere; none when a file of it is not here.
 fn resume(playback: &Playback, clips: &Mutex<Clips>) -> Option<(Order, Playback)> {
     let read = |name: &String| {
@@ -201,7 +189,9 @@ fn resume(playback: &Playback, clips: &Mutex<Clips>) -> Option<(Order, Playback)
         .ok()?;
     let order = Order {
         sounds,
+        names: playback.files.clone().into(),
         times: playback.times,
+        first: 0,
         start_ms: 0,
         lasts_ms: None,
         volume: playback.volume,

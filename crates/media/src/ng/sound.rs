@@ -152,6 +152,9 @@ pub(super) fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Re
     } else {
         return Err(Refusal::error("No media file specified"));
     };
+    let names = files
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).into_owned());
     let positive = |key| number(dict, key).and_then(|value| u64::try_from(value).ok());
     let times = number(dict, "repeat-times").unwrap_or(1);
     let lasts_ms = positive("duration").or_else(|| positive("repeat-duration"));
@@ -162,6 +165,8 @@ pub(super) fn play<'a>(dict: &'a Dict, clips: &Mutex<Clips>) -> Result<Order, Re
             (1, Some(_)) => None,
             (times, _) => u32::try_from(times).ok().map(|times| times.max(1)),
         },
+        names: names.collect(),
+        first: 0,
         start_ms: positive("start-pos").unwrap_or(0),
         lasts_ms: lasts_ms.filter(|lasts_ms| *lasts_ms > 0),
         volume: gain(number(dict, "volume").unwrap_or(0)),
@@ -176,7 +181,7 @@ fn gain(decibels: i64) -> i32 {
 }
 
 /// A file, or `tone:<signal>:<country>`.
-pub(super) fn sound(name: &[u8], clips: &Mutex<Clips>) -> Result<Sound, Refusal> {
+pub(crate) fn sound(name: &[u8], clips: &Mutex<Clips>) -> Result<Sound, Refusal> {
     let name = String::from_utf8_lossy(name);
     let failed =
         |why: &str| Refusal::error(&format!("Failed to start media playback from file: {why}"));

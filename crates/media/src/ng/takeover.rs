@@ -5,8 +5,10 @@ use std::net::IpAddr;
 
 use super::Refusal;
 use super::bencode::{Dict, Value, dict};
-use super::request::{Request, text};
-use crate::Core;
+use super::request::{Command, Request, text};
+use super::sound::SoundCommand;
+use crate::control::Control;
+use crate::{Core, MediaEvent};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +51,15 @@ pub fn execute(
         TakeoverCommand::Restore => {
             let state =
                 text(fields, "state").ok_or_else(|| Refusal::error("No state in message"))?;
-            let id = core.control.lock().restore(&state)?;
-            dict([("call-id", (&*id).into())])
+            let id = core.restore(&state)?;
+            let mut answer = dict([("call-id", (&*id).into())]);
+            let control = core.control.lock();
+            let call = control.calls.get(&id);
+            if let Some(recording) = call.and_then(|call| call.recording.as_ref()) {
+                let base = recording.base.to_string_lossy().into_owned();
+                answer.insert(b"recording".to_vec(), base.into());
+            }
+            answer
         }
         TakeoverCommand::Activate => {
             core.activate(address(fields)?)?;
@@ -70,7 +79,40 @@ fn address(fields: &Dict) -> Result<IpAddr, Refusal> {
     address.ok_or_else(|| Refusal::error("No address in message"))
 }
 
-/// Whether the answer to an offer or answer is to say what another engine needs to go on.
-pub fn wants_state(fields: &Dict) -> bool {
-    text(fields, "snapshot").is_some_and(|word| word == "yes")
+/// Whether a command changes what another engine needs to go on. An offer does so with its answer.
+fn changes(command: Command) -> bool {
+    match command {
+        Command::Answer | Command::Delete | Command::SubscribeAnswer | Command::Unsubscribe => true,
+        // A digit is over before anybody could go on with it.
+        Command::Sound(command) => command != SoundCommand::PlayDtmf,
+        _ => false,
+    }
+}
+
+/// A command was carried out: the answer says what another engine needs now, if that was asked
+/// for. Else whoever keeps what was needed before is to be told.
+pub(super) fn note(
+    control: &mut Control,
+    command: Command,
+    request: &Request,
+    fields: &Dict,
+    answer: &mut Dict,
+) -> Option<MediaEvent> {
+    let call_id = &request.call_id;
+    let changes = changes(command);
+    if !changes && command != Command::Offer {
+        return None;
+    }
+    if text(fields, "snapshot").is_some_and(|word| word == "yes") {
+        // Without it the call is anchored anew when this engine dies.
+        if let Ok(state) = control.snapshot(call_id) {
+            answer.insert(b"state".to_vec(), state.into());
+        }
+        return None;
+    }
+    let call = control.calls.get_mut(&call_id[..]).filter(|_| changes)?;
+    let was_kept = std::mem::replace(&mut call.is_kept, false);
+    was_kept.then(|| MediaEvent::Changed {
+        call_id: call_id.clone(),
+    })
 }

@@ -7,7 +7,7 @@ use super::ogg::Ogg;
 use super::wav::Wav;
 
 /// How recordings are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum RecordingFormat {
     /// 16-bit samples: 58 or 115 MB an hour.
     #[default]

@@ -12,11 +12,12 @@
 //! - `track`: packets of a party on a line of time (pure).
 //! - `session`: the tracks and files of a recording. `file`: one of them in either format;
 //!   `wav`, `ogg`: files that are always whole.
-//! - `thread`: the queue and the clock.
+//! - `thread`: the queue and the clock. `state`: a recording that goes on at another engine.
 
 mod file;
 mod ogg;
 mod session;
+mod state;
 mod thread;
 mod track;
 pub mod wav;
@@ -32,6 +33,7 @@ use crate::metrics::Count;
 use crate::packet::RtpHeader;
 pub use file::RecordingFormat;
 use session::{Plan, Session};
+pub use state::RecordingState;
 
 /// Counters of all recordings.
 #[derive(Default)]
@@ -96,6 +98,7 @@ pub struct Recording {
     session: u64,
     /// Beginning of the names of its files.
     pub base: PathBuf,
+    state: RecordingState,
     tap: Tap,
     orders: Sender<Order>,
 }
@@ -110,13 +113,20 @@ impl Recording {
     }
 
     /// Leaves out what comes from now on.
-    pub fn pause(&self, now_ns: u64) {
+    pub fn pause(&mut self, now_ns: u64) {
+        self.state.paused = true;
         self.order(Order::Pause(self.session, now_ns));
     }
 
     /// Goes on where it was paused.
-    pub fn resume(&self, now_ns: u64) {
+    pub fn resume(&mut self, now_ns: u64) {
+        self.state.paused = false;
         self.order(Order::Resume(self.session, now_ns));
+    }
+
+    /// What another engine needs to go on.
+    pub fn state(&self) -> &RecordingState {
+        &self.state
     }
 
     fn order(&self, order: Order) {
@@ -197,8 +207,8 @@ impl Recorder {
         wide: bool,
         now_ns: u64,
     ) -> Result<Recording, RecordError> {
-        let rate_hz = if wide { 16_000 } else { 8_000 };
-        self.begin(name, rate_hz, true, now_ns)
+        let state = RecordingState::new(name, self.format, wide);
+        self.begin(state, true, now_ns)
     }
 
     /// Begins a recording of what is mixed already: one file alone.
@@ -208,16 +218,16 @@ impl Recorder {
     pub fn record_mix(
         &mut self,
         name: &str,
-        rate_hz: u32,
+        wide: bool,
         now_ns: u64,
     ) -> Result<Recording, RecordError> {
-        self.begin(name, rate_hz, false, now_ns)
+        let state = RecordingState::new(name, self.format, wide);
+        self.begin(state, false, now_ns)
     }
 
     fn begin(
         &mut self,
-        name: &str,
-        rate_hz: u32,
+        state: RecordingState,
         apart: bool,
         now_ns: u64,
     ) -> Result<Recording, RecordError> {
@@ -226,17 +236,18 @@ impl Recorder {
         if self.counts.running.load(Relaxed) >= RECORDINGS_MAX {
             return Err(RecordError::Full);
         }
-        let base = folder.join(format!("{}-{:08x}", plain(name), rand::random::<u32>()));
+        let base = folder.join(state.part_name());
         let plan = Plan {
             base: base.clone(),
-            format: self.format,
-            rate_hz,
+            format: state.format,
+            rate_hz: state.rate_hz(),
             apart,
         };
         let session = Session::create(self.next, plan, now_ns)?;
         let recording = Recording {
             session: self.next,
             base,
+            state,
             tap: Tap {
                 session: self.next,
                 party: 0,
@@ -263,12 +274,12 @@ impl Recorder {
 }
 
 /// A name as part of a file name: foreign bytes must not lead out of the folder.
-fn plain(name: &str) -> String {
+fn plain(name: &str, bytes_max: usize) -> String {
     let safe = |letter: char| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => letter,
         _ => '_',
     };
-    let plain: String = name.chars().take(100).map(safe).collect();
+    let plain: String = name.chars().take(bytes_max).map(safe).collect();
     if plain.is_empty() {
         "call".into()
     } else {

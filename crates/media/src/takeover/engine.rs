@@ -1,8 +1,9 @@
 //! What the owner of an engine may ask of it about sessions and addresses that move.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::Held;
+use super::{Held, SessionState};
 use crate::ng::Refusal;
 use crate::{Core, MediaEngine, MediaError};
 
@@ -13,6 +14,14 @@ impl From<Refusal> for MediaError {
 }
 
 impl Core {
+    /// Goes on with a call that another engine has written down.
+    pub(crate) fn restore(&self, state: &str) -> Result<Arc<str>, Refusal> {
+        let mut state = SessionState::parse(state)?;
+        // Files are read before calls are locked.
+        state.load(&self.clips);
+        self.control.lock().restore(state)
+    }
+
     /// A floating address comes here.
     pub(crate) fn activate(&self, address: IpAddr) -> Result<(), Refusal> {
         self.addresses.take(address)?;
@@ -43,7 +52,7 @@ impl MediaEngine {
     /// # Errors
     /// It is no such call, or it cannot be here.
     pub fn restore(&self, state: &str) -> Result<(), MediaError> {
-        let restored = self.core.control.lock().restore(state);
+        let restored = self.core.restore(state);
         restored.map(drop).map_err(MediaError::from)
     }
 

@@ -19,3 +19,4 @@ mod engine;
 mod session;
 
 pub use addresses::{Addresses, Held};
+pub use session::SessionState;

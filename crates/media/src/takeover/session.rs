@@ -3,15 +3,18 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::audio::clip::Clips;
 use crate::call::{Call, Dialogue, Line, Party};
-use crate::control::{Control, unix_us};
+use crate::control::{Control, SubscriptionState, unix_us};
 use crate::epoll::monotonic_ns;
 use crate::flow::{Flow, FlowState};
 use crate::limits::SESSIONS_MAX;
 use crate::ng::Refusal;
 use crate::ports::PortError;
+use crate::record::{Recording, RecordingState};
 
 /// Of the states that are written. One of another version is refused, and the call is anchored
 /// anew.
@@ -28,6 +31,36 @@ pub struct SessionState {
     key_seed: Option<[u8; 32]>,
     owner: Option<String>,
     dialogues: Vec<DialogueState>,
+    recording: Option<RecordingState>,
+    #[serde(default)]
+    subscriptions: Vec<SubscriptionState>,
+}
+
+impl SessionState {
+    /// Reads what [`Control::snapshot`] wrote.
+    ///
+    /// # Errors
+    /// The text is none of ours.
+    pub fn parse(text: &str) -> Result<SessionState, Refusal> {
+        let state: SessionState = serde_json::from_str(text)
+            .map_err(|error| Refusal::error(&format!("Not a session: {error}")))?;
+        if state.version == VERSION {
+            Ok(state)
+        } else {
+            Err(Refusal::error("Session of another version"))
+        }
+    }
+
+    /// Reads the files of what was played, while no call is locked.
+    pub fn load(&mut self, clips: &Mutex<Clips>) {
+        let age_ms = self.age_ms();
+        let lines = self.dialogues.iter_mut().flat_map(|one| &mut one.lines);
+        lines.for_each(|(_, flow)| flow.load(age_ms, clips));
+    }
+
+    fn age_ms(&self) -> u64 {
+        unix_us().saturating_sub(self.written_us) / 1_000
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +127,11 @@ impl Control {
             }
             written.push(flows);
         }
-        let text = serde_json::to_string(&Written::of(call, &written));
+        let subscriptions = call.subscriptions.iter();
+        let subscriptions = subscriptions.map(|one| SubscriptionState::of(one, call, &workers));
+        let subscriptions = subscriptions.collect();
+        let text = serde_json::to_string(&Written::of(call, &written, subscriptions));
+        call.is_kept = text.is_ok();
         text.map_err(|error| Refusal::error(&format!("Call cannot be written down: {error}")))
     }
 
@@ -102,24 +139,20 @@ impl Control {
     /// call that is here already stays as it is.
     ///
     /// # Errors
-    /// The text is none of ours, an address in it does not float here, a port is taken, or there
-    /// are too many calls.
-    pub fn restore(&mut self, text: &str) -> Result<Arc<str>, Refusal> {
-        let state: SessionState = serde_json::from_str(text)
-            .map_err(|error| Refusal::error(&format!("Not a session: {error}")))?;
-        if state.version != VERSION {
-            return Err(Refusal::error("Session of another version"));
-        }
+    /// An address of it does not float here, a port is taken, or there are too many calls.
+    pub fn restore(&mut self, state: SessionState) -> Result<Arc<str>, Refusal> {
         if self.calls.contains_key(&state.id) {
             return Ok(state.id);
         }
         if self.calls.len() >= SESSIONS_MAX {
             return Err(Refusal::overload("Parallel session limit reached"));
         }
-        let age_ms = unix_us().saturating_sub(state.written_us) / 1_000;
+        let age_ms = state.age_ms();
         let mut call = self.fresh_call(&state.id);
         call.created_us = state.created_us;
         (call.key_seed, call.owner) = (state.key_seed, state.owner);
+        // As it is written down it is until the next command.
+        call.is_kept = true;
         for written in state.dialogues {
             let mut dialogue = Dialogue {
                 via_branch: written.via_branch,
@@ -139,6 +172,10 @@ impl Control {
             }
             call.dialogues.push(dialogue);
         }
+        if let Some(recording) = &state.recording {
+            self.resume_recording(&mut call, recording);
+        }
+        self.resume_subscriptions(&mut call, state.subscriptions);
         self.calls.insert(Arc::clone(&state.id), call);
         Ok(state.id)
     }
@@ -148,7 +185,7 @@ impl Control {
         &mut self,
         id: &Arc<str>,
         mut line: Line,
-        state: FlowState,
+        mut state: FlowState,
         age_ms: u64,
     ) -> Result<Line, Refusal> {
         if !line.local.iter().all(|place| self.floats(place.ip())) {
@@ -168,6 +205,7 @@ impl Control {
             state.opaque(),
             [first, second],
         );
+        let orders = state.take_orders();
         flow.resume(state, age_ms, &self.identity, monotonic_ns());
         line.worker = self.choose_worker();
         match self.workers[line.worker].add(flow) {
@@ -178,6 +216,7 @@ impl Control {
             }
         }
         self.workers[line.worker].serve_legs(line.key);
+        self.resume_playing(&line, orders);
         Ok(line)
     }
 
@@ -201,6 +240,8 @@ struct Written<'a> {
     key_seed: Option<[u8; 32]>,
     owner: &'a Option<String>,
     dialogues: Vec<WrittenDialogue<'a>>,
+    recording: Option<&'a RecordingState>,
+    subscriptions: Vec<SubscriptionState>,
 }
 
 #[derive(Serialize)]
@@ -212,7 +253,11 @@ struct WrittenDialogue<'a> {
 }
 
 impl Written<'_> {
-    fn of<'a>(call: &'a Call, flows: &'a [Vec<FlowState>]) -> Written<'a> {
+    fn of<'a>(
+        call: &'a Call,
+        flows: &'a [Vec<FlowState>],
+        subscriptions: Vec<SubscriptionState>,
+    ) -> Written<'a> {
         let dialogues = call.dialogues.iter().zip(flows);
         Written {
             version: VERSION,
@@ -229,6 +274,8 @@ impl Written<'_> {
                     lines: dialogue.lines.iter().zip(flows).collect(),
                 })
                 .collect(),
+            recording: call.recording.as_ref().map(Recording::state),
+            subscriptions,
         }
     }
 }

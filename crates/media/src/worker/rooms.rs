@@ -3,6 +3,7 @@
 //! All parties of a room have their flows at its worker, so that no lock is shared. A room runs
 //! while somebody is in it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
@@ -37,6 +38,8 @@ pub struct Rooms {
     late: u64,
     /// Frames encoded by rooms that are gone.
     encoded: u64,
+    /// A test wants the next frame to panic.
+    pub(super) doomed: bool,
 }
 
 impl Rooms {
@@ -175,10 +178,15 @@ impl Table {
             let due = |running: &Running| running.due_ns.is_some_and(|due_ns| due_ns <= now_ns);
             if due(&table.rooms.list[at]) {
                 let mut running = table.rooms.list.swap_remove(at);
-                running.run(table, io, buffer, now_ns, happened);
+                let run = || running.run(table, io, buffer, now_ns, happened);
+                let ran = catch_unwind(AssertUnwindSafe(run));
+                // A room that panics is there again, so that its parties are told of its end.
                 table.rooms.list.push(running);
                 let last = table.rooms.list.len() - 1;
                 table.rooms.list.swap(at, last);
+                if let Err(panic) = ran {
+                    resume_unwind(panic);
+                }
                 pass_by(table, io);
             }
             at += 1;
@@ -197,6 +205,8 @@ impl Running {
         happened: &mut Vec<MediaEvent>,
     ) {
         let Some(due_ns) = self.due_ns else { return };
+        let doomed = std::mem::take(&mut table.rooms.doomed);
+        assert!(!doomed, "a test wants this room to panic");
         let behind_ns = now_ns.saturating_sub(due_ns);
         if behind_ns > ROOM_BEHIND_MS_MAX * 1_000_000 {
             table.rooms.late += behind_ns / FRAME_NS;
@@ -317,6 +327,9 @@ impl Worker {
     /// Relays a flow from now on, or gives it back.
     fn take_over(&self, flow: Flow) -> Result<FlowKey, Box<Flow>> {
         let mut table = self.shared.table.lock();
+        if table.has_ended {
+            return Err(Box::new(flow));
+        }
         let key = table.insert(flow);
         if let Err(error) = self.watch(&table, key) {
             tracing::error!(%error, "a worker cannot watch the sockets of a call");

@@ -22,6 +22,8 @@ fn order(sounds: Vec<Sound>) -> Order {
     Order {
         sounds,
         times: Some(1),
+        names: Arc::default(),
+        first: 0,
         start_ms: 0,
         lasts_ms: None,
         volume: 256,

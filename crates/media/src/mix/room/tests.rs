@@ -204,6 +204,8 @@ fn what_is_played_is_heard_by_all_encoded_once_and_ends() {
     let order = Order {
         sounds: vec![Sound::Clip(clip.into())],
         times: Some(1),
+        names: Arc::default(),
+        first: 0,
         start_ms: 0,
         lasts_ms: None,
         volume: 256,
