@@ -1,6 +1,7 @@
 //! Fake phones and an NG client for the tests, over real UDP sockets on the loopback.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod browser;
 pub mod callers;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
