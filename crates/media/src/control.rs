@@ -156,9 +156,7 @@ impl Control {
                 } else {
                     line.local[1 - side].port()
                 },
-                // Nothing else than one port is offered with `require`.
-                rtcp: has_rtcp(media)
-                    .then(|| line.local[1 - side].port() + u16::from(!line.mux_only)),
+                rtcp: has_rtcp(media).then(|| line.offered_rtcp(1 - side)),
                 mux: line.mux_out,
                 mux_only: line.mux_only,
                 crypto,

@@ -22,6 +22,11 @@ impl Line {
         is_rtp(&self.protocol)
     }
 
+    /// The port for RTCP that a party is offered: with `require` there is no second one.
+    pub(super) fn offered_rtcp(&self, facing: usize) -> u16 {
+        self.local[facing].port() + u16::from(!self.mux_only)
+    }
+
     /// Who shares the port of RTP for RTCP (RFC 5761 section 5.1.1), by side, once `answerer` has
     /// answered the last offer with `media`.
     pub(super) fn settled_mux(&self, media: &Media<'_>, answerer: usize) -> [bool; 2] {
