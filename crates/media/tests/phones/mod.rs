@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod callers;
+pub mod secret;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
