@@ -157,7 +157,7 @@ impl Control {
                 } else {
                     line.local[1 - side].port()
                 },
-                rtcp: has_rtcp(media).then(|| line.local[1 - side].port() + 1),
+                rtcp: has_rtcp(media).then(|| line.offered_rtcp(1 - side)),
                 mux: line.mux_out,
                 mux_only: line.mux_only,
                 crypto,
@@ -208,7 +208,7 @@ impl Control {
                 continue;
             };
             self.name(line, media, side, to_tag, request);
-            let mux = self.settle_mux(line, media, side);
+            let mux = line.settled_mux(media, side)[offerer];
             // What there is to be said is said once the party's address is known.
             self.workers[line.worker].serve_legs(line.key);
             let (crypto, way) = settled.next().unwrap_or_default();
@@ -432,22 +432,5 @@ impl Control {
             }
             flow.listen(side, request.detect_dtmf);
         }
-    }
-
-    /// Decides from the answer who shares the RTP port; returns it for the offerer.
-    fn settle_mux(&self, line: &Line, media: &Media<'_>, answerer: usize) -> bool {
-        let peer = media.mux && line.mux_out;
-        let offerer = line.mux_offered
-            && match line.mux_grant {
-                MuxGrant::LikePeer => peer,
-                MuxGrant::Always => true,
-                MuxGrant::Never => false,
-            };
-        let mut table = self.workers[line.worker].table();
-        if let Some(flow) = table.get_mut(line.key) {
-            flow.sides[answerer].mux = peer;
-            flow.sides[1 - answerer].mux = offerer;
-        }
-        offerer
     }
 }

@@ -65,6 +65,8 @@ pub struct Side {
     pub mux: bool,
     /// Keys between us and the party; none: plain RTP.
     pub secure: Option<Box<Secure>>,
+    /// Those of the port of RTCP, where a handshake of its own makes them (RFC 5764 section 4.2).
+    rtcp_secure: Option<Box<Secure>>,
     /// ICE and DTLS with the party; none: it has neither.
     pub leg: Option<Box<Leg>>,
     /// What comes in on the even port.
@@ -89,6 +91,7 @@ impl Side {
             tag: "".into(),
             mux: false,
             secure: None,
+            rtcp_secure: None,
             leg: None,
             rtp: Stream::new(),
             rtcp: Stream::new(),
@@ -111,21 +114,24 @@ impl Side {
     /// Signalling has agreed on keys, or on none. A context whose key stays goes on counting.
     /// `rtcp_index`: see [`Outbound::new`].
     pub fn secure(&mut self, keys: SideKeys, rtcp_index: u32) {
-        let Some((theirs, ours)) = keys else {
-            self.secure = None;
-            return;
-        };
-        let (inbound, outbound) = match self.secure.take().map(|secure| *secure) {
-            Some(Secure { inbound, outbound }) => (Some(inbound), Some(outbound)),
-            None => (None, None),
-        };
-        let inbound = inbound.filter(|inbound| *inbound.key() == theirs.key);
-        let outbound = outbound.filter(|outbound| *outbound.key() == ours);
-        self.secure = Some(Box::new(Secure {
-            inbound: inbound.unwrap_or_else(|| Inbound::new(theirs.key, theirs.mki_bytes)),
-            outbound: outbound.unwrap_or_else(|| Outbound::new(ours, rtcp_index)),
-        }));
+        self.secure = renewed(self.secure.take(), keys, rtcp_index);
     }
+}
+
+/// Contexts with these keys: those that are known where the key is the same, so that they go on
+/// counting.
+fn renewed(known: Option<Box<Secure>>, keys: SideKeys, rtcp_index: u32) -> Option<Box<Secure>> {
+    let (theirs, ours) = keys?;
+    let (inbound, outbound) = match known.map(|secure| *secure) {
+        Some(Secure { inbound, outbound }) => (Some(inbound), Some(outbound)),
+        None => (None, None),
+    };
+    let inbound = inbound.filter(|inbound| *inbound.key() == theirs.key);
+    let outbound = outbound.filter(|outbound| *outbound.key() == ours);
+    Some(Box::new(Secure {
+        inbound: inbound.unwrap_or_else(|| Inbound::new(theirs.key, theirs.mki_bytes)),
+        outbound: outbound.unwrap_or_else(|| Outbound::new(ours, rtcp_index)),
+    }))
 }
 
 /// The keys of both directions between us and a party.
@@ -268,7 +274,8 @@ impl Flow {
     ) -> Result<(usize, bool), Verdict> {
         let (opaque, clock_hz) = (self.opaque, self.clock_hz);
         let side = &mut self.sides[at.side()];
-        let waits = side.waits_for_keys();
+        let waits = side.waits_for_keys(at.rtcp());
+        let apart = at.rtcp() && side.shakes_apart();
         let stream = if at.rtcp() {
             &mut side.rtcp
         } else {
@@ -295,7 +302,12 @@ impl Flow {
             return Err(Verdict::Forged);
         }
         let length = packet.len();
-        let opened = match &mut side.secure {
+        let secure = if apart {
+            &mut side.rtcp_secure
+        } else {
+            &mut side.secure
+        };
+        let opened = match secure {
             Some(secure) => open(&mut secure.inbound, kind, packet),
             None => Ok(length),
         };
@@ -348,12 +360,16 @@ impl Flow {
             Kind::Other => at.rtcp(),
         };
         let from = SocketId::new(other, rtcp);
-        // A handshake makes keys for the port of RTP alone.
-        let closed = self.sides[other].waits_for_keys() || rtcp && self.sides[other].has_dtls();
-        if closed || self.remote(from).is_none() {
+        if self.sides[other].waits_for_keys(rtcp) || self.remote(from).is_none() {
             return Verdict::Nowhere;
         }
-        let length = match &mut self.sides[other].secure {
+        let side = &mut self.sides[other];
+        let secure = if rtcp && side.shakes_apart() {
+            &mut side.rtcp_secure
+        } else {
+            &mut side.secure
+        };
+        let length = match secure {
             Some(secure) => close(&mut secure.outbound, kind, room, length),
             None => Some(length),
         };

@@ -103,11 +103,12 @@ pub fn stun(input: &[u8]) {
     let remote = Remote {
         credentials: theirs,
         lite: true,
-        candidates: [vec![SocketAddr::from(([192, 0, 2, 1], 9))], Vec::new()],
+        candidates: [9, 10].map(|port| vec![SocketAddr::from(([192, 0, 2, 1], port))]),
     };
     let spec = Spec {
         ice: Some((ours, remote)),
-        dtls: None,
+        apart: true,
+        ..Spec::default()
     };
     let Some(identity) = &*IDENTITY else { return };
     let mut leg = Leg::new(identity, spec, 1);
@@ -116,7 +117,7 @@ pub fn stun(input: &[u8]) {
         let taken = leg.hear(rtcp, &source, input, 2);
         assert!(taken.valid.is_none() && taken.keys.is_none());
     }
-    leg.tick(Some(&source), 3);
+    leg.tick([Some(&source); 2], 3);
 }
 
 /// Records of DTLS, to both ends of a connection: no bytes make keys. Each datagram is a length

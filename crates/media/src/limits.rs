@@ -191,7 +191,8 @@ pub const ROOM_BEHIND_MS_MAX: u64 = 200;
 /// Sources of one port that checks of ICE have proved: a browser has a few networks.
 pub const PROVED_MAX: usize = 8;
 
-/// Candidates of one component that are read, and ways that are checked.
+/// Candidates of one component that are read, and ways that are checked; RTCP on a port of its own
+/// is a second component.
 pub const CANDIDATES_MAX: usize = 16;
 
 /// Certificates that one description may name: one in each hash function, twice.
@@ -215,7 +216,8 @@ pub const HANDSHAKES_MAX: usize = 1_000;
 /// Of these, with one address: an office whose browsers all come back at once.
 pub const HANDSHAKES_PER_SOURCE_MAX: u32 = 100;
 
-/// Handshakes that one party may begin for one agreement.
+/// Handshakes that one port of a party may begin for one agreement; there are two where RTCP does
+/// not share the port of RTP.
 pub const HANDSHAKE_TRIES_MAX: u32 = 3;
 
 /// A handshake that takes longer has failed.

@@ -3,210 +3,15 @@
 mod phones;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dimpl::{Config, Dtls, DtlsCertificate, Output, SrtpProfile};
+use phones::browser::{Browser, relays_credentials};
 use phones::callers::{Caller, amplitude};
 use phones::{DEADLINE, Lab, Phone, line, relay_address, until};
 use raftpbx_media::codec::Codec;
-use raftpbx_media::srtp::{GROWTH_MAX, Inbound, MasterKey, Outbound, Suite};
-use raftpbx_media::webrtc::stun::{self, Check, Class, Message};
 use raftpbx_media::webrtc::{Credentials, Fingerprint};
 use serde_json::json;
-
-/// A browser as far as the relay sees it.
-struct Browser {
-    phone: Phone,
-    ice: Option<Credentials>,
-    lite: bool,
-    certificate: DtlsCertificate,
-    fingerprint: String,
-    keys: Option<(Outbound, Inbound)>,
-    sequence: u16,
-}
-
-impl Browser {
-    fn new(ip: &str, ice: bool) -> Browser {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let params = rcgen::CertificateParams::default();
-        let certificate = params.self_signed(&key).expect("a certificate");
-        let certificate = DtlsCertificate {
-            certificate: certificate.der().to_vec(),
-            private_key: key.serialize_der(),
-        };
-        let phone = Phone::at(ip);
-        let soon = Duration::from_millis(50);
-        phone.rtp.set_read_timeout(Some(soon)).expect("a deadline");
-        Browser {
-            phone,
-            ice: ice.then(Credentials::random),
-            lite: false,
-            fingerprint: Fingerprint::of(&certificate.certificate).to_string(),
-            certificate,
-            keys: None,
-            sequence: 0,
-        }
-    }
-
-    fn sdp(&self, setup: &str) -> String {
-        let mut more = format!(
-            "a=rtcp-mux\r\na=mid:0\r\na=setup:{setup}\r\na=fingerprint:{}\r\n",
-            self.fingerprint
-        );
-        if let Some(ice) = &self.ice {
-            more += &format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ice.name, ice.password);
-            let address = self.phone.address();
-            more += &format!(
-                "a=candidate:1 1 UDP 1 {} {} typ host\r\n",
-                address.ip(),
-                address.port()
-            );
-        }
-        let lite = if self.lite { "a=ice-lite\r\n" } else { "" };
-        let sdp = self
-            .phone
-            .sdp(&more)
-            .replace("RTP/AVP", "UDP/TLS/RTP/SAVPF");
-        sdp.replace("t=0 0\r\n", &format!("t=0 0\r\na=group:BUNDLE 0\r\n{lite}"))
-    }
-
-    fn receive(&self) -> Option<Vec<u8>> {
-        let mut buffer = [0; 2_048];
-        let (length, _) = self.phone.rtp.recv_from(&mut buffer).ok()?;
-        Some(buffer[..length].to_vec())
-    }
-
-    /// Checks the relay with its credentials; whether it answered.
-    fn check(&self, to: SocketAddr, relay: &Credentials) -> bool {
-        let own = self.ice.as_ref().expect("ICE");
-        let check = Check {
-            username: &format!("{}:{}", relay.name, own.name),
-            password: &relay.password,
-            priority: 1,
-            controlling: true,
-            tie_breaker: 1,
-            nominates: true,
-        };
-        let bytes = stun::request([7; 12], &check);
-        self.phone.rtp.send_to(&bytes, to).expect("send");
-        let Some(answer) = self.receive() else {
-            return false;
-        };
-        let answer = Message::parse(&answer).expect("STUN");
-        assert!(answer.is_genuine(&relay.password));
-        answer.class == Class::Success
-    }
-
-    /// Answers the relay's checks, as a lite party does, until one came.
-    fn answer_check(&self, to: SocketAddr) {
-        let own = self.ice.as_ref().expect("ICE");
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            assert!(Instant::now() < deadline, "no check came");
-            let Some(packet) = self.receive() else {
-                continue;
-            };
-            let check = Message::parse(&packet).expect("STUN");
-            assert!(check.is_genuine(&own.password) && check.nominates);
-            let answer = stun::success(check.transaction, to, &own.password);
-            self.phone.rtp.send_to(&answer, to).expect("send");
-            return;
-        }
-    }
-
-    /// Runs the handshake; whether it ended with keys before `patience` was over.
-    fn shake(&mut self, to: SocketAddr, active: bool, patience: Duration) -> bool {
-        let config = Arc::new(Config::default());
-        let mut dtls = Dtls::new_12(config, self.certificate.clone(), Instant::now());
-        dtls.set_active(active);
-        let deadline = Instant::now() + patience;
-        let mut room = vec![0; 4_096];
-        while Instant::now() < deadline {
-            if dtls.handle_timeout(Instant::now()).is_err() {
-                return false;
-            }
-            loop {
-                match dtls.poll_output(&mut room) {
-                    Output::Packet(packet) => {
-                        self.phone.rtp.send_to(packet, to).expect("send");
-                    }
-                    Output::KeyingMaterial(material, profile) => {
-                        assert_eq!(profile, SrtpProfile::AEAD_AES_256_GCM);
-                        self.keys = Some(keys(&material, active));
-                    }
-                    Output::Timeout(_) => break,
-                    _ => {}
-                }
-            }
-            // The last flight of a handshake is answered, or nothing more is to come.
-            if self.keys.is_some() {
-                return true;
-            }
-            let packet = self.receive();
-            if let Some(packet) = packet.filter(|packet| (20..64).contains(&packet[0]))
-                && dtls.handle_packet(&packet).is_err()
-            {
-                return false;
-            }
-        }
-        false
-    }
-
-    fn say(&mut self, to: SocketAddr, payload: &str) {
-        self.send(to, payload.as_bytes());
-    }
-
-    fn send(&mut self, to: SocketAddr, payload: &[u8]) {
-        let mut packet = vec![0x80, 0];
-        packet.extend_from_slice(&self.sequence.to_be_bytes());
-        packet.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 8]);
-        packet.extend_from_slice(payload);
-        self.sequence += 1;
-        let length = packet.len();
-        packet.resize(length + GROWTH_MAX, 0);
-        let (out, _) = self.keys.as_mut().expect("keys");
-        let length = out.protect_rtp(&mut packet, length).expect("protected");
-        self.phone.rtp.send_to(&packet[..length], to).expect("send");
-    }
-
-    fn hear(&mut self) -> String {
-        String::from_utf8_lossy(&self.payload()).into_owned()
-    }
-
-    /// The payload of the next packet of sound.
-    fn payload(&mut self) -> Vec<u8> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            assert!(Instant::now() < deadline, "nothing is heard");
-            let Some(mut packet) = self.receive().filter(|packet| packet[0] >= 128) else {
-                continue;
-            };
-            let (_, inbound) = self.keys.as_mut().expect("keys");
-            let length = inbound.open_rtp(&mut packet).expect("genuine");
-            return packet[12..length].to_vec();
-        }
-    }
-}
-
-/// RFC 5764 section 4.2, for AEAD_AES_256_GCM.
-fn keys(material: &[u8], active: bool) -> (Outbound, Inbound) {
-    let one = |n: usize| {
-        let key = &material[n * 32..(n + 1) * 32];
-        let salt = &material[64 + n * 12..64 + (n + 1) * 12];
-        MasterKey::new(Suite::AeadAes256Gcm, &[key, salt].concat()).expect("a key")
-    };
-    let (ours, theirs) = (usize::from(!active), usize::from(active));
-    (Outbound::new(one(ours), 0), Inbound::new(one(theirs), 0))
-}
-
-fn relays_credentials(sdp: &str) -> Credentials {
-    Credentials {
-        name: line(sdp, "a=ice-ufrag:").into(),
-        password: line(sdp, "a=ice-pwd:").into(),
-    }
-}
 
 /// Call `name` of a browser to a plain phone; what was written to both.
 fn call(lab: &Lab, name: &str, browser: &Browser, phone: &Phone, setup: &str) -> [String; 2] {
@@ -384,7 +189,7 @@ fn a_lite_party_is_checked_by_the_relay() {
     let [to_phone, to_browser] = call(&lab, "lite", &browser, &phone, "actpass");
     assert!(!to_browser.contains("a=ice-lite"), "{to_browser}");
     let relay = [relay_address(&to_browser), relay_address(&to_phone)];
-    browser.answer_check(relay[0]);
+    browser.answer_check(false, relay[0]);
     assert!(browser.shake(relay[0], true, MUCH));
     until("keys at the relay", || lab.engine.stats().handshakes == 1);
     assert_both_ways(&mut browser, &phone, relay);

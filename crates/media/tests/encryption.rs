@@ -2,91 +2,18 @@
 
 mod phones;
 
-use std::net::SocketAddr;
-
+use phones::secret::{Secret, offered};
 use phones::{Lab, Phone, line, relay_address};
-use raftpbx_media::srtp::sdes::Crypto;
-use raftpbx_media::srtp::{GROWTH_MAX, Inbound, MasterKey, Outbound, Suite};
+use raftpbx_media::srtp::Suite;
 use serde_json::json;
-
-/// A phone that encrypts.
-struct Secret {
-    phone: Phone,
-    crypto: Crypto,
-    sequence: u16,
-    keys: Option<(Outbound, Inbound)>,
-}
-
-impl Secret {
-    fn at(ip: &str, tag: u32, suite: Suite) -> Secret {
-        let key = MasterKey::random(suite);
-        Secret {
-            phone: Phone::at(ip),
-            crypto: Crypto {
-                tag,
-                key,
-                mki_bytes: 0,
-            },
-            sequence: 65_530,
-            keys: None,
-        }
-    }
-
-    fn sdp(&self) -> String {
-        let crypto = format!("a=crypto:{}\r\n", self.crypto.value(false));
-        self.phone.sdp(&crypto).replace("RTP/AVP", "RTP/SAVP")
-    }
-
-    /// Takes the keys of the other side from a description.
-    fn agree(&mut self, sdp: &str) {
-        let lines = sdp
-            .lines()
-            .filter_map(|line| line.strip_prefix("a=crypto:"));
-        let suite = self.crypto.key.suite();
-        let mut cryptos = lines.map(|value| Crypto::parse(value).expect("a crypto"));
-        let theirs = cryptos.find(|crypto| crypto.key.suite() == suite);
-        let theirs = theirs.expect("the suite is offered");
-        self.crypto.tag = theirs.tag;
-        self.keys = Some((
-            Outbound::new(self.crypto.key.clone(), 0),
-            Inbound::new(theirs.key, 0),
-        ));
-    }
-
-    fn packet(&mut self, payload: &str) -> Vec<u8> {
-        let mut packet = vec![0x80, 0];
-        packet.extend_from_slice(&self.sequence.to_be_bytes());
-        packet.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 8]);
-        packet.extend_from_slice(payload.as_bytes());
-        self.sequence = self.sequence.wrapping_add(1);
-        let length = packet.len();
-        packet.resize(length + GROWTH_MAX, 0);
-        let (out, _) = self.keys.as_mut().expect("keys");
-        let length = out.protect_rtp(&mut packet, length).expect("protected");
-        packet.truncate(length);
-        packet
-    }
-
-    fn say(&mut self, to: SocketAddr, payload: &str) {
-        let packet = self.packet(payload);
-        self.phone.rtp.send_to(&packet, to).expect("send");
-    }
-
-    fn hear(&mut self) -> String {
-        let mut buffer = [0; 2_048];
-        let (length, _) = self.phone.rtp.recv_from(&mut buffer).expect("in time");
-        let (_, inbound) = self.keys.as_mut().expect("keys");
-        let length = inbound.open_rtp(&mut buffer[..length]).expect("genuine");
-        String::from_utf8_lossy(&buffer[12..length]).into_owned()
-    }
-}
 
 #[test]
 fn a_secret_and_a_plain_phone_hear_each_other_with_every_suite() {
     let lab = Lab::start(34_000..=34_099);
     for (n, suite) in Suite::ALL.into_iter().enumerate() {
         let name = format!("mixed-{n}");
-        let mut a = Secret::at("127.0.0.2", 3, suite);
+        let mut a = Secret::at("127.0.0.2", suite);
+        a.crypto.tag = 3;
         let b = Phone::at("127.0.0.3");
         let offer = lab.sdp_of(json!({
             "command": "offer", "call-id": name, "from-tag": "ta", "sdp": a.sdp(),
@@ -112,8 +39,8 @@ fn a_secret_and_a_plain_phone_hear_each_other_with_every_suite() {
 #[test]
 fn two_secret_phones_have_different_keys_and_forgeries_go_nowhere() {
     let lab = Lab::start(34_100..=34_119);
-    let mut a = Secret::at("127.0.0.2", 1, Suite::Aes128CmSha1_80);
-    let mut b = Secret::at("127.0.0.3", 1, Suite::AeadAes128Gcm);
+    let mut a = Secret::at("127.0.0.2", Suite::Aes128CmSha1_80);
+    let mut b = Secret::at("127.0.0.3", Suite::AeadAes128Gcm);
     let offer = lab.sdp("offer", "both", ["ta", ""], &a.sdp());
     b.agree(&offer);
     let answer = lab.sdp("answer", "both", ["ta", "tb"], &b.sdp());
@@ -137,22 +64,13 @@ fn two_secret_phones_have_different_keys_and_forgeries_go_nowhere() {
     let suite = a.crypto.key.suite();
     let resumed = a.sdp().replace(
         &format!("crypto:1 {suite}"),
-        &format!("crypto:{} {suite}", tag_of(&held, suite)),
+        &format!("crypto:{} {suite}", offered(&held, suite).tag),
     );
     lab.sdp("answer", "both", ["tb", "ta"], &resumed);
     a.say(from_a, "still from a");
     assert_eq!(b.hear(), "still from a");
     b.say(from_b, "still from b");
     assert_eq!(a.hear(), "still from b");
-}
-
-fn tag_of(sdp: &str, suite: Suite) -> u32 {
-    let lines = sdp
-        .lines()
-        .filter_map(|line| line.strip_prefix("a=crypto:"));
-    let mut cryptos = lines.map(|value| Crypto::parse(value).expect("a crypto"));
-    let found = cryptos.find(|crypto| crypto.key.suite() == suite);
-    found.expect("the suite is offered").tag
 }
 
 #[test]
@@ -174,8 +92,8 @@ fn a_phone_that_does_not_know_opportunistic_encryption_talks_plainly() {
 #[test]
 fn another_engine_goes_on_with_the_keys_the_phones_know() {
     let (mut a, mut b) = (
-        Secret::at("127.0.0.2", 1, Suite::Aes128CmSha1_80),
-        Secret::at("127.0.0.3", 1, Suite::AeadAes256Gcm),
+        Secret::at("127.0.0.2", Suite::Aes128CmSha1_80),
+        Secret::at("127.0.0.3", Suite::AeadAes256Gcm),
     );
     let mut place = None;
     for ports in [34_140..=34_159, 34_160..=34_179] {

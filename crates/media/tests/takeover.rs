@@ -3,84 +3,16 @@
 
 mod phones;
 
-use std::net::SocketAddr;
-
 use phones::floating::{answered, at};
+use phones::secret::Secret;
 use phones::{Lab, Phone, line, relay_address};
 use raftpbx_media::Held;
-use raftpbx_media::srtp::sdes::Crypto;
-use raftpbx_media::srtp::{GROWTH_MAX, Inbound, MasterKey, Outbound, Suite};
+use raftpbx_media::srtp::Suite;
 use serde_json::{Value, json};
 
 /// An engine whose calls are at `floating`, an address of the loopback.
 fn lab(ports: std::ops::RangeInclusive<u16>, floating: &str) -> Lab {
     phones::floating::lab(ports, floating, |_| {})
-}
-
-/// A phone that encrypts, and counts what it hears over the death of its media server.
-struct Secret {
-    phone: Phone,
-    crypto: Crypto,
-    sequence: u16,
-    keys: Option<(Outbound, Inbound)>,
-}
-
-impl Secret {
-    fn at(ip: &str, suite: Suite, sequence: u16) -> Secret {
-        let key = MasterKey::random(suite);
-        Secret {
-            phone: Phone::at(ip),
-            crypto: Crypto {
-                tag: 1,
-                key,
-                mki_bytes: 0,
-            },
-            sequence,
-            keys: None,
-        }
-    }
-
-    fn sdp(&self) -> String {
-        let crypto = format!("a=crypto:{}\r\n", self.crypto.value(false));
-        self.phone.sdp(&crypto).replace("RTP/AVP", "RTP/SAVP")
-    }
-
-    fn agree(&mut self, sdp: &str) {
-        let lines = sdp.lines();
-        let lines = lines.filter_map(|line| line.strip_prefix("a=crypto:"));
-        let mut cryptos = lines.map(|value| Crypto::parse(value).expect("a crypto"));
-        let suite = self.crypto.key.suite();
-        let theirs = cryptos.find(|crypto| crypto.key.suite() == suite);
-        let theirs = theirs.expect("the suite is offered");
-        self.crypto.tag = theirs.tag;
-        let out = Outbound::new(self.crypto.key.clone(), 0);
-        self.keys = Some((out, Inbound::new(theirs.key, 0)));
-    }
-
-    fn say(&mut self, to: SocketAddr, payload: &str) {
-        let mut packet = vec![0x80, 0];
-        packet.extend_from_slice(&self.sequence.to_be_bytes());
-        packet.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 8]);
-        packet.extend_from_slice(payload.as_bytes());
-        self.sequence = self.sequence.wrapping_add(1);
-        let length = packet.len();
-        packet.resize(length + GROWTH_MAX, 0);
-        let (out, _) = self.keys.as_mut().expect("keys");
-        let length = out.protect_rtp(&mut packet, length).expect("protected");
-        self.phone.rtp.send_to(&packet[..length], to).expect("send");
-    }
-
-    /// Source, number and content of the next packet, which must be genuine and new.
-    fn hear(&mut self) -> (u32, u16, String) {
-        let mut buffer = [0; 2_048];
-        let (length, _) = self.phone.rtp.recv_from(&mut buffer).expect("in time");
-        let (_, inbound) = self.keys.as_mut().expect("keys");
-        let length = inbound.open_rtp(&mut buffer[..length]).expect("genuine");
-        let number = u16::from_be_bytes([buffer[2], buffer[3]]);
-        let source = u32::from_be_bytes([buffer[8], buffer[9], buffer[10], buffer[11]]);
-        let said = String::from_utf8_lossy(&buffer[12..length]).into_owned();
-        (source, number, said)
-    }
 }
 
 #[test]
@@ -138,8 +70,8 @@ fn secret_phones_hear_each_other_on_with_every_suite() {
     let mut calls = Vec::new();
     for (n, suite) in Suite::ALL.into_iter().enumerate() {
         let name = format!("secret-{n}");
-        let mut a = Secret::at("127.0.0.2", suite, 65_530);
-        let mut b = Secret::at("127.0.0.3", Suite::ALL[7 - n], 9);
+        let mut a = Secret::beginning("127.0.0.2", suite, 65_530);
+        let mut b = Secret::beginning("127.0.0.3", Suite::ALL[7 - n], 9);
         let offer = old.sdp("offer", &name, ["ta", ""], &a.sdp());
         b.agree(&offer);
         let (answer, first) = answered(&old, &name, &b.sdp());
@@ -147,9 +79,9 @@ fn secret_phones_hear_each_other_on_with_every_suite() {
         let (from_a, from_b) = (relay_address(&answer), relay_address(&offer));
         for _ in 0..4 {
             a.say(from_a, "before");
-            assert_eq!(b.hear().2, "before");
+            assert_eq!(b.hear(), "before");
             b.say(from_b, "before");
-            assert_eq!(a.hear().2, "before");
+            assert_eq!(a.hear(), "before");
         }
         let state = if n % 2 == 0 {
             first
@@ -167,9 +99,9 @@ fn secret_phones_hear_each_other_on_with_every_suite() {
         for n in 0..6 {
             a.say(*from_a, "after");
             let number = 65_534_u16.wrapping_add(n);
-            assert_eq!(b.hear(), (8, number, "after".to_owned()));
+            assert_eq!(b.hear_numbered(), (8, number, "after".to_owned()));
             b.say(*from_b, "after");
-            assert_eq!(a.hear(), (8, 13 + n, "after".to_owned()));
+            assert_eq!(a.hear_numbered(), (8, 13 + n, "after".to_owned()));
         }
     }
     let stats = new.engine.stats();
@@ -181,22 +113,22 @@ fn what_we_say_ourselves_goes_on_behind_it_as_the_same_stream() {
     let old = lab(35_200..=35_219, "127.0.0.50");
     let new = lab(35_200..=35_219, "127.0.0.51");
     old.engine.activate(at("127.0.0.50")).expect("here");
-    let mut a = Secret::at("127.0.0.2", Suite::AeadAes128Gcm, 100);
-    let mut b = Secret::at("127.0.0.3", Suite::AeadAes128Gcm, 200);
+    let mut a = Secret::beginning("127.0.0.2", Suite::AeadAes128Gcm, 100);
+    let mut b = Secret::beginning("127.0.0.3", Suite::AeadAes128Gcm, 200);
     let offer = old.sdp("offer", "spoken", ["ta", ""], &a.sdp());
     b.agree(&offer);
     let (answer, _) = answered(&old, "spoken", &b.sdp());
     a.agree(&answer);
     let (from_a, from_b) = (relay_address(&answer), relay_address(&offer));
     b.say(from_b, "before");
-    assert_eq!(a.hear().2, "before");
+    assert_eq!(a.hear(), "before");
     let dtmf = |digit: &str| {
         json!({"command": "play DTMF", "call-id": "spoken", "from-tag": "tb", "code": digit,
             "duration": 100})
     };
     let told: Value = old.ng(dtmf("5"));
     assert_eq!(told["result"], "ok", "{told}");
-    let (source, mut last, _) = a.hear();
+    let (source, mut last, _) = a.hear_numbered();
     assert_eq!(source, 8, "one stream");
     let state = old.engine.snapshot("spoken").expect("written");
     old.engine.shutdown();
@@ -205,7 +137,7 @@ fn what_we_say_ourselves_goes_on_behind_it_as_the_same_stream() {
     // What was still on its way comes first.
     let said = loop {
         b.say(from_b, "after");
-        let (source, number, said) = a.hear();
+        let (source, number, said) = a.hear_numbered();
         assert_eq!(source, 8);
         assert!(number > last, "{number} after {last}");
         last = number;
@@ -215,7 +147,7 @@ fn what_we_say_ourselves_goes_on_behind_it_as_the_same_stream() {
     };
     assert_eq!(said, "after");
     a.say(from_a, "back");
-    assert_eq!(b.hear().2, "back");
+    assert_eq!(b.hear(), "back");
 }
 
 /// A packet with a number and a media time.

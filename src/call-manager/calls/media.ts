@@ -6,7 +6,7 @@ import type { MediaAnchor } from '../../domain/call.ts';
 import { PbxError } from '../../domain/errors.ts';
 import { limits } from '../../domain/limits.ts';
 import type { Log } from '../../domain/log.ts';
-import type { HeardSdp, MediaAnswer, MediaControl, MediaSide, Reader } from '../media-control.ts';
+import type { HeardSdp, MediaControl, MediaSide, Reader } from '../media-control.ts';
 import { haveCommonCodec } from './codecs.ts';
 import { isBrowsers, keysOf, plainProfile, profileOf } from './encryption.ts';
 import { sideOnHold } from './hold.ts';

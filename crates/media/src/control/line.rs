@@ -22,6 +22,26 @@ impl Line {
         is_rtp(&self.protocol)
     }
 
+    /// The port for RTCP that a party is offered: with `require` there is no second one.
+    pub(super) fn offered_rtcp(&self, facing: usize) -> u16 {
+        self.local[facing].port() + u16::from(!self.mux_only)
+    }
+
+    /// Who shares the port of RTP for RTCP (RFC 5761 section 5.1.1), by side, once `answerer` has
+    /// answered the last offer with `media`.
+    pub(super) fn settled_mux(&self, media: &Media<'_>, answerer: usize) -> [bool; 2] {
+        let peer = media.mux && self.mux_out;
+        let offerer = self.mux_offered
+            && match self.mux_grant {
+                MuxGrant::LikePeer => peer,
+                MuxGrant::Always => true,
+                MuxGrant::Never => false,
+            };
+        let mut mux = [offerer; 2];
+        mux[answerer] = peer;
+        mux
+    }
+
     /// An answer to the last offer; what is written to the offerer in place of its formats.
     pub(super) fn note_answer(&mut self, media: &Media<'_>, side: usize) -> Option<FormatsOut> {
         self.direction[side] = media.direction;
@@ -156,8 +176,8 @@ pub(super) fn note_offer(
     protocol.clone_into(&mut line.protocol_out);
     let flags = request.mux;
     line.mux_offered = media.mux;
-    // Browsers have no other port (RFC 8834 section 4.5).
-    let offers = flags.offer || is_browser(protocol);
+    // Browsers have no other port (RFC 8834 section 4.5); who has one may take it all the same.
+    let offers = flags.offer || (is_browser(protocol) && !flags.demux);
     line.mux_out = media.port != 0 && (offers || (media.mux && !flags.demux));
     line.mux_only = flags.require;
     let accepts = flags.demux || flags.accept || is_browser(media.protocol);

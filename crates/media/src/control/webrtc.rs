@@ -23,8 +23,8 @@ pub(super) fn check_answer(lines: &[Line], sdp: &Sdp<'_>, side: usize) -> Result
 }
 
 impl Control {
-    /// Tells the flows what the answer settles about keys, ICE and DTLS; for each line its
-    /// `a=crypto` for the offerer, and what is said about the way to us.
+    /// Tells the flows what the answer settles about keys, ICE, DTLS and the port of RTCP; for each
+    /// line its `a=crypto` for the offerer, and what is said about the way to us.
     pub(super) fn settle_keys(
         &self,
         dialogue: &mut Dialogue,
@@ -43,23 +43,26 @@ impl Control {
             if specs[1 - side].dtls.is_some() {
                 agreed.lines.clear();
             }
-            self.reach(line, specs, agreed.keys);
+            self.reach(line, specs, agreed.keys, line.settled_mux(media, side));
             (agreed.lines, way)
         };
         lines.map(settle).collect()
     }
 
-    fn reach(&self, line: &Line, specs: [Spec; 2], keys: [SideKeys; 2]) {
+    fn reach(&self, line: &Line, specs: [Spec; 2], keys: [SideKeys; 2], mux: [bool; 2]) {
         let rtcp_index = security::rtcp_index(unix_us());
         let now_ns = monotonic_ns();
         let mut table = self.workers[line.worker].table();
         let Some(flow) = table.get_mut(line.key) else {
             return;
         };
-        let agreed = specs.into_iter().zip(keys);
-        for (side, (spec, keys)) in flow.sides.iter_mut().zip(agreed) {
+        let agreed = specs.into_iter().zip(keys).zip(mux);
+        for (side, ((spec, keys), mux)) in flow.sides.iter_mut().zip(agreed) {
             let dtls = spec.dtls.is_some();
-            side.reach(&self.identity, spec, now_ns);
+            // Who does not share the port of RTP has another way, and keys of its own, for RTCP.
+            let apart = line.is_rtp() && !mux;
+            side.mux = mux;
+            side.reach(&self.identity, Spec { apart, ..spec }, now_ns);
             if !dtls {
                 side.secure(keys, rtcp_index);
             }

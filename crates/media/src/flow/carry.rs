@@ -33,6 +33,9 @@ struct SideState {
     tag: Arc<str>,
     mux: bool,
     secure: Option<(InboundState, OutboundState)>,
+    /// Keys of RTCP on a port of its own, where a handshake made them.
+    #[serde(default)]
+    rtcp_secure: Option<(InboundState, OutboundState)>,
     leg: Option<LegState>,
     rtp: StreamState,
     rtcp: StreamState,
@@ -93,13 +96,14 @@ impl FlowState {
 
 impl Side {
     fn state(&self) -> SideState {
-        let secure = self.secure.as_ref();
+        let written = |secure: &Secure| (secure.inbound.state(), secure.outbound.state());
         let leg = self.leg.as_ref();
         SideState {
             tag: Arc::clone(&self.tag),
             mux: self.mux,
-            secure: secure.map(|secure| (secure.inbound.state(), secure.outbound.state())),
-            leg: leg.map(|leg| leg.state(self.rtp.remote())),
+            secure: self.secure.as_deref().map(written),
+            rtcp_secure: self.rtcp_secure.as_deref().map(written),
+            leg: leg.map(|leg| leg.state([self.rtp.remote(), self.rtcp.remote()])),
             rtp: self.rtp.state(),
             rtcp: self.rtcp.state(),
             takes: self.takes.clone(),
@@ -116,6 +120,7 @@ impl Side {
             outbound: Outbound::resumed(outbound, rtcp_index(unix_us())),
         };
         self.secure = state.secure.map(resumed).map(Box::new);
+        self.rtcp_secure = state.rtcp_secure.map(resumed).map(Box::new);
         let leg = state.leg.as_ref();
         let leg = leg.map(|state| Leg::restored(identity, state, now_ns));
         self.leg = leg.map(Box::new);
@@ -144,9 +149,10 @@ impl Flow {
         }
     }
 
-    /// Whether another engine could go on: a handshake has to be over.
+    /// Whether another engine could go on: a handshake has to be over. Nobody waits for that of
+    /// RTCP on a port of its own: who never begins it can be taken over all the same.
     pub fn is_settled(&self) -> bool {
-        !self.sides.iter().any(Side::waits_for_keys)
+        !self.sides.iter().any(|side| side.waits_for_keys(false))
     }
 
     /// Goes on with what another engine has written down `age_ms` ago.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Flow, Side, SocketId, Verdict};
+use super::{Flow, Side, SocketId, Verdict, renewed};
 use crate::address::RawAddress;
 use crate::control::unix_us;
 use crate::security::rtcp_index;
@@ -28,6 +28,9 @@ impl Side {
         if had != self.has_dtls() {
             self.secure = None;
         }
+        if !self.shakes_apart() {
+            self.rtcp_secure = None;
+        }
         let checked = self.has_ice();
         for stream in [&mut self.rtp, &mut self.rtcp] {
             let named = *stream.named();
@@ -47,9 +50,19 @@ impl Side {
         self.leg.as_ref().is_some_and(|leg| leg.has_dtls())
     }
 
-    /// Nothing may be let through yet.
-    pub fn waits_for_keys(&self) -> bool {
-        self.secure.is_none() && self.has_dtls()
+    /// RTCP has a port and a handshake of its own.
+    pub fn shakes_apart(&self) -> bool {
+        self.leg.as_ref().is_some_and(|leg| leg.shakes_apart())
+    }
+
+    /// Nothing may be let through the port of RTP, or of RTCP, yet.
+    pub fn waits_for_keys(&self, rtcp: bool) -> bool {
+        let secure = if rtcp && self.shakes_apart() {
+            &self.rtcp_secure
+        } else {
+            &self.secure
+        };
+        secure.is_none() && self.has_dtls()
     }
 
     /// Takes what a leg made of a datagram; true when the party is somewhere else than before.
@@ -68,7 +81,13 @@ impl Side {
                 key: keys.theirs,
                 mki_bytes: 0,
             };
-            self.secure(Some((theirs, keys.ours)), rtcp_index(unix_us()));
+            let secure = if rtcp {
+                &mut self.rtcp_secure
+            } else {
+                &mut self.secure
+            };
+            let keys = Some((theirs, keys.ours));
+            *secure = renewed(secure.take(), keys, rtcp_index(unix_us()));
         }
         moved
     }
@@ -91,8 +110,10 @@ impl Flow {
             Control::Dtls if stream.judge(source) == Source::Wrong => {
                 return Some(self.refuse(at, Verdict::WrongSource));
             }
-            Control::Dtls if at.rtcp() => return Some(self.refuse(at, Verdict::NotRtp)),
-            Control::Dtls => leg.shake(source, packet, now_ns),
+            Control::Dtls if at.rtcp() && !leg.shakes_apart() => {
+                return Some(self.refuse(at, Verdict::NotRtp));
+            }
+            Control::Dtls => leg.shake(at.rtcp(), source, packet, now_ns),
         };
         if taken.strange {
             return Some(self.refuse(at, Verdict::Forged));
@@ -117,7 +138,7 @@ impl Flow {
         let mut out = Vec::new();
         for (n, side) in self.sides.iter_mut().enumerate() {
             let Some(leg) = &mut side.leg else { continue };
-            let [rtp, rtcp] = leg.tick(side.rtp.remote(), now_ns);
+            let [rtp, rtcp] = leg.tick([side.rtp.remote(), side.rtcp.remote()], now_ns);
             let outgoing = leg.take_outgoing().into_iter();
             out.extend(outgoing.map(|one| (SocketId::new(n, one.rtcp), one.to, one.bytes)));
             if rtp {

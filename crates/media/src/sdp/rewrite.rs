@@ -248,13 +248,14 @@ fn write_packet_times(out: &mut String, change: &MediaOut<'_>, given: &[&str]) {
     given.iter().filter(kept).for_each(|line| push(out, line));
 }
 
-/// Our one address, and for RTCP the next port unless it shares the first.
+/// Our one address, and for RTCP the next port unless it shares the first. An offer to share it has
+/// both, for who does not (RFC 5761 section 5.1.3).
 fn write_ice(out: &mut String, change: &MediaOut<'_>, address: IpAddr) {
     for attribute in &change.way.ice {
         push(out, &format!("a={attribute}"));
     }
     for (component, preference) in [(1, 255), (2, 254)] {
-        if component == 2 && (change.mux || change.rtcp.is_none()) {
+        if component == 2 && change.rtcp != Some(change.port + 1) {
             continue;
         }
         // RFC 8445 section 5.1.2.1: a host candidate, the only one.

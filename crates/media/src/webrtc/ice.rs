@@ -12,7 +12,8 @@ use crate::limits::{
 };
 
 const MS: u64 = 1_000_000;
-/// Priority of a peer-reflexive candidate of component 1 (RFC 8445 section 5.1.2.1).
+/// Priority of a peer-reflexive candidate of component 1, one more than of component 2 (RFC 8445
+/// section 5.1.2.1).
 const REFLEXIVE_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 /// `ice-char`, RFC 8839 section 5.4.
 const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -143,7 +144,8 @@ impl Agent {
         agent
     }
 
-    /// The description again, with further candidates.
+    /// The description again, with further candidates. Without any for RTCP it is not checked any
+    /// more: it has come to share the port of RTP.
     pub fn candidates(&mut self, theirs: Remote, now_ns: u64) {
         self.theirs = theirs;
         if !self.theirs.lite {
@@ -151,9 +153,13 @@ impl Agent {
         }
         for (component, list) in self.theirs.candidates.iter().enumerate() {
             let rtcp = component == 1;
+            if rtcp && list.is_empty() {
+                self.pairs.retain(|pair| pair.rtcp != rtcp);
+            }
             for to in list {
                 let known = |pair: &Pair| pair.rtcp == rtcp && pair.to == *to;
-                if self.pairs.len() < CANDIDATES_MAX && !self.pairs.iter().any(known) {
+                let same = self.pairs.iter().filter(|pair| pair.rtcp == rtcp);
+                if same.count() < CANDIDATES_MAX && !self.pairs.iter().any(known) {
                     let due_ns = now_ns + self.pairs.len() as u64 * CHECK_EVERY_MS / 10 * MS;
                     self.pairs.push(Pair {
                         rtcp,
@@ -410,6 +416,43 @@ mod tests {
             checks += usize::from(agent.next_check(now_ns).is_some());
         }
         assert_eq!(checks, CANDIDATES_MAX * CHECK_TRIES as usize);
+    }
+
+    #[test]
+    fn each_component_is_checked_for_itself_and_loses_consent_for_itself() {
+        let many: Vec<_> = (1..40)
+            .map(|n| address(&format!("10.0.0.{n}:4000")))
+            .collect();
+        let remote = Remote {
+            credentials: Credentials::random(),
+            lite: true,
+            candidates: [many, vec![address("10.0.0.1:4001")]],
+        };
+        let password = remote.credentials.password.clone();
+        let mut agent = Agent::new(Credentials::random(), remote, 0);
+        let mut now_ns = 0;
+        let mut asked = [0; 2];
+        // RTP answers for a minute, RTCP once.
+        let lost = loop {
+            now_ns = agent.due_ns().expect("a time").max(now_ns);
+            assert!(now_ns < 60_000 * MS, "consent is lost before");
+            if let Some(rtcp) = agent.lost_consent(now_ns) {
+                break rtcp;
+            }
+            let check = agent.next_check(now_ns).expect("a check");
+            let n = usize::from(check.rtcp);
+            asked[n] += 1;
+            if !check.rtcp || asked[n] == 1 {
+                let message = Message::parse(&check.bytes).expect("a message");
+                let answer = stun::success(message.transaction, check.to, &password);
+                let other = agent.hear(!check.rtcp, check.to, &answer, now_ns);
+                assert_eq!(other, Heard::Strange, "an answer belongs to its port");
+                let heard = agent.hear(check.rtcp, check.to, &answer, now_ns);
+                assert!(matches!(heard, Heard::Valid { .. }));
+            }
+        };
+        assert!(lost, "of RTCP");
+        assert!(agent.pairs.iter().all(|pair| !pair.rtcp) && !agent.pairs.is_empty());
     }
 
     #[test]

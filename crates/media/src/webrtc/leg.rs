@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use super::fingerprint::Fingerprint;
-use super::handshake::{Failure, Handshake, Keys, Step};
+use super::handshake::{Keys, Step};
 use super::ice::{Agent, Credentials, Heard, Remote};
 use super::identity::Identity;
-use super::state::LegState;
+use super::secrecy::Secrecy;
+use super::state::{KeyState, LegState};
 use crate::address::RawAddress;
-use crate::limits::HANDSHAKE_TRIES_MAX;
 
 /// What signalling has agreed on for one party.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -18,12 +18,25 @@ pub struct Spec {
     pub ice: Option<(Credentials, Remote)>,
     /// Whether we begin the handshake, and the party's certificates.
     pub dtls: Option<(bool, Vec<Fingerprint>)>,
+    /// RTCP has a port of its own, so ICE has two components (RFC 8445 section 5.1.1.1) and DTLS
+    /// two associations (RFC 5764 section 4.2). Known once both parties have spoken.
+    #[serde(default)]
+    pub apart: bool,
 }
 
 impl Spec {
     /// Nothing that would need a leg.
     pub fn is_empty(&self) -> bool {
         self.ice.is_none() && self.dtls.is_none()
+    }
+
+    /// ICE without the ways that RTCP does not need (RFC 5761 section 5.1.3).
+    fn ways(&self) -> Option<(Credentials, Remote)> {
+        let (ours, mut theirs) = self.ice.clone()?;
+        if !self.apart {
+            theirs.candidates[1].clear();
+        }
+        Some((ours, theirs))
     }
 }
 
@@ -77,23 +90,13 @@ pub struct Outgoing {
     pub bytes: Vec<u8>,
 }
 
-/// A handshake, or that there is to be one.
-struct Secrecy {
-    active: bool,
-    expected: Vec<Fingerprint>,
-    tries: u32,
-    running: Option<Handshake>,
-    /// Where its datagrams come from and go to, once one came.
-    peer: Option<RawAddress>,
-    keys: Option<Keys>,
-}
-
 /// One party.
 pub struct Leg {
     spec: Spec,
     identity: Arc<Identity>,
     agent: Option<Agent>,
-    secrecy: Option<Secrecy>,
+    /// For the port of RTP, and for RTCP on a port of its own.
+    secrecy: [Option<Box<Secrecy>>; 2],
     outgoing: Vec<Outgoing>,
 }
 
@@ -104,7 +107,7 @@ impl Leg {
             spec: Spec::default(),
             identity: Arc::clone(identity),
             agent: None,
-            secrecy: None,
+            secrecy: [None, None],
             outgoing: Vec::new(),
         };
         leg.settle(spec, now_ns);
@@ -114,16 +117,22 @@ impl Leg {
     /// Goes on where another engine was; keys that were made there stay.
     pub fn restored(identity: &Arc<Identity>, state: &LegState, now_ns: u64) -> Leg {
         let mut leg = Leg::new(identity, state.spec(), now_ns);
-        if let (Some(secrecy), Some(dtls)) = (&mut leg.secrecy, &state.dtls) {
-            secrecy.keys = dtls.keys.as_ref().and_then(super::KeyState::keys);
+        for (secrecy, keys) in leg.secrecy.iter_mut().zip(state.keys()) {
+            if let Some(secrecy) = secrecy {
+                secrecy.resume(keys.and_then(KeyState::keys));
+            }
         }
         leg
     }
 
-    /// What another engine needs to go on; `remote` is where the party is.
-    pub fn state(&self, remote: Option<&RawAddress>) -> LegState {
-        let remote = remote.and_then(|remote| remote.to_std());
-        LegState::of(&self.spec, self.keys(), remote)
+    /// What another engine needs to go on; `remotes` is where the ports of the party are.
+    pub fn state(&self, remotes: [Option<&RawAddress>; 2]) -> LegState {
+        let remotes = remotes.map(|remote| remote.and_then(|remote| remote.to_std()));
+        LegState::of(
+            &self.spec,
+            [false, true].map(|rtcp| self.keys(rtcp)),
+            remotes,
+        )
     }
 
     /// Signalling has agreed again: what stays the same goes on, what is new begins anew.
@@ -134,19 +143,17 @@ impl Leg {
         };
         if names(&self.spec) != names(&spec) {
             let begin = |(ours, theirs)| Agent::new(ours, theirs, now_ns);
-            self.agent = spec.ice.clone().map(begin);
-        } else if let (Some(agent), Some((_, theirs))) = (&mut self.agent, &spec.ice) {
-            agent.candidates(theirs.clone(), now_ns);
+            self.agent = spec.ways().map(begin);
+        } else if let (Some(agent), Some((_, theirs))) = (&mut self.agent, spec.ways()) {
+            agent.candidates(theirs, now_ns);
         }
-        if self.spec.dtls != spec.dtls {
-            self.secrecy = spec.dtls.clone().map(|(active, expected)| Secrecy {
-                active,
-                expected,
-                tries: 0,
-                running: None,
-                peer: None,
-                keys: None,
-            });
+        let anew = self.spec.dtls != spec.dtls;
+        for (secrecy, wanted) in self.secrecy.iter_mut().zip([true, spec.apart]) {
+            if anew || !wanted || secrecy.is_none() {
+                let dtls = spec.dtls.clone().filter(|_| wanted);
+                let begin = |(active, expected)| Box::new(Secrecy::new(active, expected));
+                *secrecy = dtls.map(begin);
+            }
         }
         self.spec = spec;
     }
@@ -156,9 +163,9 @@ impl Leg {
         &self.spec
     }
 
-    /// The keys of the handshake, once it is over.
-    pub fn keys(&self) -> Option<&Keys> {
-        self.secrecy.as_ref()?.keys.as_ref()
+    /// The keys of the handshake on the port of RTP, or of RTCP, once it is over.
+    pub fn keys(&self, rtcp: bool) -> Option<&Keys> {
+        self.secrecy[usize::from(rtcp)].as_ref()?.keys()
     }
 
     /// Sources are told by checks and not learned.
@@ -168,7 +175,12 @@ impl Leg {
 
     /// Keys come from a handshake: without any, nothing is let through.
     pub fn has_dtls(&self) -> bool {
-        self.secrecy.is_some()
+        self.secrecy[0].is_some()
+    }
+
+    /// RTCP has a handshake of its own.
+    pub fn shakes_apart(&self) -> bool {
+        self.secrecy[1].is_some()
     }
 
     /// A STUN message came.
@@ -197,20 +209,16 @@ impl Leg {
         }
     }
 
-    /// A DTLS datagram came from a source that may send.
-    pub fn shake(&mut self, source: &RawAddress, packet: &[u8], now_ns: u64) -> Taken {
-        let Some(secrecy) = &mut self.secrecy else {
+    /// A DTLS datagram came from a source that may send, on the port of RTP or RTCP.
+    pub fn shake(&mut self, rtcp: bool, source: &RawAddress, packet: &[u8], now_ns: u64) -> Taken {
+        let Some(secrecy) = &mut self.secrecy[usize::from(rtcp)] else {
             return Taken::strange();
         };
-        if secrecy.running.is_none() && !secrecy.begin(&self.identity, source, now_ns) {
-            return Taken::strange();
-        }
-        let Some(running) = &mut secrecy.running else {
+        let Some(step) = secrecy.shake(&self.identity, source, packet, now_ns) else {
             return Taken::strange();
         };
-        secrecy.peer = Some(*source);
-        let result = running.take(packet, now_ns);
-        let keys = self.after(result);
+        let to = secrecy.peer();
+        let keys = self.note(rtcp, to, step);
         // A source that finishes the handshake is the party's.
         Taken {
             valid: keys.is_some().then_some(true),
@@ -219,9 +227,9 @@ impl Leg {
         }
     }
 
-    /// Does what is due; `remote` is where the party is, as far as that is known. Answers true when
-    /// the party's consent to packets on the port of RTP, and of RTCP, is gone.
-    pub fn tick(&mut self, remote: Option<&RawAddress>, now_ns: u64) -> [bool; 2] {
+    /// Does what is due; `remotes` is where the ports of the party are, as far as that is known.
+    /// Answers true when the party's consent to packets on the port of RTP, and of RTCP, is gone.
+    pub fn tick(&mut self, remotes: [Option<&RawAddress>; 2], now_ns: u64) -> [bool; 2] {
         let mut lost = [false; 2];
         if let Some(agent) = &mut self.agent {
             while let Some(rtcp) = agent.lost_consent(now_ns) {
@@ -235,27 +243,31 @@ impl Leg {
                 });
             }
         }
-        if let Some(secrecy) = &mut self.secrecy {
-            let begins = secrecy.active && secrecy.running.is_none() && secrecy.keys.is_none();
-            if begins && let Some(remote) = remote {
-                secrecy.peer = Some(*remote);
-                secrecy.begin(&self.identity, remote, now_ns);
-            }
-            if let Some(running) = &mut secrecy.running
-                && running.due_ns().is_some_and(|due_ns| due_ns <= now_ns)
-            {
-                let result = running.tick(now_ns);
-                self.after(result);
+        for rtcp in [false, true] {
+            let at = usize::from(rtcp);
+            if let Some(secrecy) = &mut self.secrecy[at] {
+                let step = secrecy.tick(&self.identity, remotes[at], now_ns);
+                let to = secrecy.peer();
+                self.note(rtcp, to, step);
             }
         }
         lost
     }
 
+    /// Takes what a step of a handshake says; answers the keys it has made.
+    fn note(&mut self, rtcp: bool, to: Option<RawAddress>, step: Step) -> Option<Keys> {
+        if let Some(to) = to {
+            let out = |bytes| Outgoing { rtcp, to, bytes };
+            self.outgoing.extend(step.packets.into_iter().map(out));
+        }
+        step.keys
+    }
+
     /// When [`Self::tick`] is wanted at the latest.
     pub fn due_ns(&self) -> Option<u64> {
         let checks = self.agent.as_ref().and_then(Agent::due_ns);
-        let running = self.secrecy.as_ref().and_then(|s| s.running.as_ref());
-        let repeats = running.and_then(Handshake::due_ns);
+        let running = self.secrecy.iter().flatten();
+        let repeats = running.filter_map(|secrecy| secrecy.due_ns());
         checks.into_iter().chain(repeats).min()
     }
 
@@ -263,199 +275,7 @@ impl Leg {
     pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.outgoing)
     }
-
-    fn after(&mut self, result: Result<Step, Failure>) -> Option<Keys> {
-        let secrecy = self.secrecy.as_mut()?;
-        let counts = &self.identity.counts;
-        match result {
-            Ok(step) => {
-                if let Some(to) = secrecy.peer {
-                    let out = |bytes| Outgoing {
-                        rtcp: false,
-                        to,
-                        bytes,
-                    };
-                    self.outgoing.extend(step.packets.into_iter().map(out));
-                }
-                if step.keys.is_some() {
-                    counts.handshakes.add(1);
-                    secrecy.keys.clone_from(&step.keys);
-                }
-                step.keys
-            }
-            Err(failure) => {
-                // What was agreed before stays in use: an end that cannot be believed ends nothing.
-                secrecy.running = None;
-                if secrecy.keys.is_none() {
-                    counts.failed.add(1);
-                    counts
-                        .mismatched
-                        .add(u64::from(failure == Failure::Mismatch));
-                }
-                None
-            }
-        }
-    }
-}
-
-impl Secrecy {
-    /// Begins a handshake, unless there were enough or too many are under way.
-    fn begin(&mut self, identity: &Arc<Identity>, peer: &RawAddress, now_ns: u64) -> bool {
-        if self.keys.is_some() {
-            // The connection is over; a new one needs a new agreement.
-            return false;
-        }
-        let may = self.tries < HANDSHAKE_TRIES_MAX;
-        let expected = self.expected.clone();
-        let source = peer.to_std().filter(|_| may).map(|address| address.ip());
-        let begin = |source| Handshake::begin(identity, self.active, expected, source, now_ns);
-        self.running = source.and_then(begin);
-        if self.running.is_none() {
-            identity.counts.refused.add(1);
-            if self.active {
-                // Asked again by time, an active end would never rest; a passive one is asked
-                // again by its peer.
-                self.tries = HANDSHAKE_TRIES_MAX.max(self.tries);
-            }
-        } else {
-            self.tries += 1;
-        }
-        self.running.is_some()
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::SocketAddr;
-
-    fn raw(text: &str) -> RawAddress {
-        RawAddress::from(text.parse::<SocketAddr>().expect("an address"))
-    }
-
-    fn identity() -> Arc<Identity> {
-        Identity::new().expect("an identity")
-    }
-
-    fn now() -> u64 {
-        crate::epoll::monotonic_ns()
-    }
-
-    fn leg(own: &Arc<Identity>, active: bool, other: &Arc<Identity>) -> Leg {
-        let dtls = Some((active, vec![other.fingerprint().clone()]));
-        Leg::new(own, Spec { ice: None, dtls }, now())
-    }
-
-    /// Carries datagrams between two legs until nothing is said any more.
-    fn shake(legs: &mut [Leg; 2]) {
-        let remote = raw("10.0.0.1:1");
-        for leg in legs.iter_mut() {
-            leg.tick(Some(&remote), now());
-        }
-        while let Some(n) = (0..2).find(|&n| !legs[n].outgoing.is_empty()) {
-            for out in legs[n].take_outgoing() {
-                legs[1 - n].shake(&remote, &out.bytes, now());
-            }
-        }
-    }
-
-    #[test]
-    fn the_active_end_begins_once_it_knows_where_and_both_have_keys() {
-        let (a, b) = (identity(), identity());
-        let mut legs = [leg(&a, true, &b), leg(&b, false, &a)];
-        legs[0].tick(None, now());
-        assert!(legs[0].outgoing.is_empty());
-        shake(&mut legs);
-        let [one, other] = &legs;
-        let (one, other) = (one.keys().expect("keys"), other.keys().expect("keys"));
-        assert_eq!((&one.ours, &one.theirs), (&other.theirs, &other.ours));
-        assert_eq!(
-            (a.counts.handshakes.get(), b.counts.handshakes.get()),
-            (1, 1)
-        );
-    }
-
-    #[test]
-    fn what_stays_the_same_goes_on_and_another_certificate_begins_anew() {
-        let (a, b, c) = (identity(), identity(), identity());
-        let mut legs = [leg(&a, true, &b), leg(&b, false, &a)];
-        shake(&mut legs);
-        let before = legs[0].keys().cloned();
-        let same = legs[0].spec().clone();
-        legs[0].settle(same, now());
-        assert_eq!(legs[0].keys().cloned(), before);
-        let dtls = Some((true, vec![c.fingerprint().clone()]));
-        legs[0].settle(Spec { ice: None, dtls }, now());
-        legs[1] = leg(&c, false, &a);
-        assert_eq!(legs[0].keys(), None);
-        shake(&mut legs);
-        assert_ne!(legs[0].keys().cloned(), before);
-        assert_eq!(
-            legs[0].keys().map(|keys| &keys.ours),
-            legs[1].keys().map(|keys| &keys.theirs)
-        );
-    }
-
-    #[test]
-    fn a_wrong_certificate_is_counted_and_not_tried_for_ever() {
-        let (a, b, c) = (identity(), identity(), identity());
-        let mut legs = [leg(&a, true, &c), leg(&b, false, &a)];
-        for _ in 0..HANDSHAKE_TRIES_MAX + 2 {
-            shake(&mut legs);
-            legs[1] = leg(&b, false, &a);
-        }
-        assert!(legs[0].keys().is_none());
-        assert_eq!(a.counts.mismatched.get(), u64::from(HANDSHAKE_TRIES_MAX));
-        assert!(a.counts.refused.get() > 0 && a.running() == 0);
-    }
-
-    #[test]
-    fn what_is_written_down_goes_on_elsewhere_with_the_same_keys() {
-        let (a, b, c) = (identity(), identity(), identity());
-        let (ours, theirs) = (Credentials::random(), Credentials::random());
-        let mut legs = [leg(&a, false, &b), leg(&b, true, &a)];
-        shake(&mut legs);
-        let mut spec = legs[0].spec().clone();
-        let remote = Remote {
-            credentials: theirs.clone(),
-            ..Remote::default()
-        };
-        spec.ice = Some((ours.clone(), remote));
-        legs[0].settle(spec, now());
-        let at = raw("10.0.0.9:4000");
-        let written = serde_json::to_string(&legs[0].state(Some(&at))).expect("JSON");
-        let state: LegState = serde_json::from_str(&written).expect("a state");
-        let mut other = Leg::restored(&c, &state, now());
-        assert_eq!(other.keys(), legs[0].keys());
-        assert_eq!(other.state(Some(&at)), state);
-        let check = super::super::stun::Check {
-            username: &format!("{}:{}", ours.name, theirs.name),
-            password: &ours.password,
-            priority: 1,
-            controlling: true,
-            tie_breaker: 1,
-            nominates: true,
-        };
-        let check = super::super::stun::request([1; 12], &check);
-        let taken = other.hear(false, &at, &check, now());
-        assert_eq!(
-            taken.valid,
-            Some(true),
-            "who knew the old one knows this one"
-        );
-        let shown = format!("{state:?}");
-        assert!(
-            !shown.contains(&ours.password),
-            "secrets do not end up in logs"
-        );
-    }
-
-    #[test]
-    fn the_first_byte_tells() {
-        let of = |byte: u8| Control::of(&[byte]);
-        assert_eq!([of(0), of(3)], [Some(Control::Stun); 2]);
-        assert_eq!([of(20), of(63)], [Some(Control::Dtls); 2]);
-        assert_eq!([of(4), of(19), of(64), of(128), of(191)], [None; 5]);
-        assert_eq!(Control::of(&[]), None);
-    }
-}
+mod tests;

@@ -194,6 +194,7 @@ impl Facing {
         Spec {
             ice: self.ours.clone().zip(remote),
             dtls: (dtls && !theirs.is_empty()).then(|| (role(), theirs.clone())),
+            apart: false,
         }
     }
 }

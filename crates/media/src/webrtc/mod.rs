@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - `stun`: messages. `ice`: whose checks are answered, and our own towards who sends none.
-//! - `fingerprint`, `identity`: certificates, theirs and ours. `handshake`: DTLS.
+//! - `fingerprint`, `identity`: certificates, theirs and ours. `handshake`: DTLS. `secrecy`: from
+//!   agreement to keys, for one port.
 //! - `describe`: what a description says. `line`: offers and answers. `leg`: one party of a flow.
 //! - `state`: a party as it can be handed to another media server.
 
@@ -20,6 +21,7 @@ mod ice;
 mod identity;
 mod leg;
 mod line;
+mod secrecy;
 mod state;
 pub mod stun;
 
@@ -31,4 +33,4 @@ pub(crate) use ice::Remote;
 pub use identity::{Identity, WebrtcCounts};
 pub use leg::{Control, Leg, Spec, Taken};
 pub use line::LineLegs;
-pub use state::{DtlsState, IceState, KeyState, LegState};
+pub use state::{DtlsState, IceState, KeyState, LegState, RtcpState};

@@ -21,6 +21,18 @@ pub struct LegState {
     pub dtls: Option<DtlsState>,
     /// Where packets to it go.
     pub remote: Option<SocketAddr>,
+    /// RTCP, when it has a port of its own.
+    #[serde(default)]
+    pub rtcp: Option<RtcpState>,
+}
+
+/// The port of RTCP: what there is twice without multiplexing (RFC 5764 section 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtcpState {
+    /// The fruit of its own handshake; none before its end, or without DTLS.
+    pub keys: Option<KeyState>,
+    /// Where packets to it go.
+    pub remote: Option<SocketAddr>,
 }
 
 /// Both ends of ICE.
@@ -80,8 +92,13 @@ impl KeyState {
 }
 
 impl LegState {
-    /// Writes down what was agreed, what came of it and where the party is.
-    pub(super) fn of(spec: &Spec, keys: Option<&Keys>, remote: Option<SocketAddr>) -> LegState {
+    /// Writes down what was agreed, what came of it and where the party is: on the port of RTP, and
+    /// of RTCP.
+    pub(super) fn of(
+        spec: &Spec,
+        keys: [Option<&Keys>; 2],
+        remotes: [Option<SocketAddr>; 2],
+    ) -> LegState {
         let ice = spec.ice.as_ref().map(|(ours, theirs)| IceState {
             ours: ours.clone(),
             theirs: theirs.credentials.clone(),
@@ -90,20 +107,37 @@ impl LegState {
         let dtls = spec.dtls.as_ref().map(|(active, fingerprints)| DtlsState {
             active: *active,
             fingerprints: fingerprints.iter().map(Fingerprint::to_string).collect(),
-            keys: keys.map(KeyState::of),
+            keys: keys[0].map(KeyState::of),
         });
-        LegState { ice, dtls, remote }
+        let rtcp = spec.apart.then(|| RtcpState {
+            keys: keys[1].map(KeyState::of),
+            remote: remotes[1],
+        });
+        let remote = remotes[0];
+        LegState {
+            ice,
+            dtls,
+            remote,
+            rtcp,
+        }
+    }
+
+    /// The keys of both ports.
+    pub(super) fn keys(&self) -> [Option<&KeyState>; 2] {
+        let rtp = self.dtls.as_ref().and_then(|dtls| dtls.keys.as_ref());
+        let rtcp = self.rtcp.as_ref().and_then(|rtcp| rtcp.keys.as_ref());
+        [rtp, rtcp]
     }
 
     /// What was agreed.
     pub fn spec(&self) -> Spec {
         let remote = |state: &IceState| {
             // A lite party is where it was; what else it wrote was of use before only.
-            let at: Vec<SocketAddr> = self.remote.into_iter().collect();
+            let rtcp = self.rtcp.as_ref().and_then(|rtcp| rtcp.remote);
             Remote {
                 credentials: state.theirs.clone(),
                 lite: state.lite,
-                candidates: [at, Vec::new()],
+                candidates: [self.remote, rtcp].map(|at| at.into_iter().collect()),
             }
         };
         let parsed = |state: &DtlsState| {
@@ -113,6 +147,7 @@ impl LegState {
         Spec {
             ice: self.ice.as_ref().map(|ice| (ice.ours.clone(), remote(ice))),
             dtls: self.dtls.as_ref().map(|dtls| (dtls.active, parsed(dtls))),
+            apart: self.rtcp.is_some(),
         }
     }
 }

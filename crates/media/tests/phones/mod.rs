@@ -1,9 +1,11 @@
 //! Fake phones and an NG client for the tests, over real UDP sockets on the loopback.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod browser;
 pub mod callers;
 pub mod floating;
 pub mod recorded;
+pub mod secret;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;

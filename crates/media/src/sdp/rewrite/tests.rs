@@ -121,6 +121,31 @@ fn a_plain_offer_gets_the_relay_in_rtpengines_order() {
 }
 
 #[test]
+fn rtcp_has_a_candidate_where_it_has_a_port() {
+    let written_with = |rtcp, mux| {
+        let way = Way {
+            ice: vec!["ice-ufrag:u".into(), "ice-pwd:p".into()],
+            ..NO_WAY
+        };
+        written(
+            PLAIN,
+            &[MediaOut {
+                rtcp,
+                mux,
+                way,
+                ..OUT
+            }],
+        )
+    };
+    let second = "a=candidate:1 2 UDP 2130706430 192.0.2.9 30001 typ host\r\n";
+    // An offer to share the port has both, until the answer says which.
+    assert!(written_with(Some(30_001), true).contains(second));
+    assert!(written_with(Some(30_001), false).contains(second));
+    assert!(!written_with(Some(30_000), true).contains("a=candidate:1 2 "));
+    assert!(!written_with(None, false).contains("a=candidate:1 2 "));
+}
+
+#[test]
 fn payload_types_are_exchanged_with_all_that_is_said_of_them() {
     let text = PLAIN.replace("a=ptime:20\r\n", "a=fmtp:0 x\r\na=fmtp:101 0-15\r\n");
     let formats = FormatsOut {
