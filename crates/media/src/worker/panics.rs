@@ -4,7 +4,8 @@
 //! A panic is a mistake of ours that some packet or moment has brought to light. What it left half
 //! done is used no more: rooms are gone, flows wait unwatched until control has given their ports
 //! back. The thread begins anew, with what comes. A failure is the kernel's no to waiting or
-//! sending; a worker that cannot begin anew, or fails again and again, has ended: no call goes there.
+//! sending; a worker that cannot begin anew, or fails again and again, has ended, and no call goes
+//! there.
 
 use std::any::Any;
 use std::collections::BTreeSet;
