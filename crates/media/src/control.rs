@@ -6,6 +6,7 @@
 mod broken;
 mod choirs;
 mod codecs;
+mod forward;
 mod line;
 mod publish;
 mod recording;
@@ -25,6 +26,7 @@ use crate::MediaConfig;
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::epoll::monotonic_ns;
 use crate::flow::Flow;
+use crate::forward::Forwarder;
 use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
@@ -52,6 +54,8 @@ pub struct Control {
     pub created: u64,
     /// Recordings of calls.
     pub recorder: Recorder,
+    /// What of calls goes to a consumer outside.
+    pub forwarder: Forwarder,
     /// Rooms by name.
     pub rooms: RoomBook,
     /// Music that several parties hear.
@@ -75,7 +79,7 @@ impl Control {
     pub fn new(
         config: &MediaConfig,
         workers: Arc<[Worker]>,
-        recorder: Recorder,
+        (recorder, forwarder): (Recorder, Forwarder),
         identity: Arc<Identity>,
     ) -> Control {
         let steering = workers.first().and_then(Worker::steering);
@@ -92,6 +96,7 @@ impl Control {
             sites,
             created: 0,
             recorder,
+            forwarder,
             rooms: RoomBook::default(),
             choirs: Choirs::default(),
             ended: Ended::default(),
@@ -166,7 +171,7 @@ impl Control {
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
-        self.note_recording(&mut call, request);
+        self.note_takers(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -225,7 +230,7 @@ impl Control {
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
-        self.note_recording(&mut call, request);
+        self.note_takers(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }

@@ -29,7 +29,7 @@ impl CommandCounts {
 }
 
 /// The short names of commands, in rtpengine's order.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 25] = [
     "ping",
     "offer",
     "answer",
@@ -39,6 +39,8 @@ const COMMANDS: [&str; 23] = [
     "startrec",
     "stoprec",
     "pauserec",
+    "startfwd",
+    "stopfwd",
     "blkdtmf",
     "unblkdtmf",
     "blkmedia",
