@@ -49,7 +49,7 @@ impl Waiting {
         self.head.push(0);
         self.begun = 0;
         // The other half of this sample went to the connection before.
-        if self.sound.len() % SAMPLE != 0 {
+        if !self.sound.len().is_multiple_of(SAMPLE) {
             self.sound.pop_front();
         }
     }
@@ -235,7 +235,7 @@ mod tests {
             let told = out as u64 + waits;
             // Silence beyond half a minute is left out.
             prop_assert!(told <= (position - begins) * SAMPLE as u64);
-            prop_assert!(waiting.owed > 0 || told % SAMPLE as u64 == 0);
+            prop_assert!(waiting.owed > 0 || told.is_multiple_of(SAMPLE as u64));
         }
     }
 }
