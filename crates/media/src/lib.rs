@@ -91,6 +91,7 @@ use crate::forward::Forwarder;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::ng::rates::Rates;
 use crate::ng::statistics::CommandCounts;
 use crate::ng::stream::Streams;
 use crate::packet_io::Way;
@@ -252,6 +253,7 @@ pub(crate) struct Core {
     addresses: Addresses,
     counts: Counts,
     commands: CommandCounts,
+    rates: Mutex<Rates>,
     media_timeout_s: u64,
     started: Instant,
     stopping: AtomicBool,
@@ -375,6 +377,7 @@ impl MediaEngine {
             addresses: Addresses::new(config.floating.clone())?,
             counts: Counts::default(),
             commands: CommandCounts::default(),
+            rates: Mutex::default(),
             media_timeout_s: config.media_timeout_s,
             started: Instant::now(),
             stopping: AtomicBool::new(false),

@@ -86,6 +86,9 @@ pub const WORKERS_MAX: usize = 64;
 /// How often silent and abandoned calls are looked for.
 pub const SWEEP_EVERY_MS: u64 = 1_000;
 
+/// Samples that rates are made from: one with each sweep, so those of a minute.
+pub const RATE_SAMPLES_MAX: usize = 61;
+
 /// A call without packet and command for this long is removed: its owner must have died.
 pub const ABANDONED_AFTER_S: u64 = 3_600;
 
