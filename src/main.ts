@@ -158,6 +158,8 @@ async function startMedia(here: Surroundings, undo: Undo[]): Promise<void> {
     packetIo: media.packetIo,
     recordingFormat: media.recordingFormat,
     codecs: media.codecs,
+    forwardTo: media.forwardTo,
+    forwardRateHz: media.forwardRateHz,
     store: {
       hosts: hosts.map((host) => joinAddress(host, config.store.respPort)),
       username: config.store.user,

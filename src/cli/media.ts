@@ -52,6 +52,8 @@ export function addMedia(program: Command): void {
             packetIo: options.path,
             recordingFormat: 'wav',
             codecs: [],
+            forwardTo: null,
+            forwardRateHz: 8_000,
           },
           () => undefined,
         );

@@ -13,6 +13,19 @@ export const socketAddress = z
   .refine(isSocketAddress, { error: 'is not ADDRESS:PORT (IPv6 in brackets)' })
   .meta({ example: '10.77.0.11:2223' });
 
+/** Longest name of a Unix socket, bytes (`sockaddr_un`). */
+const socketNameMax = 107;
+
+/** Where a stream can be sent: a TCP port, or a Unix socket by its whole path. */
+export const consumerAddress = z
+  .string()
+  .refine(
+    (text) =>
+      isSocketAddress(text) || (text.startsWith('/') && Buffer.byteLength(text) <= socketNameMax),
+    { error: 'is neither ADDRESS:PORT nor the whole path of a Unix socket' },
+  )
+  .meta({ example: '10.77.0.31:9000' });
+
 export const port = z
   .int({ error: 'is not a port number' })
   .min(1, { error: 'is below 1' })

@@ -4,7 +4,7 @@
  * that hold them.
  */
 import { z } from 'zod';
-import { file, ipAddress, port, socketAddress } from './fields.ts';
+import { consumerAddress, file, ipAddress, port, socketAddress } from './fields.ts';
 import { checkEngine, checkSipTls, sip } from './sip-schema.ts';
 import { storeAccountList } from './store-accounts.ts';
 
@@ -163,6 +163,14 @@ const media = z.strictObject({
     .max(16)
     .default([])
     .describe('shared libraries of further codecs'),
+  forwardTo: consumerAddress
+    .optional()
+    .describe('who takes the sound of `start forwarding`, over TCP or a Unix socket; else nobody'),
+  forwardRateHz: z
+    .literal([8_000, 16_000, 48_000])
+    .meta({ example: '16000' })
+    .default(8_000)
+    .describe('samples a second of forwarded sound: 8000, 16000 or 48000'),
 });
 
 const api = z.strictObject({

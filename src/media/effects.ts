@@ -61,6 +61,8 @@ export class MediaServer implements RoleHandle, MediaServerApi {
         packetIo: context.packetIo ?? 'auto',
         recordingFormat: context.recordingFormat ?? 'wav',
         codecs: [...(context.codecs ?? [])],
+        forwardTo: context.forwardTo ?? null,
+        forwardRateHz: context.forwardRateHz ?? 8_000,
       },
       (events) => this.#apply(events),
     );

@@ -48,6 +48,10 @@ export interface MediaServerContext {
   recordingFormat?: 'wav' | 'opus';
   /** Shared libraries of further codecs. */
   codecs?: readonly string[];
+  /** `address:port` or Unix socket of who takes forwarded sound; without one none is forwarded. */
+  forwardTo?: string | undefined;
+  /** Samples a second of it; 8000 unless given. */
+  forwardRateHz?: 8_000 | 16_000 | 48_000;
   /** Where the store is: normally the VIP. */
   store: StoreClientOptions;
 }

@@ -279,6 +279,10 @@ export interface MediaOptions {
   recordingFormat: 'wav' | 'opus';
   /** Shared libraries of further codecs (`crates/media/include/raftpbx_codec.h`), whole paths. */
   codecs: string[];
+  /** `address:port` or Unix socket (a whole path) of who takes forwarded sound; null is nobody. */
+  forwardTo: string | null;
+  /** Samples a second of forwarded sound: 8000, 16000 or 48000. */
+  forwardRateHz: number;
 }
 
 /** Addresses that move to another media server when the one that has them dies. */

@@ -18,6 +18,8 @@ export function mediaOptions(
     packetIo: 'auto',
     recordingFormat: 'wav',
     codecs: [],
+    forwardTo: null,
+    forwardRateHz: 8_000,
     ...own,
   };
 }

@@ -22,6 +22,7 @@ fn calls_that_are_set_up_and_taken_down_leave_nothing() {
         prompts: None,
         floating: None,
         codecs: Vec::new(),
+        forward: None,
         fast_path: false,
         packet_io: PacketIo::Auto,
         recording_format: RecordingFormat::default(),

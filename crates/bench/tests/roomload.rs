@@ -22,6 +22,7 @@ fn a_small_room_is_heard_by_all_and_leaves_nothing() {
         recordings: None,
         recording_format: RecordingFormat::default(),
         codecs: Vec::new(),
+        forward: None,
         prompts: None,
         fast_path: false,
         packet_io: PacketIo::Auto,

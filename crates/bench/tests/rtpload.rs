@@ -37,6 +37,7 @@ fn engine(first_port: u16) -> MediaEngine {
         packet_io: PacketIo::Auto,
         recording_format: RecordingFormat::default(),
         codecs: Vec::new(),
+        forward: None,
     };
     MediaEngine::start(config, Box::new(drop)).expect("start")
 }

@@ -11,7 +11,8 @@ use napi_derive::napi;
 use parking_lot::Mutex;
 use raftpbx_media::limits::TAP_BATCHES_MAX;
 use raftpbx_media::{
-    Floating, Interface, MediaConfig, MediaEngine, MediaEvent, PacketIo, RecordingFormat, RoomEvent,
+    Floating, ForwardTo, Interface, MediaConfig, MediaEngine, MediaEvent, PacketIo,
+    RecordingFormat, RoomEvent,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ struct WireMediaOptions {
     packet_io: WirePacketIo,
     recording_format: WireRecordingFormat,
     codecs: Vec<PathBuf>,
+    forward_to: Option<String>,
+    forward_rate_hz: u32,
 }
 
 #[derive(Deserialize)]
@@ -271,6 +274,13 @@ pub fn start_media(wire: String, sink: Sink) -> napi::Result<NativeMedia> {
             WireRecordingFormat::Opus => RecordingFormat::Opus,
         },
         codecs: wire.codecs,
+        forward: match wire.forward_to {
+            Some(consumer) => Some(ForwardTo {
+                consumer: consumer.parse().map_err(failure)?,
+                rate_hz: wire.forward_rate_hz,
+            }),
+            None => None,
+        },
     };
     let events = Box::new(move |events: Vec<MediaEvent>| {
         let batch: Vec<WireMediaEvent> = events.into_iter().filter_map(wire_event).collect();

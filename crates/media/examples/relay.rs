@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         recording_format: RecordingFormat::default(),
         codecs: Vec::new(),
+        forward: None,
     };
     let report = |events| {
         // A closed standard error is no reason to stop relaying.

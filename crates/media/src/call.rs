@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::forward::wanted::Wanted;
 use crate::ports::PortPair;
 use crate::record::Recording;
 use crate::sdp::{Direction, Takes};
@@ -31,6 +32,8 @@ pub struct Call {
     pub owner: Option<String>,
     /// Its recording, if it is recorded.
     pub recording: Option<Recording>,
+    /// What of it goes to a consumer outside.
+    pub forwarded: Wanted,
     /// Branches; at least one.
     pub dialogues: Vec<Dialogue>,
     /// Those who get copies.
@@ -179,6 +182,7 @@ impl Call {
             key_seed: None,
             owner: None,
             recording: None,
+            forwarded: Wanted::default(),
             dialogues: Vec::new(),
             subscriptions: Vec::new(),
             is_kept: false,

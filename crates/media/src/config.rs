@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::MediaError;
+use crate::forward::ForwardTo;
 use crate::limits::FLOATING_MAX;
 use crate::packet_io::PacketIo;
 use crate::record::RecordingFormat;
@@ -59,6 +60,8 @@ pub struct MediaConfig {
     pub recording_format: RecordingFormat,
     /// Shared libraries of further codecs; see `include/raftpbx_codec.h`.
     pub codecs: Vec<PathBuf>,
+    /// Where `start forwarding` sends sound; none: nowhere.
+    pub forward: Option<ForwardTo>,
 }
 
 /// Refuses what cannot work.
@@ -84,6 +87,10 @@ pub(crate) fn check(config: &MediaConfig) -> Result<(), MediaError> {
         })?;
     }
     check_floating(config)?;
+    let rate_hz = config.forward.as_ref().map_or(8_000, |to| to.rate_hz);
+    if !matches!(rate_hz, 8_000 | 16_000 | 48_000) {
+        return bad("forwarded sound has 8000, 16000 or 48000 samples a second");
+    }
     if let Some(folder) = &config.recordings {
         std::fs::create_dir_all(folder).map_err(|source: io::Error| MediaError::System {
             action: format!("make the folder of recordings {}", folder.display()),

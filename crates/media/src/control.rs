@@ -6,6 +6,7 @@
 mod broken;
 mod choirs;
 mod codecs;
+mod forward;
 mod line;
 mod publish;
 mod recording;
@@ -25,6 +26,7 @@ use crate::MediaConfig;
 use crate::call::{Call, Dialogue, Line, MuxGrant};
 use crate::epoll::monotonic_ns;
 use crate::flow::Flow;
+use crate::forward::Forwarder;
 use crate::limits::{FLOWS_BEFORE_NEXT_WORKER, LEGS_MAX, SESSIONS_MAX};
 use crate::ng::Refusal;
 use crate::ng::request::Request;
@@ -53,6 +55,8 @@ pub struct Control {
     pub created: u64,
     /// Recordings of calls.
     pub recorder: Recorder,
+    /// What of calls goes to a consumer outside.
+    pub forwarder: Forwarder,
     /// Rooms by name.
     pub rooms: RoomBook,
     /// Music that several parties hear.
@@ -76,7 +80,7 @@ impl Control {
     pub fn new(
         config: &MediaConfig,
         workers: Arc<[Worker]>,
-        recorder: Recorder,
+        (recorder, forwarder): (Recorder, Forwarder),
         identity: Arc<Identity>,
     ) -> Control {
         let steering = workers.first().and_then(Worker::steering);
@@ -93,6 +97,7 @@ impl Control {
             sites,
             created: 0,
             recorder,
+            forwarder,
             rooms: RoomBook::default(),
             choirs: Choirs::default(),
             ended: Ended::default(),
@@ -167,7 +172,7 @@ impl Control {
             })
             .collect();
         let text = self.write(&sdp, request, &out, dialogue, 1 - side);
-        self.note_recording(&mut call, request);
+        self.note_takers(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }
@@ -226,7 +231,7 @@ impl Control {
             });
         }
         let text = self.write(&sdp, request, &out, dialogue, offerer);
-        self.note_recording(&mut call, request);
+        self.note_takers(&mut call, request);
         self.calls.insert(Arc::clone(&call.id), call);
         Ok(text)
     }

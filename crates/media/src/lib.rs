@@ -16,7 +16,8 @@
 //! - `srtp`: encryption of packets.
 //! - `webrtc`: ICE and DTLS with parties in browsers.
 //! - `audio`: what is done with sound beyond relaying it: playing, digits, blocking.
-//! - `record`: calls in files. `tap`: what parties say, for speech recognition.
+//! - `record`: calls in files. `tap`: what parties say, for speech recognition. `forward`: the
+//!   same for a consumer behind a socket.
 //! - `mix`: rooms, where everybody hears all others.
 //! - `ogg`: files of Opus. `codec`, `dsp`: samples: codecs, rates, tones and digits.
 //! - `worker`, `epoll`, `address`: threads, system calls, raw addresses.
@@ -41,6 +42,7 @@ mod epoll;
 mod event;
 mod fastpath;
 mod flow;
+mod forward;
 pub mod fuzzing;
 pub mod limits;
 mod metrics;
@@ -74,6 +76,7 @@ use parking_lot::Mutex;
 
 pub use crate::config::{Floating, Interface, MediaConfig};
 pub use crate::event::{EventSink, MediaEvent};
+pub use crate::forward::{Consumer, ForwardTo};
 pub use crate::mix::event::{RoomEvent, RoomStats};
 pub use crate::packet_io::PacketIo;
 pub use crate::record::RecordingFormat;
@@ -84,9 +87,11 @@ use crate::audio::clip::Clips;
 use crate::call::Call;
 use crate::control::Control;
 use crate::fastpath::FastPath;
+use crate::forward::Forwarder;
 use crate::limits::WORKERS_MAX;
 use crate::metrics::Counts;
 use crate::ng::cookies::Cookies;
+use crate::ng::rates::Rates;
 use crate::ng::statistics::CommandCounts;
 use crate::ng::stream::Streams;
 use crate::packet_io::Way;
@@ -171,6 +176,16 @@ pub struct MediaStats {
     pub tap_lost: u64,
     /// Batches that the consumer of taps was too slow for.
     pub tap_refused: u64,
+    /// Parties whose sound is forwarded.
+    pub forwarded: u64,
+    /// Connections to the consumer of it that are up.
+    pub forward_connected: u64,
+    /// Connections to it that could not be made, or broke.
+    pub forward_failed: u64,
+    /// Packets that were not forwarded because too many waited.
+    pub forward_lost: u64,
+    /// Chunks of sound left out because the consumer was away or slow.
+    pub forward_dropped: u64,
     /// Recordings under way.
     pub recordings: u64,
     /// Packets that were not recorded because the disk was too slow.
@@ -242,6 +257,7 @@ pub(crate) struct Core {
     addresses: Addresses,
     counts: Counts,
     commands: CommandCounts,
+    rates: Mutex<Rates>,
     media_timeout_s: u64,
     started: Instant,
     stopping: AtomicBool,
@@ -276,6 +292,7 @@ impl Core {
             control.identity.counts.tell(&mut stats);
             let recorded = control.recorder.counts();
             stats.music_saved = control.choirs.saved.get();
+            control.forwarder.tell(&mut stats);
             stats.recordings = recorded.running.load(Ordering::Relaxed) as u64;
             stats.recording_lost = recorded.lost.get();
             stats.recording_failed = recorded.failed.get();
@@ -350,10 +367,13 @@ impl MediaEngine {
             .map_err(failed("start a media worker".into()))?;
         let recorder = Recorder::start(config.recordings.clone(), config.recording_format)
             .map_err(failed("start the recording thread".into()))?;
+        let forwarder = Forwarder::start(config.forward.clone())
+            .map_err(failed("start the threads of forwarding".into()))?;
         let identity = Identity::new().map_err(MediaError::Certificate)?;
         let shared = Arc::clone(&workers);
+        let takers = (recorder, forwarder);
         let core = Arc::new(Core {
-            control: Mutex::new(Control::new(&config, shared, recorder, identity)),
+            control: Mutex::new(Control::new(&config, shared, takers, identity)),
             cookies: Mutex::default(),
             clips: Mutex::new(Clips::below(config.prompts.clone())),
             taps: Taps::default(),
@@ -363,6 +383,7 @@ impl MediaEngine {
             addresses: Addresses::new(config.floating.clone())?,
             counts: Counts::default(),
             commands: CommandCounts::default(),
+            rates: Mutex::default(),
             media_timeout_s: config.media_timeout_s,
             started: Instant::now(),
             stopping: AtomicBool::new(false),
@@ -438,6 +459,7 @@ impl MediaEngine {
         control.calls.clear();
         control.rooms.clear();
         control.recorder.stop();
+        control.forwarder.stop();
         self.core.taps.stop();
     }
 }

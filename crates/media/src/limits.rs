@@ -92,6 +92,9 @@ pub const WORKERS_MAX: usize = 64;
 /// How often silent and abandoned calls are looked for.
 pub const SWEEP_EVERY_MS: u64 = 1_000;
 
+/// Samples that rates are made from: one with each sweep, so those of a minute.
+pub const RATE_SAMPLES_MAX: usize = 61;
+
 /// A call without packet and command for this long is removed: its owner must have died.
 pub const ABANDONED_AFTER_S: u64 = 3_600;
 
@@ -160,6 +163,27 @@ pub const TAP_BEHIND_MS_MAX: u64 = 400;
 
 /// Batches on their way to a consumer; a slower one loses some. Two thirds of a second.
 pub const TAP_BATCHES_MAX: usize = 16;
+
+/// Batches of forwarded sound that wait for the thread that writes it.
+pub const FORWARD_BATCHES_MAX: usize = 16;
+
+/// Sound that waits for the consumer of one stream, ms: longer than a connection takes.
+pub const FORWARD_WAITS_MS: u64 = 1_000;
+
+/// What one connection may leave to the kernel, bytes: four seconds at 8 kHz.
+pub const FORWARD_SEND_BYTES: usize = 64 * 1024;
+
+/// A pause or loss longer than this is no silence in a forwarded stream, as in rtpengine.
+pub const FORWARD_SILENCE_S_MAX: u64 = 30;
+
+/// How long a broken connection to the consumer rests before the next try.
+pub const FORWARD_RETRY_MS: u64 = 500;
+
+/// How long a stream that has ended may take to be written.
+pub const FORWARD_LINGER_MS: u64 = 2_000;
+
+/// Most bytes of the metadata of a forwarded stream: it is kept for the call.
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
 
 /// Sources (SSRC) of one direction of a leg whose SRTP counters are kept: a phone has one, and a
 /// new one after a transfer.

@@ -53,6 +53,7 @@ pub fn render(stats: &MediaStats) -> String {
         packets(stats),
         browsers(stats),
         sound(stats),
+        takers(stats),
         rooms(stats),
         commands(stats),
     ];
@@ -257,6 +258,12 @@ fn sound(s: &MediaStats) -> Vec<Figure> {
             "Frames of music not encoded because others hear them too",
             s.music_saved,
         ),
+    ]
+}
+
+/// Those who take what parties say.
+fn takers(s: &MediaStats) -> Vec<Figure> {
+    vec![
         (
             "taps",
             "gauge",
@@ -274,6 +281,36 @@ fn sound(s: &MediaStats) -> Vec<Figure> {
             "counter",
             "Batches that the consumer of taps was too slow for",
             s.tap_refused,
+        ),
+        (
+            "forwarded",
+            "gauge",
+            "Parties whose sound is forwarded",
+            s.forwarded,
+        ),
+        (
+            "forward_connected",
+            "gauge",
+            "Connections to the consumer of forwarded sound",
+            s.forward_connected,
+        ),
+        (
+            "forward_failed_total",
+            "counter",
+            "Connections to it that could not be made or broke",
+            s.forward_failed,
+        ),
+        (
+            "forward_lost_total",
+            "counter",
+            "Packets not forwarded because too many waited",
+            s.forward_lost,
+        ),
+        (
+            "forward_dropped_total",
+            "counter",
+            "Chunks of sound that the consumer was away or too slow for",
+            s.forward_dropped,
         ),
         ("recordings", "gauge", "Recordings under way", s.recordings),
         (

@@ -89,6 +89,8 @@ pub struct Totals {
     pub digits: u64,
     /// Of the datagrams relayed: by the kernel.
     pub kernel_packets: u64,
+    /// Their bytes.
+    pub kernel_bytes: u64,
     /// Packets of rooms.
     pub mixed: u64,
     /// Times the thread panicked.

@@ -316,6 +316,44 @@ fn calls_are_listed_and_counted() {
 }
 
 #[test]
+fn statistics_have_rates_of_the_last_second_and_the_last_minute() {
+    let lab = Lab::start(33_280..=33_299);
+    let talk = Talk::set_up(&lab, "rates", ["127.0.0.2", "127.0.0.3"]);
+    let part = |name: &str| lab.ng(json!({"command": "statistics"}))["statistics"][name].clone();
+    let current = |key: &str| part("currentstatistics")[key].as_u64().expect("a number");
+    let bytes = "from a".len() as u64 + 12;
+    until("packets are counted", || {
+        talk.a.say(talk.from_a, "from a");
+        talk.b.hear();
+        let now = part("currentstatistics");
+        let rate = |key: &str| now[key].as_u64().expect("a number");
+        let (packets, most) = (rate("packetrate_user"), rate("byterate_user"));
+        assert_eq!((rate("packetrate"), rate("byterate")), (packets, most));
+        assert_eq!((rate("packetrate_kernel"), rate("errorrate")), (0, 0));
+        // Each is rounded.
+        assert!(most.abs_diff(bytes * packets) <= bytes, "{now}");
+        packets > 0
+    });
+    let stranger = Phone::at("127.0.0.4");
+    until("strangers are counted", || {
+        stranger.say(talk.from_a, "hello");
+        current("errorrate_user") > 0
+    });
+    until("it is quiet", || {
+        current("packetrate") + current("errorrate") == 0
+    });
+    let minute = part("intervalstatistics");
+    let rate = |key: &str| {
+        let text = minute[key].as_str().expect("text, as rtpengine has it");
+        text.parse::<u64>().expect("a number")
+    };
+    assert!(rate("maxstatisticsrequestrate") >= rate("avgstatisticsrequestrate"));
+    assert!(rate("maxstatisticsrequestrate") > 0, "{minute}");
+    assert_eq!(rate("maxdeleterequestrate"), 0);
+    assert_eq!(minute["maxmanagedsessions"], 1, "{minute}");
+}
+
+#[test]
 fn transports_are_exchanged_as_asked() {
     let lab = Lab::start(33_260..=33_279);
     let message = |protocol: &str| {

@@ -5,7 +5,7 @@ mod phones;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use phones::callers::{Caller, amplitude};
+use phones::callers::{Caller, End, amplitude, while_singing};
 use phones::{DEADLINE, Lab, Phone, relay_address, until};
 use raftpbx_media::codec::Codec;
 use raftpbx_media::srtp::sdes::Crypto;
@@ -86,26 +86,6 @@ impl Ears {
             let mut all = chunks(&batch).into_iter();
             all.any(|chunk| chunk.tap == tap && chunk.samples.is_empty())
         });
-    }
-}
-
-/// Does something while a phone sings.
-fn while_singing(caller: &Caller, hz: f64, act: impl FnOnce()) {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| caller.sing(hz, &over));
-        // Also when it fails, or the singer would never end.
-        let _end = End(&over);
-        act();
-    });
-}
-
-/// Says at its end that something is over.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -230,7 +230,7 @@ export class ScriptedEngine {
 }
 
 /** An INVITE as the engine hands it to the application. */
-export function inviteOf(call: IncomingCall): string {
+function inviteOf(call: IncomingCall): string {
   return [
     `INVITE sip:${call.to}@pbx.test${call.uriParams ?? ''} SIP/2.0`,
     `Via: SIP/2.0/UDP ${peer.address};branch=z9hG4bKa`,

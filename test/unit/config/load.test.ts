@@ -70,6 +70,35 @@ describe('a configuration file', () => {
     },
   );
 
+  it.each(['10.77.0.31:9000', '"[fd77::31]:9000"', '/run/asr.sock'])(
+    'may forward sound to %s',
+    (consumer) => {
+      const text = `${mediaExample}  forwardTo: ${consumer}\n  forwardRateHz: 16000\n`;
+      const { media } = parseConfig(text, 'node.yaml');
+      expect(media?.forwardTo).toBe(consumer.replaceAll('"', ''));
+      expect(media?.forwardRateHz).toBe(16_000);
+    },
+  );
+
+  it.each(['asr.sock', 'asr.test:9000', `/${'x'.repeat(107)}`])(
+    'may not forward sound to %s',
+    (consumer) => {
+      expect(problemsOf(`${mediaExample}  forwardTo: ${consumer}\n`)).toEqual([
+        expect.objectContaining({ message: expect.stringContaining('is neither ADDRESS:PORT') }),
+      ]);
+    },
+  );
+
+  it('forwards sound at rates that there are', () => {
+    expect(problemsOf(`${mediaExample}  forwardRateHz: 11025\n`)).toEqual([
+      expect.objectContaining({
+        message: "'media.forwardRateHz' must be one of: 8000, 16000, 48000",
+        fix: expect.stringContaining('16000'),
+      }),
+    ]);
+    expect(parseConfig(mediaExample, 'node.yaml').media?.forwardRateHz).toBe(8_000);
+  });
+
   it('with a listener over TLS needs a certificate for it', () => {
     const text = callManagerExample.replace(/ {2}tls:\n( {4}.*\n){2}/, '');
     expect(problemsOf(text)).toContainEqual(

@@ -60,6 +60,8 @@ pub struct Lane {
     pub tap: Option<Tap>,
     /// Who recognises speech in it.
     pub feeds: Vec<Feed>,
+    /// Where the sound goes outside.
+    pub forward: Option<Feed>,
     silencer: Option<(Codec, Box<dyn Coder>)>,
     /// The place in a room of the party that this direction comes from.
     pub seat: Option<Box<Seat>>,
@@ -97,7 +99,7 @@ impl Lane {
         if let (Some(tap), Some(Coding::Audio(codec))) = (&self.tap, coding) {
             tap.take(codec, header, content, now_ns);
         }
-        for feed in &self.feeds {
+        for feed in self.feeds.iter().chain(&self.forward) {
             feed.take(header, coding, content);
         }
     }

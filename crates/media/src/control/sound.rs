@@ -36,6 +36,9 @@ impl Control {
             self.calls.insert(std::sync::Arc::clone(&call.id), call);
             return answer;
         }
+        if let SoundCommand::Forward(on) = command {
+            return self.change_forwarding(request, on);
+        }
         let call = &self.calls[&request.call_id[..]];
         let places = select(call, command, request)?;
         let mut answer = Dict::new();
@@ -161,6 +164,24 @@ pub(super) fn select<'a>(
     command: SoundCommand,
     request: &Request,
 ) -> Result<Vec<Place<'a>>, Refusal> {
+    let places = parties(call, command, request)?
+        .into_iter()
+        .flat_map(|(n, side)| {
+            let lines = call.dialogues[n].lines.iter();
+            // Pictures are blocked too.
+            let all = matches!(command, SoundCommand::BlockMedia(_));
+            let lines = lines.filter(move |line| line.is_sound() || all && line.is_rtp());
+            lines.map(move |line| (line, side))
+        });
+    Ok(places.collect())
+}
+
+/// The parties that a command is about, by dialogue and side.
+pub(super) fn parties(
+    call: &Call,
+    command: SoundCommand,
+    request: &Request,
+) -> Result<Vec<(usize, usize)>, Refusal> {
     let party: Box<dyn Fn(usize, usize) -> bool> = if request.all {
         Box::new(|_, _| true)
     } else if let Some(label) = &request.label {
@@ -190,12 +211,5 @@ pub(super) fn select<'a>(
             "From-tag given, but no such tag exists"
         }));
     }
-    let places = meant.into_iter().flat_map(|(n, side)| {
-        let lines = call.dialogues[n].lines.iter();
-        // Pictures are blocked too.
-        let all = matches!(command, SoundCommand::BlockMedia(_));
-        let lines = lines.filter(move |line| line.is_sound() || all && line.is_rtp());
-        lines.map(move |line| (line, side))
-    });
-    Ok(places.collect())
+    Ok(meant)
 }

@@ -15,6 +15,7 @@ use crate::ng::Refusal;
 use crate::packet::{Kind, RtpHeader, payload};
 use crate::record::Tap;
 use crate::sdp::{Coding, STATIC_NOISE, Takes};
+use crate::tap::Feed;
 
 impl Flow {
     /// Signalling says what each party takes and what it was told that it may send.
@@ -289,6 +290,19 @@ impl Flow {
     pub fn record(&mut self, side: usize, tap: Option<Tap>) {
         if tap.is_some() || self.audio.is_some() {
             self.audio().lanes[side].tap = tap;
+        }
+    }
+
+    /// Number of the feed that the sound of a party is forwarded by.
+    pub fn forwarded_by(&self, side: usize) -> Option<u32> {
+        let feed = self.audio.as_ref()?.lanes[side].forward.as_ref()?;
+        Some(feed.id())
+    }
+
+    /// Forwards, or no longer, the sound of a party.
+    pub fn forward(&mut self, side: usize, feed: Option<Feed>) {
+        if feed.is_some() || self.audio.is_some() {
+            self.audio().lanes[side].forward = feed;
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod bencode;
 pub mod codec_flags;
 pub mod cookies;
+pub mod rates;
 pub mod request;
 pub mod rooms;
 pub mod server;

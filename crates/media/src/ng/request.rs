@@ -179,6 +179,8 @@ pub struct Request {
     pub record: Option<bool>,
     /// `recording-file`: what the names of its files begin with.
     pub recording_file: Option<String>,
+    /// `metadata`: what forwarded streams begin with.
+    pub metadata: Option<String>,
     /// `all`: every party of the call.
     pub all: bool,
     /// `address`: the party with this address in its SDP.
@@ -241,12 +243,10 @@ pub fn command(dict: &Dict) -> Result<Command, &'static str> {
 /// # Errors
 /// A name that is too long.
 pub fn read(dict: &Dict) -> Result<Request, &'static str> {
-    let name = |key: &str| {
-        let value = text(dict, key).filter(|value| !value.is_empty());
-        match value {
-            Some(value) if value.len() > NAME_BYTES_MAX => Err("Name too long"),
-            value => Ok(value),
-        }
+    let said = |key: &str| text(dict, key).filter(|value| !value.is_empty());
+    let name = |key: &str| match said(key) {
+        Some(value) if value.len() > NAME_BYTES_MAX => Err("Name too long"),
+        value => Ok(value),
     };
     let mut request = Request {
         call_id: name("call-id")?.unwrap_or_default(),
@@ -256,7 +256,7 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
         label: name("label")?,
         owner: name("owner")?,
         silent_s: text(dict, "silent-s").and_then(|seconds| seconds.parse().ok()),
-        sdp: text(dict, "sdp").filter(|sdp| !sdp.is_empty()),
+        sdp: said("sdp"),
         media_address: text(dict, "media-address").and_then(|ip| ip.parse().ok()),
         protocol: text(dict, "transport-protocol"),
         key_seed: text(dict, "key-seed").and_then(|seed| seed_of(&seed)),
@@ -265,6 +265,7 @@ pub fn read(dict: &Dict) -> Result<Request, &'static str> {
     request.all = text(dict, "all").is_some_and(|value| matches!(&value[..], "all" | "1"));
     request.address = text(dict, "address");
     request.recording_file = name("recording-file")?;
+    request.metadata = said("metadata");
     request.record = match text(dict, "record-call").as_deref() {
         Some("yes" | "on" | "1") => Some(true),
         Some("no" | "off" | "0") => Some(false),

@@ -88,6 +88,7 @@ fn sweep_calls(core: &Core) {
         let tend = |worker: &Worker| worker.tend(path, monotonic_ns());
         core.workers.iter().for_each(tend);
     }
+    super::statistics::sample(core, monotonic_ns());
     let swept = sweep(
         &mut core.control.lock(),
         core.media_timeout_s,

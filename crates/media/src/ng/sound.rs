@@ -1,4 +1,5 @@
-//! Commands about the sound of a party: playing, digits, blocking. The words are rtpengine's.
+//! Commands about the sound of a party: playing, digits, blocking, forwarding. The words are
+//! rtpengine's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub enum SoundCommand {
     Silence(bool),
     /// `start recording`, `stop recording`, `pause recording`.
     Record(Recorded),
+    /// `start forwarding`, `stop forwarding`.
+    Forward(bool),
 }
 
 /// What is to be done with the recording of a call.
@@ -59,6 +62,8 @@ impl SoundCommand {
             "start recording" => SoundCommand::Record(Recorded::Start),
             "stop recording" => SoundCommand::Record(Recorded::Stop),
             "pause recording" => SoundCommand::Record(Recorded::Pause),
+            "start forwarding" => SoundCommand::Forward(true),
+            "stop forwarding" => SoundCommand::Forward(false),
             _ => return None,
         })
     }
@@ -78,6 +83,8 @@ impl SoundCommand {
             SoundCommand::Record(Recorded::Start) => "startrec",
             SoundCommand::Record(Recorded::Stop) => "stoprec",
             SoundCommand::Record(Recorded::Pause) => "pauserec",
+            SoundCommand::Forward(true) => "startfwd",
+            SoundCommand::Forward(false) => "stopfwd",
         }
     }
 

@@ -1,13 +1,14 @@
 //! The answer to `statistics`, under rtpengine's names.
 //!
-//! Rates, delays and minima since the last question are left out: who wants them takes them from
-//! the metrics, where several may ask.
+//! Rates are those of the last second and of the last minute (`rates`), so that several may ask.
+//! How long commands took is left out.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
 use super::bencode::{Dict, Value, dict};
+use super::rates::{Rates, Sample, Spread};
 use super::request::Command;
 use crate::Core;
 
@@ -28,31 +29,33 @@ impl CommandCounts {
     }
 }
 
-/// The short names of commands, in rtpengine's order.
-const COMMANDS: [&str; 23] = [
-    "ping",
-    "offer",
-    "answer",
-    "delete",
-    "query",
-    "list",
-    "startrec",
-    "stoprec",
-    "pauserec",
-    "blkdtmf",
-    "unblkdtmf",
-    "blkmedia",
-    "unblkmedia",
-    "playmedia",
-    "stopmedia",
-    "playdtmf",
-    "stats",
-    "slnmedia",
-    "unslnmedia",
-    "pub",
-    "subreq",
-    "subans",
-    "unsub",
+/// The names of commands, short and whole, in rtpengine's order.
+const COMMANDS: [(&str, &str); 25] = [
+    ("ping", "ping"),
+    ("offer", "offer"),
+    ("answer", "answer"),
+    ("delete", "delete"),
+    ("query", "query"),
+    ("list", "list"),
+    ("startrec", "start recording"),
+    ("stoprec", "stop recording"),
+    ("pauserec", "pause recording"),
+    ("startfwd", "start forwarding"),
+    ("stopfwd", "stop forwarding"),
+    ("blkdtmf", "block DTMF"),
+    ("unblkdtmf", "unblock DTMF"),
+    ("blkmedia", "block media"),
+    ("unblkmedia", "unblock media"),
+    ("playmedia", "play media"),
+    ("stopmedia", "stop media"),
+    ("playdtmf", "play DTMF"),
+    ("stats", "statistics"),
+    ("slnmedia", "silence media"),
+    ("unslnmedia", "unsilence media"),
+    ("pub", "publish"),
+    ("subreq", "subscribe request"),
+    ("subans", "subscribe answer"),
+    ("unsub", "unsubscribe"),
 ];
 
 /// Calls that have ended, and how long they lasted.
@@ -122,14 +125,48 @@ pub(crate) fn statistics(core: &Core) -> Dict {
     dict([
         ("currentstatistics", current(core, relays).into()),
         ("totalstatistics", total(core, ended).into()),
+        ("intervalstatistics", interval(&core.rates.lock()).into()),
         ("controlstatistics", commands(core).into()),
         ("interfaces", interfaces.into()),
     ])
 }
 
+/// Takes a sample for the rates.
+pub(crate) fn sample(core: &Core, at_ns: u64) {
+    let mut sample = Sample {
+        at_ns,
+        sessions: core.control.lock().calls.len() as u64,
+        commands: COMMANDS
+            .iter()
+            .map(|(short, _)| core.commands.get(short))
+            .collect(),
+        ..Sample::default()
+    };
+    for worker in core.workers.iter() {
+        let totals = worker.table().totals;
+        sample.threads.packets += totals.packets.saturating_sub(totals.kernel_packets);
+        sample.threads.bytes += totals.bytes.saturating_sub(totals.kernel_bytes);
+        sample.threads.errors += totals.wrong_source + totals.not_rtp + totals.unsent;
+        sample.kernel.packets += totals.kernel_packets;
+        sample.kernel.bytes += totals.kernel_bytes;
+    }
+    core.rates.lock().add(sample);
+}
+
 fn current(core: &Core, relays: Relays) -> Dict {
     let stats = core.stats();
+    let [threads, kernel] = core.rates.lock().traffic();
     dict([
+        ("packetrate_user", threads.packets.into()),
+        ("byterate_user", threads.bytes.into()),
+        ("errorrate_user", threads.errors.into()),
+        ("packetrate_kernel", kernel.packets.into()),
+        ("byterate_kernel", kernel.bytes.into()),
+        // What is wrong comes to the threads.
+        ("errorrate_kernel", kernel.errors.into()),
+        ("packetrate", (threads.packets + kernel.packets).into()),
+        ("byterate", (threads.bytes + kernel.bytes).into()),
+        ("errorrate", (threads.errors + kernel.errors).into()),
         ("sessionsown", stats.sessions.into()),
         ("sessionsforeign", 0_u64.into()),
         ("sessionstotal", stats.sessions.into()),
@@ -165,9 +202,26 @@ fn total(core: &Core, ended: Ended) -> Dict {
     ])
 }
 
+/// Of the last minute, where rtpengine has the time since it reported to Graphite last.
+fn interval(rates: &Rates) -> Dict {
+    let (fewest, most) = rates.sessions();
+    let mut dict = dict([
+        ("minmanagedsessions", fewest.into()),
+        ("maxmanagedsessions", most.into()),
+    ]);
+    for (command, (_, name)) in COMMANDS.iter().enumerate() {
+        let Spread { min, max, average } = rates.requests(command);
+        for (what, value) in [("min", min), ("max", max), ("avg", average)] {
+            let key = format!("{what}{name}requestrate").into_bytes();
+            dict.insert(key, value.to_string().into());
+        }
+    }
+    dict
+}
+
 fn commands(core: &Core) -> Dict {
     let counts = &core.commands;
-    let count = |name: &&str| {
+    let count = |(name, _): &(&str, &str)| {
         let key = format!("total{name}count").into_bytes();
         (key, Value::from(counts.get(name)))
     };

@@ -11,7 +11,7 @@
 //! # Layout
 //! - `batch`: the bytes of a batch (pure). `thread`: the ears and the clock.
 
-mod batch;
+pub mod batch;
 mod thread;
 
 use std::collections::HashMap;

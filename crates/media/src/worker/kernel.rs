@@ -15,6 +15,7 @@ impl Totals {
         self.packets += moved.packets;
         self.bytes += moved.bytes;
         self.kernel_packets += moved.packets;
+        self.kernel_bytes += moved.bytes;
     }
 }
 

@@ -117,6 +117,26 @@ impl Caller {
     }
 }
 
+/// Does something while a phone sings.
+pub fn while_singing(caller: &Caller, hz: f64, act: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| caller.sing(hz, &over));
+        // Also when it fails, or the singer would never end.
+        let _end = End(&over);
+        act();
+    });
+}
+
+/// Says at its end that something is over.
+pub struct End<'a>(pub &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Amplitude of a frequency (Goertzel).
 pub fn amplitude((rate_hz, samples): &(u32, Vec<i16>), hz: f64) -> f64 {
     let coefficient = 2.0 * (std::f64::consts::TAU * hz / f64::from(*rate_hz)).cos();

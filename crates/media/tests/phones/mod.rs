@@ -59,6 +59,7 @@ impl Lab {
             packet_io: packet_io(),
             recording_format: raftpbx_media::RecordingFormat::default(),
             codecs: Vec::new(),
+            forward: None,
         };
         change(&mut config);
         let (sender, events) = channel();
