@@ -201,6 +201,41 @@ fn parties_without_a_common_codec_hear_each_other_on_as_one_stream() {
     (10..20).for_each(talk);
 }
 
+/// Shorter packets are more than those that came: were they numbered as these at the other
+/// engine, an encrypted party would take them for old ones and refuse them.
+#[test]
+fn packets_of_another_length_go_on_behind_those_that_were_sent() {
+    let old = lab(35_300..=35_319, "127.0.0.50");
+    let new = lab(35_300..=35_319, "127.0.0.51");
+    old.engine.activate(at("127.0.0.50")).expect("here");
+    let a = Phone::at("127.0.0.2");
+    let mut b = Secret::beginning("127.0.0.3", Suite::AeadAes128Gcm, 200);
+    let offer = old.sdp_of(json!({
+        "command": "offer", "call-id": "short", "from-tag": "ta", "sdp": a.sdp(""),
+        "ptime": 10, "transport-protocol": "RTP/SAVP",
+    }));
+    b.agree(&offer);
+    let (answer, _) = answered(&old, "short", &b.sdp());
+    let from_a = relay_address(&answer);
+    let mut last = 0;
+    let mut talk = |n: u16| {
+        let whole = numbered(0, n, u32::from(n) * 320, &[0x55; 320]);
+        a.rtp.send_to(&whole, from_a).expect("send");
+        for _ in 0..4 {
+            let (_, number, said) = b.hear_numbered();
+            assert!(number > last, "{number} after {last}");
+            assert_eq!(said.len(), 80);
+            last = number;
+        }
+    };
+    (1..=100).for_each(&mut talk);
+    let state = old.engine.snapshot("short").expect("written");
+    old.engine.shutdown();
+    new.engine.restore(&state).expect("armed");
+    new.engine.activate(at("127.0.0.50")).expect("here");
+    (101..=110).for_each(&mut talk);
+}
+
 #[test]
 fn what_cannot_go_on_elsewhere_is_refused_with_the_reason() {
     let old = lab(35_220..=35_239, "127.0.0.50");

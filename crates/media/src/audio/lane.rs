@@ -5,7 +5,7 @@
 
 use super::bridge::Bridge;
 use super::inband::InBand;
-use super::outgoing::{Head, Outgoing};
+use super::outgoing::{Head, Outgoing, OutgoingState};
 use super::seat::Seat;
 use super::speaker::{Order, PlayEnd, PlayingState, Sound, Speaker, Voice};
 use crate::codec::{Codec, Coder};
@@ -309,6 +309,12 @@ impl Lane {
         {
             speaking.speaker.change_voice(voice);
         }
+    }
+
+    /// The stream for another engine; none while its numbers are those of the source.
+    pub fn out_state(&self, now_ns: u64) -> Option<OutgoingState> {
+        let renumbered = self.bridge.as_ref().is_some_and(Bridge::is_cutting);
+        self.out.state(renumbered, now_ns)
     }
 
     /// Signalling has agreed anew. A bridge to the same place keeps its memory.

@@ -70,9 +70,10 @@ impl Outgoing {
         }
     }
 
-    /// What another engine needs to go on; none while nothing is changed.
-    pub fn state(&self, now_ns: u64) -> Option<OutgoingState> {
-        let ssrc = self.ssrc.filter(|_| self.changing)?;
+    /// What another engine needs to go on; none while the numbers are those of the source.
+    /// `renumbered`: they were given before the packets came here.
+    pub fn state(&self, renumbered: bool, now_ns: u64) -> Option<OutgoingState> {
+        let ssrc = self.ssrc.filter(|_| self.changing || renumbered)?;
         Some(OutgoingState {
             ssrc,
             sequence: self.sequence,
@@ -221,10 +222,10 @@ mod tests {
     fn a_successor_goes_on_behind_all_that_can_have_been_sent() {
         let ms = 1_000_000;
         let mut old = Outgoing::default();
-        assert_eq!(old.state(0), None, "nothing is changed yet");
+        assert_eq!(old.state(false, 0), None, "nothing is changed yet");
         let time = old.begin(8_000, 100 * ms, FRESH);
         let before = old.own(time, 0, 100 * ms);
-        let state = old.state(140 * ms).expect("a stream of ours");
+        let state = old.state(false, 140 * ms).expect("a stream of ours");
         // Three seconds pass, in which the old one says 150 packets more.
         let mut new = Outgoing::resumed(state, 3_000, 10_000 * ms);
         let head = new.relay(&header(7, 9, 5), 8_000, 10_000 * ms);

@@ -135,7 +135,7 @@ impl Flow {
             lane.map_or_else(LaneState::default, |lane| LaneState {
                 blocks: lane.blocks,
                 listening: lane.listening,
-                out: lane.out.state(now_ns),
+                out: lane.out_state(now_ns),
                 playing: lane.playing(),
                 order: None,
             })

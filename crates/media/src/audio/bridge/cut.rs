@@ -38,6 +38,11 @@ impl Bridge {
         (self.cutting.is_some() || came_ms != wanted_ms).then_some(came_ms)
     }
 
+    /// Whether packets are cut, and so have numbers of their own.
+    pub fn is_cutting(&self) -> bool {
+        self.cutting.is_some()
+    }
+
     /// The packet that came last waits for others: nothing is wrong with it.
     pub fn is_waiting(&self) -> bool {
         self.waits
