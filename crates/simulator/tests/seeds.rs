@@ -19,6 +19,14 @@ fn two_hundred_seeds_keep_every_promise() {
     assert!(output.status.success(), "{}", text(&output));
 }
 
+/// A server lost its power while it installed a snapshot: the leader waited for the answer of a
+/// machine that had long come back.
+#[test]
+fn a_seed_that_failed_keeps_every_promise_now() {
+    let output = simulate(&["--seed", "9882", "--nodes", "5", "--seconds", "12"]);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 #[test]
 fn a_seed_replays_exactly() {
     for seed in ["1000", "1001", "1002", "1003", "1004", "1005"] {

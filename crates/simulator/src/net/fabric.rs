@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use bytes::{Buf, Bytes};
 
-use super::{GIVE_UP_MS, Quality, WINDOW_BYTES};
+use super::{GIVE_UP_MS, KEEP_ALIVE_MS, Quality, WINDOW_BYTES};
 use crate::dice::Dice;
 use crate::trace::SharedTrace;
 
@@ -56,6 +56,7 @@ enum Event {
     Deliver(u64, usize),
     GiveUp(u64, usize, u64),
     Reset(u64, usize),
+    KeepAlive(u64, usize),
 }
 
 #[derive(Default)]
@@ -150,6 +151,12 @@ impl Fabric {
                 }
             }
             Event::Reset(number, side) => self.break_end(number, side),
+            Event::KeepAlive(number, side) => {
+                let other = self.connections.get(&number).map(|one| one.ends[1 - side]);
+                if other.is_some_and(|other| other.gone || other.broken) {
+                    self.break_end(number, side);
+                }
+            }
         }
     }
 
@@ -432,6 +439,14 @@ impl Fabric {
             let host = self.hosts.entry(id).or_default();
             host.listening = false;
             host.calls.clear();
+            let asked_at = self.now_ms + KEEP_ALIVE_MS + GIVE_UP_MS;
+            let open = self.connections.iter();
+            let open = open.filter(|(_, one)| one.opened && one.servers.contains(&id));
+            let other = |one: &Connection| usize::from(one.servers[0] == id);
+            let asking: Vec<_> = open.map(|(number, one)| (*number, other(one))).collect();
+            for (number, side) in asking {
+                self.schedule(asked_at, Event::KeepAlive(number, side));
+            }
         }
     }
 }

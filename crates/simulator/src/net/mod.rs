@@ -7,7 +7,8 @@
 //! Bytes of one connection arrive in order or not at all. A path that is blocked holds them back;
 //! one that stays blocked for [`GIVE_UP_MS`] breaks the sender's end, as the kernel does. A killed
 //! process closes its connections; a server without power says nothing, and answers old
-//! connections with a reset when it is back.
+//! connections with a reset when it is back. Who only listens to it learns of that by the kernel's
+//! question after [`KEEP_ALIVE_MS`] of silence.
 //!
 //! - `fabric`: the state and its events, on simulated milliseconds.
 //! - `stream`: the two ends as tokio sees them.
@@ -28,6 +29,9 @@ use crate::trace::SharedTrace;
 
 /// Time after which a connection without acknowledgement breaks, milliseconds.
 const GIVE_UP_MS: u64 = 1_000;
+
+/// Time without a word after which the kernel asks whether the other end is there, milliseconds.
+const KEEP_ALIVE_MS: u64 = 1_000;
 
 /// Bytes on their way in one direction before writing waits.
 const WINDOW_BYTES: usize = 256 << 10;

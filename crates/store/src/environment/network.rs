@@ -40,9 +40,19 @@ pub struct Tcp;
 /// partition does not wait for an old connection's retransmission timer.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(1);
 
+/// A link on which nobody says anything for so long is asked whether the other machine is there.
+/// Who only waits for an answer, such as that to a snapshot, has no other way to notice that the
+/// machine has lost its power. With [`UNACKNOWLEDGED_MAX`] one question is enough (tcp(7)).
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(SILENCE_MAX)
+        .with_interval(SILENCE_MAX);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }
 
 impl Network for Tcp {
@@ -72,5 +82,23 @@ impl Listener for TcpListener {
             prepare(&stream)?;
             Ok((Box::new(stream) as Box<dyn Wire>, address))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_asks_whether_a_silent_machine_is_there() {
+        let listener = Tcp.listen(([127, 0, 0, 1], 0).into()).expect("it listens");
+        let address = listener.address().expect("bound");
+        let stream = TcpStream::connect(address).await.expect("connected");
+        prepare(&stream).expect("prepared");
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().expect("an option"), SILENCE_MAX);
+        let unacknowledged = socket.tcp_user_timeout().expect("an option");
+        assert_eq!(unacknowledged, Some(UNACKNOWLEDGED_MAX));
     }
 }
