@@ -8,7 +8,7 @@ use std::sync::Arc;
 use raftpbx_sip::{Engine, Listen, Transport};
 use support::names::{loopback, naptr, serve, srv};
 use support::phone::header;
-use support::{App, PATIENCE, Phone, TestJournal, address, any_port, config};
+use support::{App, PATIENCE, Phone, address, any_port, config, leading};
 
 const INVITE: &str = "sip||\r\nINVITE sip:1@example.com SIP/2.0\r\n\r\n";
 const OPTIONS: &str = "sip||\r\nOPTIONS sip:1@example.com SIP/2.0\r\n\r\n";
@@ -20,13 +20,7 @@ fn engine(names: SocketAddr) -> Arc<Engine> {
         transport: Transport::Tcp,
         address: any_port(),
     });
-    let journal = TestJournal::new();
-    let events = journal.events();
-    let engine = Engine::start(config, journal.clone(), Box::new(events));
-    let engine = Arc::new(engine.expect("the engine starts"));
-    journal.feed(&engine);
-    engine.lead(1);
-    engine
+    leading(config).0
 }
 
 /// Two servers of a domain, the first preferred, and an engine that asks for them.

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
 
-use raftpbx_sip::{Engine, Listen, TlsFiles, Transport};
+use raftpbx_sip::{Engine, Listen, Transport};
 use support::certificates::Certificates;
 use support::line::{Line, request_over};
 use support::phone::{header, to_tag};
-use support::{App, PATIENCE, TestJournal, any_port, bench, config};
+use support::{App, PATIENCE, any_port, bench, config, leading};
 
 const ALL: [Transport; 5] = [
     Transport::Udp,
@@ -105,25 +105,15 @@ struct Server {
 fn server(family: IpAddr) -> Server {
     let certificates = Certificates::new();
     let mut config = config(any_port());
-    config.tls = Some(TlsFiles {
-        certificate: certificates.path("certificate.pem"),
-        key: certificates.path("key.pem"),
-        authority: Some(certificates.path("authority.pem")),
-    });
+    config.tls = Some(certificates.files());
     if let Some(registrar) = &mut config.registrar {
         registrar.max_bindings = ALL.len();
     }
     let address = SocketAddr::new(family, 0);
     let listen = ALL.map(|transport| Listen { transport, address });
     config.listen = listen.to_vec();
-    let journal = TestJournal::new();
-    let events = journal.events();
-    let engine = Engine::start(config, journal.clone(), Box::new(events));
-    let engine = Arc::new(engine.expect("the engine starts"));
-    journal.feed(&engine);
-    engine.lead(1);
     Server {
-        engine,
+        engine: leading(config).0,
         certificates,
     }
 }

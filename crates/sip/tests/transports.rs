@@ -5,11 +5,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use raftpbx_sip::{Engine, EngineConfig, Listen, TlsFiles, Transport};
+use raftpbx_sip::{Engine, EngineConfig, Listen, Transport};
 use support::certificates::Certificates;
 use support::line::{Line, open_web, secure};
 use support::phone::{header, to_tag};
-use support::{App, PATIENCE, TestJournal, any_port, config};
+use support::{App, PATIENCE, TestJournal, any_port, config, leading};
 
 const ALL: [Transport; 4] = [
     Transport::Tcp,
@@ -34,21 +34,12 @@ impl Server {
         let mut config = config(any_port());
         change(&mut config);
         config.connections_per_source = 6;
-        config.tls = Some(TlsFiles {
-            certificate: certificates.path("certificate.pem"),
-            key: certificates.path("key.pem"),
-            authority: Some(certificates.path("authority.pem")),
-        });
+        config.tls = Some(certificates.files());
         config.listen.extend(ALL.map(|transport| Listen {
             transport,
             address: any_port(),
         }));
-        let journal = TestJournal::new();
-        let events = journal.events();
-        let engine = Engine::start(config, journal.clone(), Box::new(events));
-        let engine = Arc::new(engine.expect("the engine starts"));
-        journal.feed(&engine);
-        engine.lead(1);
+        let (engine, journal) = leading(config);
         Server {
             engine,
             journal,

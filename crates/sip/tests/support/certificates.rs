@@ -2,6 +2,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
+use raftpbx_sip::TlsFiles;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -21,6 +22,15 @@ impl Certificates {
         };
         made.renew();
         made
+    }
+
+    /// What an engine reads.
+    pub fn files(&self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.path("certificate.pem"),
+            key: self.path("key.pem"),
+            authority: Some(self.path("authority.pem")),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

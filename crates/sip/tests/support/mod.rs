@@ -75,8 +75,20 @@ pub fn leader(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
 
 /// An engine that hears of everything and does nothing.
 pub fn follower(journal: &Arc<TestJournal>, listen: SocketAddr) -> Arc<Engine> {
+    start(config(listen), journal)
+}
+
+/// An engine of these settings that leads, and its journal.
+pub fn leading(config: EngineConfig) -> (Arc<Engine>, Arc<TestJournal>) {
+    let journal = TestJournal::new();
+    let engine = start(config, &journal);
+    engine.lead(1);
+    (engine, journal)
+}
+
+fn start(config: EngineConfig, journal: &Arc<TestJournal>) -> Arc<Engine> {
     let events = journal.events();
-    let engine = Engine::start(config(listen), journal.clone(), Box::new(events));
+    let engine = Engine::start(config, journal.clone(), Box::new(events));
     let engine = Arc::new(engine.expect("the engine starts"));
     journal.feed(&engine);
     engine
